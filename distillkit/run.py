@@ -13,6 +13,7 @@ from distillkit.models.generation import Sampling, TeacherSampling
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.objectives.base import Objective
 from distillkit.policies.base import Policy
+from distillkit.supports.base import Support
 from distillkit.training.settings import (
     CheckpointSettings,
     EvaluationSettings,
@@ -52,6 +53,7 @@ class TrainRun:
     teacher: Teacher = MISSING
     student: Student = MISSING
     divergence: Divergence = MISSING
+    support: Support = MISSING
     objective: Objective = MISSING
     policy: Policy = MISSING
     dataset: Dataset = MISSING

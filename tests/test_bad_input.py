@@ -55,7 +55,7 @@ SETTINGS = [
     (["policy=on_policy", "lmbda=0.5"], "lmbda=0.5 has no effect", "policy=mixed"),
     (["experiment=sft", "divergence=jsd"], "divergence=jsd has no effect", "objective=divergence"),
     (["objective=sft", "policy=on_policy"], "objective=sft", "policy=off_policy"),
-    (["objective.chunk=0"], "objective.chunk", "got 0", "at least 1"),
+    (["objective.chunk_mb=0"], "objective.chunk_mb", "got 0", "at least 1"),
     (["steps=0"], "steps", "got 0", "at least 1"),
     (["name=../elsewhere"], "name=../elsewhere", "output=..."),
     (["optimizer.weight_decay=-1"], "optimizer.weight_decay", "got -1.0", "0 or more"),

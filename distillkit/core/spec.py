@@ -17,6 +17,7 @@ COMPONENT_PACKAGES = (
     "distillkit.models",
     "distillkit.objectives",
     "distillkit.policies",
+    "distillkit.supports",
     "distillkit.training",
 )
 

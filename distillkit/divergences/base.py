@@ -29,6 +29,19 @@ class Divergence(ABC):
             One number in nats for each position [N], zero where both agree.
         """
 
+    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+        """Values [N], and their derivative by each student log-probability on its own [N, V].
+
+        Any multiple of the student's probabilities may be added to a row of the derivative: it
+        vanishes on the way through the softmax. By autograd here; a divergence whose formula is
+        short overrides it, because that takes half the time.
+        """
+        with torch.enable_grad():
+            leaf = student.detach().requires_grad_()
+            values = self(teacher, leaf)
+            (slope,) = torch.autograd.grad(values.sum(), leaf)
+        return values.detach(), slope
+
 
 def log_probs(logits: Tensor, temperature: float = 1.0) -> LogProbs:
     """Log-softmax in at least fp32, floored so that masked entries (-inf) stay harmless.
@@ -42,6 +55,15 @@ def log_probs(logits: Tensor, temperature: float = 1.0) -> LogProbs:
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
     return torch.log_softmax(wide / temperature, dim=-1).clamp_min(FLOOR)
+
+
+def through_softmax(slope: LogProbs, student: LogProbs) -> Tensor:
+    """Derivative by the student's scaled logits [N, V] from that by its log-probs; overwrites both.
+
+    Entries on the floor do not move, and the probabilities take their share of the whole slope.
+    """
+    slope = slope.mul_(student > FLOOR)
+    return slope.addcmul_(student.exp_(), slope.sum(-1, keepdim=True), value=-1)
 
 
 def kl(left: LogProbs, right: LogProbs) -> PerToken:

@@ -30,3 +30,10 @@ class JensenShannon(Divergence):
         middle = mixture(teacher, student, weight=self.beta)
         value = self.beta * kl(teacher, middle) + (1 - self.beta) * kl(student, middle)
         return value / (self.beta * (1 - self.beta)) if self.normalize else value
+
+    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+        middle = mixture(teacher, student, weight=self.beta)
+        terms = (1 - self.beta) * student.exp() * (student - middle)
+        values = self.beta * kl(teacher, middle) + terms.sum(-1)
+        scale = 1 / (self.beta * (1 - self.beta)) if self.normalize else 1.0
+        return scale * values, scale * terms

@@ -12,6 +12,10 @@ class ForwardKL(Divergence):
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return kl(teacher, student)
 
+    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+        p = teacher.exp()
+        return (p * (teacher - student)).sum(-1), -p
+
 
 @spec("divergence/reverse_kl")
 class ReverseKL(Divergence):
@@ -19,3 +23,7 @@ class ReverseKL(Divergence):
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return kl(student, teacher)
+
+    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+        terms = student.exp() * (student - teacher)
+        return terms.sum(-1), terms

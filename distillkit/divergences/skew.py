@@ -1,5 +1,7 @@
 """Skewed Kullback-Leibler divergences (DistiLLM, arXiv:2402.03898)."""
 
+from math import log, log1p
+
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
@@ -19,6 +21,12 @@ class SkewForwardKL(Divergence):
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return kl(teacher, mixture(teacher, student, weight=self.alpha))
 
+    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+        middle = mixture(teacher, student, weight=self.alpha)
+        # The student's share of the mixture, (1 - alpha) student / mixture, is at most 1.
+        share = (student - middle + log1p(-self.alpha)).exp()
+        return kl(teacher, middle), -teacher.exp() * share
+
 
 @spec("divergence/skew_reverse_kl")
 class SkewReverseKL(Divergence):
@@ -32,6 +40,15 @@ class SkewReverseKL(Divergence):
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return kl(student, mixture(student, teacher, weight=self.alpha))
+
+    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+        middle = mixture(student, teacher, weight=self.alpha)
+        ratio, q = student - middle, student.exp()
+        values = (q * ratio).sum(-1)
+        if self.alpha > 0:
+            # The student's share of the mixture, alpha student / mixture, is at most 1.
+            ratio -= (ratio + log(self.alpha)).exp()
+        return values, q * ratio
 
 
 def _check_alpha(alpha: float) -> None:

@@ -11,3 +11,8 @@ class TotalVariation(Divergence):
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return 0.5 * (teacher.exp() - student.exp()).abs().sum(-1)
+
+    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+        q = student.exp()
+        gap = q - teacher.exp()
+        return 0.5 * gap.abs().sum(-1), 0.5 * gap.sign() * q

@@ -99,6 +99,6 @@ def _reference_nll(
                 (*model.prompts.reference_ids(example), model.end_id)[:room]
                 for example, room in zip(part, rooms, strict=True)
             ]
-            nats += total_nll(model.batch(prompts, references), model, chunk=1024)
+            nats += total_nll(model.batch(prompts, references), model, chunk_mb=256)
             count += sum(map(len, references))
     return nats / count if count else float("nan")

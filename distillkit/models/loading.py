@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
@@ -64,13 +65,14 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
     module.train(learns)
     if isinstance(source, Student) and source.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})
+    autocast = precision == "bf16" and module.dtype == torch.float32
     model = LanguageModel(
         module,
-        head=_head(module, len(tokenizer), side),
+        head=_head(module, len(tokenizer), side, narrow=autocast),
         prompts=PromptFormat(tokenizer, source.prompt, template=source.template, side=side),
         stop_ids=_stop_ids(module, tokenizer),
         context=getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 30),
-        autocast=precision == "bf16" and module.dtype == torch.float32,
+        autocast=autocast,
     )
     _check_head(model, side)
     return model
@@ -200,7 +202,7 @@ def _dtype(asked: DType, precision: str, *, learns: bool) -> torch.dtype:
     return torch.float32 if learns or precision == "fp32" else torch.bfloat16
 
 
-def _head(module: Any, vocabulary: int, side: str) -> Head:
+def _head(module: Any, vocabulary: int, side: str, *, narrow: bool) -> Head:
     layer = module.get_output_embeddings()
     config = module.config.get_text_config()
     if layer is None or layer.weight.shape[0] < vocabulary:
@@ -209,6 +211,12 @@ def _head(module: Any, vocabulary: int, side: str) -> Head:
             f"{side}.name: the head has {rows} rows for a tokenizer of {vocabulary} entries. "
             "Use the tokenizer that the model was trained with."
         )
+    if type(layer) is not nn.Linear:
+        raise ModelError(
+            f"{side}.name: the head is a {type(layer).__name__}, not a plain linear layer. The "
+            "loss reads the head's weight and would not see an adapter on it. Merge the adapter "
+            "into the model first, or leave the head out of it."
+        )
     divisor = getattr(config, "logits_scaling", None)
     return Head(
         weight=layer.weight,
@@ -216,6 +224,7 @@ def _head(module: Any, vocabulary: int, side: str) -> Head:
         vocabulary=vocabulary,
         scale=1 / divisor if divisor else getattr(config, "logit_scale", None) or 1.0,
         softcap=getattr(config, "final_logit_softcapping", None),
+        narrow=narrow,
     )
 
 

@@ -41,12 +41,12 @@ class Scored:
 class Objective(ABC):
     """A loss over packed positions whose weights are given, so it reduces exactly once."""
 
-    chunk: int = 1024
-    """Positions projected to the vocabulary at a time; memory grows with it, results do not."""
+    chunk_mb: int = 256
+    """Mebibytes for logits of teacher and student; positions are projected so many at a time."""
 
     def __post_init__(self) -> None:
-        if self.chunk < 1:
-            raise ConfigError(f"objective.chunk must be at least 1, got {self.chunk}.")
+        if self.chunk_mb < 1:
+            raise ConfigError(f"objective.chunk_mb must be at least 1, got {self.chunk_mb}.")
 
     @abstractmethod
     def backward(self, batch: Scored, *, student: Scorer, teacher: Scorer | None) -> float:

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
-from distillkit.divergences.base import Divergence, log_probs
+from distillkit.divergences.base import Divergence, log_probs, through_softmax
 from distillkit.objectives.base import Objective, Scored, Scorer
-from distillkit.objectives.chunked import backward_in_chunks
+from distillkit.objectives.chunked import backward_in_chunks, blocks, fused, rows_within
+from distillkit.supports.base import Support
 
 
 class Control(StrEnum):
@@ -26,6 +27,8 @@ class DivergenceObjective(Objective):
 
     divergence: Divergence = MISSING
     """Which divergence; set by the ``divergence`` group."""
+    support: Support = MISSING
+    """On which entries the two are compared; set by the ``support`` group."""
     teacher_temperature: float = 1.0
     """Divides the teacher's logits."""
     student_temperature: float = 1.0
@@ -45,19 +48,37 @@ class DivergenceObjective(Objective):
 
     def backward(self, batch: Scored, *, student: Scorer, teacher: Scorer | None) -> float:
         assert teacher is not None
+        rows = rows_within(self.chunk_mb, student.head.vocabulary)
         with torch.no_grad():
             teacher_hidden = teacher.hidden(batch.teacher)
             if self.control is Control.shuffled_teacher:
                 teacher_hidden = teacher_hidden.roll(len(teacher_hidden) // 2 or 1, dims=0)
+            theirs = teacher.head.prepared()
+            room = theirs.room(min(rows, len(teacher_hidden)))
+        compare = fused(_compare, teacher_hidden.device)
+        targets, weights = batch.student.targets, batch.weights
 
-        def loss_of(hidden: Tensor, part: slice) -> Tensor:
-            with torch.no_grad():
-                wanted = self._align(teacher, teacher_hidden[part], self.teacher_temperature)
-            given = self._align(student, hidden, self.student_temperature)
-            return (self.divergence(wanted, given) * batch.weights[part]).sum()
+        def loss_of(given: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+            wanted = theirs.logits(teacher_hidden[part], into=room)
+            total = weights.new_zeros(())
+            for block in blocks(given):
+                loss, gradient = compare(
+                    self, wanted[block], given[block], targets[part][block], weights[part][block]
+                )
+                wanted[block] = gradient  # the teacher's logits have been used: no third buffer
+                total += loss
+            return total, wanted
 
-        return backward_in_chunks(student.hidden(batch.student), loss_of, chunk=self.chunk)
+        return backward_in_chunks(student.hidden(batch.student), student.head, loss_of, rows=rows)
 
-    def _align(self, side: Scorer, hidden: Tensor, temperature: float) -> Tensor:
-        """Log-probabilities over the real ids, which both sides share."""
-        return log_probs(side.head.logits(hidden), temperature)
+
+def _compare(
+    objective: DivergenceObjective, wanted: Tensor, given: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Weighted sum of the divergence, and its gradient by the student's logits ``given`` [n, V]."""
+    teacher = log_probs(wanted, objective.teacher_temperature)
+    student = log_probs(given, objective.student_temperature)
+    values, slope = objective.support.slope(objective.divergence, teacher, student, targets)
+    gradient = through_softmax(slope, student)
+    gradient *= (weights / objective.student_temperature)[:, None]
+    return (values * weights).sum(), gradient

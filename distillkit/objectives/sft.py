@@ -1,5 +1,6 @@
 """Supervised fine-tuning: cross-entropy on text that somebody else wrote."""
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -7,7 +8,7 @@ from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Batch
 from distillkit.objectives.base import Objective, Scored, Scorer
-from distillkit.objectives.chunked import backward_in_chunks
+from distillkit.objectives.chunked import backward_in_chunks, blocks, fused, rows_within
 
 
 @spec("objective/sft")
@@ -23,24 +24,36 @@ class SFT(Objective):
             )
 
     def backward(self, batch: Scored, *, student: Scorer, teacher: Scorer | None) -> float:
-        targets = batch.student.targets
+        targets, weights = batch.student.targets, batch.weights
+        nll = fused(_nll, targets.device)
 
-        def loss_of(hidden: Tensor, part: slice) -> Tensor:
-            logits = student.head.logits(hidden)
-            nll = functional.cross_entropy(logits, targets[part], reduction="none")
-            return (nll * batch.weights[part]).sum()
+        def loss_of(logits: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+            total, gradient = weights.new_zeros(()), torch.empty_like(logits)
+            for block in blocks(logits):
+                loss, gradient[block] = nll(
+                    logits[block], targets[part][block], weights[part][block]
+                )
+                total += loss
+            return total, gradient
 
-        return backward_in_chunks(student.hidden(batch.student), loss_of, chunk=self.chunk)
+        rows = rows_within(self.chunk_mb, student.head.vocabulary)
+        return backward_in_chunks(student.hidden(batch.student), student.head, loss_of, rows=rows)
 
 
-def total_nll(batch: Batch, model: Scorer, *, chunk: int) -> float:
+def _nll(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Weighted sum of the negative log-likelihood, and its gradient by the logits [n, V]."""
+    log_probs = logits.log_softmax(-1)
+    likelihood = log_probs.gather(-1, targets[:, None])
+    gradient = log_probs.exp_()
+    gradient.scatter_add_(-1, targets[:, None], torch.full_like(likelihood, -1))
+    return -(likelihood[:, 0] * weights).sum(), gradient * weights[:, None]
+
+
+def total_nll(batch: Batch, model: Scorer, *, chunk_mb: int) -> float:
     """Summed negative log-likelihood of the responses, in nats, without a gradient."""
-    hidden, targets = model.hidden(batch), batch.targets
+    hidden, targets, head = model.hidden(batch), batch.targets, model.head.prepared()
+    rows = rows_within(chunk_mb, head.vocabulary)
     return sum(
-        functional.cross_entropy(
-            model.head.logits(hidden[start : start + chunk]),
-            targets[start : start + chunk],
-            reduction="sum",
-        ).item()
-        for start in range(0, len(targets), chunk)
+        functional.cross_entropy(head.logits(states), wanted, reduction="sum").item()
+        for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)
     )

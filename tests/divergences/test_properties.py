@@ -131,6 +131,19 @@ def _merge_rest(side: Tensor, kept: Tensor) -> Tensor:
 
 
 @every_case
+@given(pair=pairs())
+@a_few
+def test_the_slope_is_the_derivative_of_the_value(case: Case, pair: tuple[Tensor, Tensor]) -> None:
+    teacher, student = pair
+    leaf = student.clone().requires_grad_()
+    values = value(case, teacher, leaf)
+    (expected,) = torch.autograd.grad(values.sum(), leaf)
+    found, _ = case.build().slope(log_probs(teacher), log_probs(student))
+    torch.testing.assert_close(found, values.detach(), rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(gradient(case, teacher, student), expected, rtol=1e-8, atol=1e-11)
+
+
+@every_case
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("masked", ["teacher", "student", "both", "each its own"])
 def test_masked_entries_give_finite_values_and_gradients(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from distillkit.core.errors import ConfigError, ModelError
@@ -116,6 +117,27 @@ def test_bf16_arithmetic_keeps_a_students_weights_and_logits_in_fp32() -> None:
     assert model.autocast
     hidden = model.hidden(model.batch(PROMPTS, RESPONSES))
     assert model.head.logits(hidden).dtype == torch.float32
+
+
+def test_a_head_that_carries_an_adapter_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 30: at its start an adapter adds nothing, so that comparing logits cannot find it."""
+
+    class Adapted(nn.Linear):
+        """A linear layer with a low-rank update that begins at zero, as peft makes it."""
+
+    save(tmp_path, tied=False)
+    family = AutoModelForCausalLM.from_pretrained(tmp_path).__class__
+    build = family.__init__
+
+    def with_adapter(self, config) -> None:
+        build(self, config)
+        self.lm_head.__class__ = Adapted
+
+    monkeypatch.setattr(family, "__init__", with_adapter)
+    with pytest.raises(ModelError, match="the head is a Adapted, not a plain linear layer"):
+        load(Student(name=str(tmp_path)), device=CPU, precision="fp32")
 
 
 def tokenizer_with(folder: Path, edit) -> object:

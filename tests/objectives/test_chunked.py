@@ -2,20 +2,34 @@
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from distillkit.divergences.jsd import JensenShannon
+from distillkit.models.head import Head
 from distillkit.models.pretrained import Teacher
+from distillkit.objectives import chunked
 from distillkit.objectives.base import Objective, Scored
-from distillkit.objectives.chunked import backward_in_chunks
+from distillkit.objectives.chunked import backward_in_chunks, rows_within
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.objectives.sft import SFT
+from distillkit.supports.full import Full
 from tests.tiny import ENTRIES, build, distance, gradients
 
 PROMPTS = [[50, 60, 70, 80], [200], [90, 91]]
 RESPONSES = [[10, 11, 12], [20, 21, 22, 23, 24, 25, 1], [30, 1]]
 POSITIONS = 12
+OBJECTIVES = [DivergenceObjective(support=Full(), divergence=JensenShannon(beta=0.3)), SFT()]
+
+each = pytest.mark.parametrize("objective", OBJECTIVES, ids=["divergence", "sft"])
+
+
+def rows(monkeypatch: pytest.MonkeyPatch, *, chunk: int, block: int = 1000) -> None:
+    """So many positions in a chunk and in a block, whatever the budget of memory."""
+    for module in ("divergence", "sft"):
+        path = f"distillkit.objectives.{module}.rows_within"
+        monkeypatch.setattr(path, lambda chunk_mb, vocabulary: chunk)
+    monkeypatch.setattr(chunked, "BLOCK", block * ENTRIES)
 
 
 def run(objective: Objective, *, tied: bool = True) -> tuple[float, dict[str, Tensor]]:
@@ -30,44 +44,77 @@ def run(objective: Objective, *, tied: bool = True) -> tuple[float, dict[str, Te
     return loss, gradients(student)
 
 
-def objectives(chunk: int) -> list[Objective]:
-    return [
-        DivergenceObjective(divergence=JensenShannon(beta=0.3), chunk=chunk),
-        SFT(chunk=chunk),
-    ]
-
-
-@pytest.mark.parametrize("kind", [0, 1], ids=["divergence", "sft"])
+@each
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
-def test_the_chunk_size_changes_neither_loss_nor_gradient(kind: int, tied: bool) -> None:
-    whole = run(objectives(1000)[kind], tied=tied)
-    for chunk in (1, 4, 5, POSITIONS):
-        loss, gradient = run(objectives(chunk)[kind], tied=tied)
+def test_chunks_and_blocks_change_neither_loss_nor_gradient(
+    objective: Objective, tied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(objective, tied=tied)
+    for chunk, block in ((1, 1), (4, 1000), (5, 2), (POSITIONS, 1), (1000, 5)):
+        rows(monkeypatch, chunk=chunk, block=block)
+        loss, gradient = run(objective, tied=tied)
         assert loss == pytest.approx(whole[0], rel=1e-6)
         assert distance(gradient, whole[1]) < 1e-6
 
 
-def test_chunks_give_the_gradient_of_plain_back_propagation() -> None:
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize(
+    ("scale", "softcap"), [(1.0, None), (0.3, None), (1.0, 1.5), (0.3, 1.5)], ids=str
+)
+def test_chunks_give_the_gradient_of_plain_back_propagation(
+    bias: bool, scale: float, softcap: float | None
+) -> None:
+    """Trap 30: bias, scale and softcap are in the gradient as they are in the logits."""
     torch.manual_seed(0)
-    inputs, weight = torch.randn(7, 3).double(), torch.randn(5, 3).double()
+    inputs = torch.randn(7, 3).double().requires_grad_()
+    weight = nn.Parameter(torch.randn(6, 3).double())  # a row more than there are entries
+    offset = nn.Parameter(torch.randn(6).double()) if bias else None
+    head = Head(weight=weight, bias=offset, vocabulary=5, scale=scale, softcap=softcap)
+    parameters = [item for item in (inputs, weight, offset) if item is not None]
+    shares = torch.arange(7).double()
 
-    def loss_of(hidden: Tensor, part: slice) -> Tensor:
-        return ((hidden @ weight.T).logsumexp(-1) * torch.arange(7)[part]).sum()
+    def loss_of(logits: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+        value = (logits.logsumexp(-1) * shares[part]).sum()
+        return value, logits.softmax(-1) * shares[part, None]
 
-    found = []
+    logits = scale * (inputs.tanh() @ weight[:5].T + (0 if offset is None else offset[:5]))
+    if softcap is not None:
+        logits = softcap * torch.tanh(logits / softcap)
+    expected = (logits.logsumexp(-1) * shares).sum()
+    slopes = torch.autograd.grad(expected, parameters)
     for chunk in (2, 7):
-        inputs.grad, weight.grad = None, None
-        inputs.requires_grad_()
-        weight.requires_grad_()
-        total = backward_in_chunks(inputs.tanh(), loss_of, chunk=chunk)
-        found.append((total, inputs.grad, weight.grad))
-    inputs.grad, weight.grad = None, None
-    loss = loss_of(inputs.tanh(), slice(0, 7))
-    loss.backward()
-    for total, of_inputs, of_weight in found:
-        assert total == pytest.approx(loss.item(), rel=1e-12)
-        torch.testing.assert_close(of_inputs, inputs.grad)
-        torch.testing.assert_close(of_weight, weight.grad)
+        for parameter in parameters:
+            parameter.grad = None
+        total = backward_in_chunks(inputs.tanh(), head, loss_of, rows=chunk)
+        assert total == pytest.approx(expected.item(), rel=1e-6)
+        for parameter, slope in zip(parameters, slopes, strict=True):
+            torch.testing.assert_close(parameter.grad, slope)
+
+
+def test_the_gradient_of_a_head_adds_up_over_micro_batches_and_skips_a_frozen_one() -> None:
+    for dtype in (torch.float32, torch.bfloat16):
+        weight = nn.Parameter(torch.randn(5, 3).to(dtype))
+        hidden = torch.randn(4, 3, requires_grad=True)
+
+        def loss_of(logits: Tensor, part: slice) -> tuple[Tensor, Tensor]:
+            return logits.sum(), torch.ones_like(logits)
+
+        head = Head(weight=weight, bias=None, vocabulary=5)
+        backward_in_chunks(hidden * 1, head, loss_of, rows=2)
+        once = weight.grad.clone()
+        backward_in_chunks(hidden * 1, head, loss_of, rows=2)
+        assert once.dtype == dtype
+        torch.testing.assert_close(weight.grad, 2 * once)
+        weight.requires_grad_(False)
+        weight.grad = None
+        backward_in_chunks(hidden * 1, head, loss_of, rows=2)
+        assert weight.grad is None
+
+
+def test_the_budget_of_a_chunk_counts_the_logits_of_both_models() -> None:
+    assert rows_within(256, 151_936) == 220
+    assert rows_within(1, 1 << 20) == 1
+    assert 2 * 4 * 1000 * rows_within(3, 1000) <= 3 << 20
 
 
 class Tallest(TorchDispatchMode):
@@ -82,8 +129,10 @@ class Tallest(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("kind", [0, 1], ids=["divergence", "sft"])
-def test_no_tensor_of_all_positions_by_the_vocabulary_ever_exists(kind: int) -> None:
+@each
+def test_no_tensor_of_all_positions_by_the_vocabulary_ever_exists(
+    objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Trap 11: neither of logits, of log-probabilities, nor of their gradients."""
     student, teacher = build("llama", tied=False), build("gpt2", tied=False, side=Teacher)
     long = [list(range(100, 140))]
@@ -94,6 +143,25 @@ def test_no_tensor_of_all_positions_by_the_vocabulary_ever_exists(kind: int) -> 
     )
     # The head's weight is itself 16 rows as wide as the vocabulary when it is transposed.
     for chunk, most in ((4, 16), (40, 40)):
+        rows(monkeypatch, chunk=chunk)
         with Tallest() as tallest:
-            objectives(chunk)[kind].backward(batch, student=student, teacher=teacher)
+            objective.backward(batch, student=student, teacher=teacher)
         assert chunk <= tallest.rows <= most
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES, ids=["divergence", "sft"])
+def test_the_fused_form_that_cuda_runs_is_one_graph_and_gives_the_same(
+    objective: Objective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = run(objective)
+    for module in ("divergence", "sft"):
+        monkeypatch.setattr(
+            f"distillkit.objectives.{module}.fused",
+            lambda function, device: torch.compile(
+                function, dynamic=True, fullgraph=True, backend="aot_eager"
+            ),
+        )
+    rows(monkeypatch, chunk=5)
+    loss, gradient = run(objective)
+    assert loss == pytest.approx(plain[0], rel=1e-6)
+    assert distance(gradient, plain[1]) < 1e-6

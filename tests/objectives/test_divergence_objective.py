@@ -12,6 +12,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import DType, Teacher
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import Control, DivergenceObjective
+from distillkit.supports.full import Full
 from tests.divergences import oracle
 from tests.divergences.cases import CASES, Case
 from tests.objectives.tables import ENTRIES, PREVIOUS, WEIGHTS, at_positions, scored, table
@@ -40,7 +41,9 @@ def test_loss_and_gradient_are_those_of_the_oracle(case: Case) -> None:
     """Trap 18: each position reads its own token, although the prompts' lengths differ."""
     left, right = table(1), table(2)
     loss, gradient = loss_and_gradient(
-        DivergenceObjective(divergence=case.build()), TableModel(left), TableModel(right)
+        DivergenceObjective(support=Full(), divergence=case.build()),
+        TableModel(left),
+        TableModel(right),
     )
     teacher, student = at_positions(left), at_positions(right)
     values = oracle.value(case.name, teacher, student, **case.settings)
@@ -52,7 +55,7 @@ def test_loss_and_gradient_are_those_of_the_oracle(case: Case) -> None:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_heads_padded_to_different_widths_are_cut_to_the_real_ids(case: Case) -> None:
     """Traps 5 and 6: padding that would hold all the mass changes nothing and learns nothing."""
-    objective = DivergenceObjective(divergence=case.build())
+    objective = DivergenceObjective(support=Full(), divergence=case.build())
     bare = loss_and_gradient(objective, TableModel(table(1)), TableModel(table(2)))
     student = TableModel(table(2), rows=7, padding=60.0)
     padded = loss_and_gradient(objective, TableModel(table(1), rows=11, padding=-40.0), student)
@@ -70,7 +73,7 @@ def on_models(student: LanguageModel, teacher: LanguageModel) -> tuple[Scored, f
         teacher=teacher.batch(prompts, responses),
         weights=torch.full((6,), 1 / 6),
     )
-    objective = DivergenceObjective(divergence=ForwardKL())
+    objective = DivergenceObjective(support=Full(), divergence=ForwardKL())
     return batch, objective.backward(batch, student=student, teacher=teacher)
 
 
@@ -116,7 +119,7 @@ def test_each_temperature_divides_the_logits_of_its_own_side(ours: float, theirs
     """Trap 24: no side borrows the other's, and no T squared sneaks in."""
     left, right = table(1), table(2)
     objective = DivergenceObjective(
-        divergence=ForwardKL(), student_temperature=ours, teacher_temperature=theirs
+        support=Full(), divergence=ForwardKL(), student_temperature=ours, teacher_temperature=theirs
     )
     loss, gradient = loss_and_gradient(objective, TableModel(left), TableModel(right))
     teacher, student = at_positions(left) / theirs, at_positions(right) / ours
@@ -130,14 +133,18 @@ def test_each_temperature_divides_the_logits_of_its_own_side(ours: float, theirs
 @pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan")])
 def test_a_temperature_that_is_not_above_zero_is_refused(side: str, temperature: float) -> None:
     with pytest.raises(ConfigError, match=rf"objective\.{side}_temperature must be above 0"):
-        DivergenceObjective(divergence=ForwardKL(), **{f"{side}_temperature": temperature})
+        DivergenceObjective(
+            support=Full(), divergence=ForwardKL(), **{f"{side}_temperature": temperature}
+        )
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_student_that_is_its_teacher_has_no_loss_and_no_gradient(case: Case) -> None:
     """Traps 4 and 32."""
     loss, gradient = loss_and_gradient(
-        DivergenceObjective(divergence=case.build()), TableModel(table(1)), TableModel(table(1))
+        DivergenceObjective(support=Full(), divergence=case.build()),
+        TableModel(table(1)),
+        TableModel(table(1)),
     )
     assert abs(loss) < 1e-6
     assert gradient.abs().max() < 1e-6
@@ -148,7 +155,7 @@ def test_a_shuffled_teacher_changes_loss_and_gradient(case: Case) -> None:
     """Trap 32: the teacher's signal is used; if it were dropped, shuffling could not matter."""
     honest, shuffled = (
         loss_and_gradient(
-            DivergenceObjective(divergence=case.build(), control=control),
+            DivergenceObjective(support=Full(), divergence=case.build(), control=control),
             TableModel(table(1)),
             TableModel(table(2)),
         )
@@ -161,7 +168,9 @@ def test_a_shuffled_teacher_changes_loss_and_gradient(case: Case) -> None:
 def test_a_shuffled_teacher_gives_each_position_the_opinion_of_another_one() -> None:
     """Trap 32: the same opinions, permuted, and none left where it belongs."""
     left, right = table(1), table(2)
-    objective = DivergenceObjective(divergence=ForwardKL(), control=Control.shuffled_teacher)
+    objective = DivergenceObjective(
+        support=Full(), divergence=ForwardKL(), control=Control.shuffled_teacher
+    )
     loss, _ = loss_and_gradient(objective, TableModel(left), TableModel(right))
     moved = np.roll(at_positions(left), 4, axis=0)
     values = oracle.value("forward_kl", moved, at_positions(right))
@@ -170,7 +179,9 @@ def test_a_shuffled_teacher_gives_each_position_the_opinion_of_another_one() -> 
 
 def test_the_teacher_gets_no_gradient() -> None:
     teacher = TableModel(table(1))
-    loss_and_gradient(DivergenceObjective(divergence=ReverseKL()), teacher, TableModel(table(2)))
+    loss_and_gradient(
+        DivergenceObjective(support=Full(), divergence=ReverseKL()), teacher, TableModel(table(2))
+    )
     assert teacher.weight.grad is None
     assert teacher.states.grad is None
 
@@ -185,7 +196,7 @@ def test_a_bf16_teacher_never_makes_the_divergence_negative() -> None:
             weights[position] = 1
             batch = scored()
             batch = Scored(student=batch.student, teacher=batch.teacher, weights=weights)
-            objective = DivergenceObjective(divergence=JensenShannon(beta=0.1))
+            objective = DivergenceObjective(support=Full(), divergence=JensenShannon(beta=0.1))
             loss = objective.backward(batch, student=TableModel(right), teacher=teacher)
             assert -1e-7 < loss < 1e-6
 

@@ -70,7 +70,7 @@ def test_only_sft_is_particular_about_authors() -> None:
 @pytest.mark.parametrize("chunk", [1, 3, 8, 100])
 def test_total_nll_sums_the_log_likelihood_of_all_targets(chunk: int) -> None:
     q = probabilities(at_positions(table(2)))[np.arange(len(TARGETS)), TARGETS]
-    found = total_nll(batch(), TableModel(table(2)), chunk=chunk)
+    found = total_nll(batch(), TableModel(table(2)), chunk_mb=chunk)
     assert found == pytest.approx(-np.log(q).sum(), rel=1e-5)
 
 
@@ -78,7 +78,7 @@ def test_total_nll_counts_the_end_token_like_any_other() -> None:
     """Trap 19: the embedded padding id is the end token, and the end is a target."""
     model = build()
     without, ended = (
-        total_nll(model.batch([[50, 60], [70]], [[10, *end], [20, 21]]), model, chunk=64)
+        total_nll(model.batch([[50, 60], [70]], [[10, *end], [20, 21]]), model, chunk_mb=64)
         for end in ([], [model.end_id])
     )
     assert ended > without + 1e-3

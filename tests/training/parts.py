@@ -15,6 +15,7 @@ from distillkit.objectives.base import Objective
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OnPolicy
+from distillkit.supports.full import Full
 from distillkit.training.loop import Parts
 from distillkit.training.settings import LoopSettings, OptimizerSettings, Reduction
 from distillkit.training.step import Sides
@@ -52,7 +53,7 @@ def parts(
             Author.dataset: DatasetWriter(student),
             Author.student: StudentWriter(student, sampling, seed=seed),
         },
-        objective=objective or DivergenceObjective(divergence=ForwardKL()),
+        objective=objective or DivergenceObjective(support=Full(), divergence=ForwardKL()),
         loop=LoopSettings(**{"batch_size": len(examples), **loop}),
         optimizer=OptimizerSettings(**(optimizer or {})),
         seed=seed,

@@ -18,6 +18,7 @@ from distillkit.models.pretrained import PromptStyle, Student, Teacher
 from distillkit.objectives.divergence import Control, DivergenceObjective
 from distillkit.objectives.sft import SFT
 from distillkit.policies.fixed import OffPolicy
+from distillkit.supports.full import Full
 from distillkit.training.loop import Parts, build_optimizer, distil
 from distillkit.training.settings import LoopSettings, Reduction
 from distillkit.training.step import Sides, accumulate, position_weights, split_rows
@@ -48,7 +49,7 @@ def run(
     loss = accumulate(
         ROLLOUTS,
         sides=Sides(student=student, teacher=teacher),
-        objective=objective or DivergenceObjective(divergence=ForwardKL()),
+        objective=objective or DivergenceObjective(support=Full(), divergence=ForwardKL()),
         loop=LoopSettings(**loop),
     )
     return loss, gradients(student)
@@ -76,7 +77,7 @@ def test_a_hand_built_batch_of_two_rows_matches_the_oracle_at_each_token() -> No
     student, teacher = pair()
     for length in range(1, 5):
         rows = [rollout(EXAMPLES[0], [10] * length), rollout(EXAMPLES[1], [20, 1, 21][:length])]
-        objective = DivergenceObjective(divergence=ReverseKL())
+        objective = DivergenceObjective(support=Full(), divergence=ReverseKL())
         sides = Sides(student=student, teacher=teacher)
         loss = accumulate(rows, sides=sides, objective=objective, loop=LoopSettings())
         expected, _ = dense(rows, student=student, teacher=teacher, value=reverse_kl)
@@ -217,7 +218,7 @@ def test_a_shuffled_teacher_changes_the_update() -> None:
     """Trap 32: the teacher's signal reaches the student."""
     losses = []
     for control in Control:
-        objective = DivergenceObjective(divergence=ForwardKL(), control=control)
+        objective = DivergenceObjective(support=Full(), divergence=ForwardKL(), control=control)
         losses.append(first_update(parts(*pair(), objective=objective)).metrics["loss"])
     assert abs(losses[0] - losses[1]) > 0.01
 

@@ -1,0 +1,77 @@
+"""The head's three matrix products, always with an fp32 result.
+
+Narrow operands (bf16) are multiplied exactly and added up in fp32. A product that is rounded to
+bf16 and widened afterwards costs several per cent of the gradient (Liger-Kernel issue 1432).
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+TILE = 16384
+"""Rows of a narrow weight that the CPU, which has no fp32-output product, widens at a time."""
+
+
+def project(hidden: Tensor, weight: Tensor, *, into: Tensor | None = None) -> Tensor:
+    """hidden [n, D] times the transpose of weight [V, D]: [n, V].
+
+    Args:
+        hidden: any type; taken in that of the weight.
+        weight: fp32, fp64 or narrow.
+        into: at least n rows [., V] of memory that the result may take instead of new pages.
+    """
+    room = None if into is None else into[: len(hidden)]
+    if _is_wide(weight):
+        return torch.mm(hidden.to(weight.dtype), weight.T, out=room)
+    narrow = hidden.to(weight.dtype)
+    if weight.is_cuda:
+        return torch.mm(narrow, weight.T, out_dtype=torch.float32, out=room)
+    result = room
+    if result is None:
+        result = hidden.new_empty(len(hidden), len(weight), dtype=torch.float32)
+    for part in _tiles(weight):
+        torch.mm(narrow.float(), weight[part].float().T, out=result[:, part])
+    return result
+
+
+def pull_back(gradient: Tensor, weight: Tensor) -> Tensor:
+    """gradient [n, V] times weight [V, D]: the gradient of the hidden states [n, D]."""
+    if _is_wide(weight):
+        return gradient @ weight
+    narrow = gradient.to(weight.dtype)
+    if weight.is_cuda:
+        return torch.mm(narrow, weight, out_dtype=torch.float32)
+    result = gradient.new_zeros(len(gradient), weight.shape[1])
+    for part in _tiles(weight):
+        result.addmm_(narrow[:, part].float(), weight[part].float())
+    return result
+
+
+def add_outer(total: Tensor, gradient: Tensor, hidden: Tensor, dtype: torch.dtype) -> None:
+    """Add the transpose of gradient [n, V] times hidden [n, D] to total [V, D], in place.
+
+    Args:
+        total: fp32 or fp64.
+        gradient: fp32 or fp64.
+        hidden: any type.
+        dtype: type of the operands, that of the weight.
+    """
+    if dtype == total.dtype:
+        total.addmm_(gradient.T, hidden.to(dtype))
+        return
+    left, right = gradient.to(dtype).T, hidden.to(dtype)
+    if total.is_cuda:
+        torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
+        return
+    for part in _tiles(total):
+        total[part].addmm_(left[part].float(), right.float())
+
+
+def _is_wide(weight: Tensor) -> bool:
+    return weight.dtype in (torch.float32, torch.float64)
+
+
+def _tiles(weight: Tensor) -> Iterator[slice]:
+    for start in range(0, len(weight), TILE):
+        yield slice(start, min(start + TILE, len(weight)))

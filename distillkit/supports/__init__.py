@@ -1,0 +1,1 @@
+"""Supports: the vocabulary entries on which two models are compared."""

@@ -1,0 +1,18 @@
+"""The token of the response, against everything else."""
+
+from torch import Tensor
+
+from distillkit.core.spec import spec
+from distillkit.core.types import LogProbs
+from distillkit.supports.base import Support
+
+
+@spec("support/sampled")
+class Sampled(Support):
+    """One number a position from the teacher: the response's token, and a bucket for the rest.
+
+    The loosest bound: it sees only how likely both models find what was written.
+    """
+
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+        return targets[:, None]

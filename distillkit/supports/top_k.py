@@ -1,0 +1,43 @@
+"""The likeliest entries of one model, and a bucket for the rest."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import spec
+from distillkit.core.types import LogProbs
+from distillkit.supports.base import Support
+
+
+@dataclass(kw_only=True, slots=True)
+class TopK(Support):
+    """Entries kept apart by rank."""
+
+    k: int = 64
+    """Entries that are kept apart; no more than the vocabulary has."""
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ConfigError(
+                f"support.k must be at least 1, got {self.k}. For every entry use support=full."
+            )
+
+    def _likeliest(self, side: LogProbs) -> Tensor:
+        return side.topk(min(self.k, side.shape[-1]), dim=-1).indices
+
+
+@spec("support/teacher_top_k")
+class TeacherTopK(TopK):
+    """What a served teacher can send: its k likeliest tokens."""
+
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+        return self._likeliest(teacher)
+
+
+@spec("support/student_top_k")
+class StudentTopK(TopK):
+    """The student's k likeliest tokens: where reverse KL has nearly all of its terms."""
+
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+        return self._likeliest(student)
