@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from distillkit.core.types import Batch
 from distillkit.models.batching import collate
+from distillkit.models.decoder import Decoder, decodes
 from distillkit.models.head import Head
+from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.prompts import PromptFormat
 
 
@@ -54,6 +56,13 @@ class LanguageModel:
         """The transformer below the head; returns transformers' output with hidden states."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
             return self.module.base_model(**inputs)
+
+    def decoder(self, *, rows: int, length: int) -> Decoder | ModuleDecoder:
+        """What reads tokens one by one behind a cache for so many rows; see :class:`Decoder`."""
+        if not decodes(self.module):
+            return ModuleDecoder(self.body, self.module.config)
+        dtype = torch.bfloat16 if self.autocast else self.module.dtype
+        return Decoder(self.module, rows=rows, length=length, dtype=dtype)
 
     def batch(self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Batch:
         """Prompts and responses as one padded batch on this model's device."""
