@@ -15,6 +15,12 @@ from distillkit.models.head import Head
 from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.prompts import PromptFormat
 
+PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
+"""Attention implementations of transformers that skip other rows' blocks of a packed batch."""
+
+SPARE_PADDING = {"cpu": 64, "cuda": 8192}
+"""Tokens of padding that take about as long as the overhead of one more micro-batch."""
+
 
 class LanguageModel:
     """Body, head, tokenizer and prompt format of one side.
@@ -70,8 +76,37 @@ class LanguageModel:
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        output = self.body(input_ids=batch.tokens, attention_mask=batch.mask, use_cache=False)
+        if self.packs:
+            return self._hidden_unpadded(batch)
+        # A batch without padding needs no mask, and attention is quicker without one.
+        mask = None if batch.even else batch.mask
+        output = self.body(input_ids=batch.tokens, attention_mask=mask, use_cache=False)
         return output.last_hidden_state[batch.rows, batch.columns]
+
+    def _hidden_unpadded(self, batch: Batch) -> Tensor:
+        """The same with all rows end to end; positions that begin anew keep them apart."""
+        real = batch.mask.bool()
+        place = real.flatten().cumsum(0).view(real.shape) - 1
+        positions = (real.cumsum(-1) - 1)[real]
+        output = self.body(
+            input_ids=batch.tokens[real][None], position_ids=positions[None], use_cache=False
+        )
+        return output.last_hidden_state[0, place[batch.rows, batch.columns]]
+
+    @property
+    def packs(self) -> bool:
+        """Whether the attention implementation takes rows end to end instead of padded."""
+        return self.module.config._attn_implementation in PACKING
+
+    @property
+    def spare_padding(self) -> int:
+        """Padded tokens that cost less than splitting a batch to save them."""
+        return 1 << 30 if self.packs else SPARE_PADDING[self.device.type]
+
+    def wait(self) -> None:
+        """Return when all work on an accelerator is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def parameters(self) -> list[nn.Parameter]:
         """Parameters that may learn."""

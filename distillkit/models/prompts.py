@@ -1,5 +1,6 @@
 """Prompts and references as token ids, rendered for each model in its own format."""
 
+from functools import lru_cache
 from typing import Any
 
 from distillkit.core.errors import ModelError
@@ -43,16 +44,21 @@ class PromptFormat:
                 f"Use {side}.prompt=alpaca or {side}.prompt=plain."
             )
         self.tokenizer, self.style, self.template = tokenizer, style, template or {}
+        # Every update asks for the prompts of its rows several times.
+        self._rendered = lru_cache(maxsize=1 << 16)(self._render)
 
     def prompt_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids up to and including the invitation to answer, never truncated."""
+        return self._rendered(example.prompt)
+
+    def _render(self, prompt: tuple[Message, ...]) -> tuple[int, ...]:
         if self.style is PromptStyle.chat:
-            turns = [{"role": turn.role, "content": turn.content} for turn in example.prompt]
+            turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
             ids = self.tokenizer.apply_chat_template(
                 turns, add_generation_prompt=True, return_dict=False, **self.template
             )
             return tuple(ids)
-        return self._with_bos(self.text(example.prompt))
+        return self._with_bos(self.text(prompt))
 
     def reference_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of the reference response, without an end-of-sequence token."""
