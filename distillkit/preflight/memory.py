@@ -75,16 +75,16 @@ def activation_bytes(student: LanguageModel, subject: Subject) -> float:
             seen[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    # Checkpointing hides from the hook what it keeps, so it is worked out from the whole.
-    saving = subject.run.student.gradient_checkpointing
-    if saving:
-        student.module.gradient_checkpointing_disable()
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        hidden = student.hidden(batch)
-    if saving:
-        student.module.gradient_checkpointing_enable({"use_reentrant": False})
+    training = student.module.training
+    # Checkpointing hides from the hook what it keeps, and works in training mode only.
+    student.module.eval()
+    try:
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            hidden = student.hidden(batch)
+    finally:
+        student.module.train(training)
     whole = sum(seen.values()) / batch.tokens.numel()
-    if not saving:
+    if not subject.run.student.gradient_checkpointing:
         return whole
     layers = int(student.module.config.get_text_config().num_hidden_layers)
     # One layer at a time is whole, of the others only the input is kept.

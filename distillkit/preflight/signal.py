@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from distillkit.core.types import Batch
+from distillkit.core.types import Author, Batch
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.objectives.base import Objective, Scored
 from distillkit.objectives.divergence import Control, DivergenceObjective
@@ -57,6 +57,10 @@ def zero(subject: Subject) -> Iterator[Finding]:
 
 def teacher_signal(subject: Subject) -> Iterator[Finding]:
     """The teacher likes the right text better than chance, a shuffle and the student do."""
+    compared = isinstance(subject.run.objective, DivergenceObjective)
+    if not compared and Author.teacher not in subject.authors:
+        yield ok("nothing is learned from the teacher in this run, it is measured only")
+        return
     scored = subject.probe.scored
     teacher = _nlls(subject.teacher, scored.teacher)
     shuffled = _nlls(subject.teacher, scored.teacher, rolled=True)
