@@ -14,8 +14,11 @@ from safetensors.torch import load_file, save_file
 
 from distillkit.compose import compose
 from distillkit.core.errors import RunError
+from distillkit.core.types import Split
 from distillkit.models.loading import EMBEDDED
 from distillkit.preflight.machine import Machine, this_machine
+from distillkit.preflight.memory import activation_bytes
+from distillkit.preflight.subject import Subject
 from distillkit.programs.assemble import assemble
 from distillkit.programs.doctor import doctor
 from distillkit.programs.screen import screen
@@ -271,7 +274,6 @@ def test_weights_that_are_no_numbers_are_found_where_loading_does_not_pass(
 
 def test_rows_without_a_reference_are_found(distillkit: CommandLine) -> None:
     rows = [{"prompt": f"What is {n}?", "response": str(n)} for n in range(8)]
-    rows += [{"prompt": "Why?", "response": ""}] * 0
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = ["dataset=jsonl", "dataset.path=rows.jsonl", "dataset.validation_share=2"]
     typed = [*data, "dataset.response_field=null", "policy=off_policy"]
@@ -289,10 +291,9 @@ def test_several_faults_are_all_reported(distillkit: CommandLine) -> None:
     assert "beta=0.1 has no effect" in found(result, "fatal", "settings")
     assert "no/such/folder" in found(result, "fatal", "teacher")
     assert "the teacher could not be loaded" in found(result, "skipped", "encodings")
-    typed = [STUDENT, "device=cpu", "optimizer.lr=1e30"]
-    result = distillkit("doctor", *SMOKE, *typed)
+    result = distillkit("doctor", *SMOKE, STUDENT, "device=cpu", "optimizer.lr=1e30")
     assert result.code == 1
-    for check in ("encodings", "lengths"):
+    for check in ("encodings", "lengths", "pace"):
         assert found(result, "fatal", check)
 
 
@@ -326,6 +327,20 @@ def test_too_little_memory_for_activations_is_warned_of() -> None:
     assert "student.gradient_checkpointing=true or precision=bf16" in said
     roomy = on(small(memory=PLENTY))[1]
     assert "MB" in found(roomy, "ok", "peak")
+
+
+def test_activations_are_counted_by_the_token(tmp_path: Path) -> None:
+    """Copies of the weights in another type, as autocast makes, are no activations."""
+    for precision in ("fp32", "bf16"):
+        run = compose("train", [*SMOKE, f"precision={precision}"]).run
+        subject = Subject(run=run, folder=tmp_path, room=1, machine=small())
+        parts = assemble(run)
+        subject.models.update(student=parts.sides.student, teacher=parts.sides.teacher)
+        subject.examples[Split.train] = parts.train
+        fixed, each = activation_bytes(parts.sides.student, subject)
+        # Three layers, each of width 128 and 336 inside, keep a few dozen such vectors.
+        assert 3 * 10 * 128 < each / (4 if precision == "fp32" else 2) < 3 * 50 * 128
+        assert (fixed > 0.8 * 2 * 580_000) == (precision == "bf16")
 
 
 def test_gradient_checkpointing_lowers_the_estimate() -> None:

@@ -13,7 +13,7 @@ RUNS_ON = "a response that never meets its end token runs on to the length limit
 
 def each_side(subject: Subject) -> Iterator[Finding]:
     """Inside one model: what the tokenizer, the settings and the template say."""
-    for side, model in subject.models.items():
+    for side, model in subject.sides():
         found = [*_settings(side, model), *_template(side, model)]
         yield from found
         if not found:

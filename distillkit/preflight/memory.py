@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 
-from distillkit.core.types import Author
+from distillkit.core.types import Author, Batch
 from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Objective
 from distillkit.preflight.finding import Finding, fatal, ok, warning
@@ -43,7 +43,8 @@ def peak(subject: Subject) -> Iterator[Finding]:
     run, student = subject.run, subject.student
     rows = _longest_row(subject)
     tokens = max(rows, min(run.loop.micro_batch_tokens, rows * run.loop.batch_size))
-    held = activation_bytes(student, subject) * tokens
+    fixed, each = activation_bytes(student, subject)
+    held = fixed + each * tokens
     logits = logit_bytes(run.objective, student.head.vocabulary, tokens)
     needed = TENSORS_BESIDE_WEIGHTS * _bytes(student.parameters()) + held + logits
     free = subject.machine.free_memory(student.device)
@@ -63,16 +64,39 @@ def peak(subject: Subject) -> Iterator[Finding]:
         yield ok(what)
 
 
-def activation_bytes(student: LanguageModel, subject: Subject) -> float:
-    """What the student keeps for the backward pass, in bytes a token, seen on the probe batch."""
+def activation_bytes(student: LanguageModel, subject: Subject) -> tuple[float, float]:
+    """What the student keeps for the backward pass, seen on the probe batch.
+
+    Two sizes of batch tell what grows with the tokens from what does not, such as the bf16 copies
+    of fp32 weights.
+
+    Returns:
+        Bytes whatever the batch, and bytes a token.
+    """
     batch = subject.probe.scored.student
-    seen: dict[int, int] = {}
+    whole, tokens = _kept(student, batch), batch.tokens.numel()
+    rows = len(batch.tokens) // 2
+    part = _kept(student, _first(batch, rows)) if rows else 0
+    each = (whole - part) / (tokens - batch.tokens[:rows].numel())
+    fixed = max(0.0, whole - each * tokens)
+    if not subject.run.student.gradient_checkpointing:
+        return fixed, each
+    config = student.module.config.get_text_config()
+    inputs = config.num_hidden_layers * config.hidden_size * student.module.dtype.itemsize
+    # One layer at a time is whole, of the others only the input is kept.
+    return fixed, each / config.num_hidden_layers + inputs
+
+
+def _kept(student: LanguageModel, batch: Batch) -> int:
+    """Bytes that a forward pass saves for the backward pass, without checkpointing."""
     weights = {p.untyped_storage().data_ptr() for p in student.module.parameters()}
+    # Held until all are counted, so that no address is used twice.
+    seen: dict[int, UntypedStorage] = {}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            seen[storage.data_ptr()] = storage.nbytes()
+            seen[storage.data_ptr()] = storage
         return tensor
 
     training = student.module.training
@@ -80,15 +104,16 @@ def activation_bytes(student: LanguageModel, subject: Subject) -> float:
     student.module.eval()
     try:
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-            hidden = student.hidden(batch)
+            student.hidden(batch)
     finally:
         student.module.train(training)
-    whole = sum(seen.values()) / batch.tokens.numel()
-    if not subject.run.student.gradient_checkpointing:
-        return whole
-    layers = int(student.module.config.get_text_config().num_hidden_layers)
-    # One layer at a time is whole, of the others only the input is kept.
-    return whole / layers + layers * hidden.shape[1] * hidden.element_size()
+    return sum(storage.nbytes() for storage in seen.values())
+
+
+def _first(batch: Batch, rows: int) -> Batch:
+    chosen = batch.rows < rows
+    packed = (part[chosen] for part in (batch.rows, batch.columns, batch.targets))
+    return Batch(batch.tokens[:rows], batch.mask[:rows], *packed)
 
 
 def logit_bytes(objective: Objective, vocabulary: int, positions: int) -> int:

@@ -13,7 +13,7 @@ def size(count: float) -> str:
 def duration(seconds: float) -> str:
     """Seconds as ``12 s``, ``3.4 min`` or ``5.6 h``."""
     if seconds < 100:
-        return f"{seconds:.2g} s"
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
     if seconds < 6000:
         return f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h"

@@ -1,6 +1,6 @@
 """What the checks look at: a run, its models and examples, and a probe batch of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,16 @@ class Subject:
         if side not in self.models:
             raise MissingPartError(f"the {side} could not be loaded")
         return self.models[side]
+
+    def sides(self) -> Iterator[tuple[str, LanguageModel]]:
+        """The models that could be loaded, by side.
+
+        Raises:
+            MissingPartError: neither could.
+        """
+        if not self.models:
+            raise MissingPartError("no model could be loaded")
+        yield from self.models.items()
 
     @property
     def context(self) -> int:

@@ -10,7 +10,7 @@ from distillkit.preflight.subject import Subject
 
 def heads(subject: Subject) -> Iterator[Finding]:
     """How many rows of each head are padding; one that is too small does not load at all."""
-    for side, model in subject.models.items():
+    for side, model in subject.sides():
         rows, real = len(model.head.weight), model.head.vocabulary
         padding = f"{rows - real} rows are padding and are cut" if rows > real else "no padding"
         yield ok(f"{side}: a head of {rows} rows for {real} real ids, {padding}")
@@ -18,7 +18,7 @@ def heads(subject: Subject) -> Iterator[Finding]:
 
 def finite(subject: Subject) -> Iterator[Finding]:
     """No weight is NaN or infinite, wherever the probe of loading did not pass."""
-    for side, model in subject.models.items():
+    for side, model in subject.sides():
         bad = [
             name for name, tensor in model.module.named_parameters() if not _is_finite(tensor.data)
         ]

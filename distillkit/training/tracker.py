@@ -77,6 +77,7 @@ class WeightsAndBiases(Tracker):
     def mode(self) -> str:
         import wandb
 
+        logging.getLogger("wandb").setLevel(logging.ERROR)
         asked = os.environ.get("WANDB_MODE")
         logged_in = wandb.setup().settings.api_key or os.environ.get("WANDB_API_KEY")
         return asked or ("online" if logged_in else "offline")
@@ -84,7 +85,6 @@ class WeightsAndBiases(Tracker):
     def start(self, *, folder: Path, name: str, identity: str, config: Mapping[str, Any]) -> None:
         import wandb
 
-        logging.getLogger("wandb").setLevel(logging.ERROR)
         wandb.init(
             project=self.project,
             entity=self.entity,
