@@ -7,8 +7,17 @@ from dataclasses import dataclass
 import torch
 
 from distillkit.core.errors import DistillkitError
-from distillkit.preflight import ends, lengths, mask, memory, signal, templates, tokenizers, weights
-from distillkit.preflight.disk import disk
+from distillkit.preflight import (
+    disk,
+    ends,
+    lengths,
+    mask,
+    memory,
+    signal,
+    templates,
+    tokenizers,
+    weights,
+)
 from distillkit.preflight.finding import Finding, Severity, fatal, skipped
 from distillkit.preflight.pace import pace
 from distillkit.preflight.subject import MissingPartError, Subject
@@ -45,7 +54,8 @@ CHECKS = (
     Check("signal", signal.teacher_signal),
     Check("memory", memory.state, quick=True),
     Check("peak", memory.peak),
-    Check("disk", disk, quick=True),
+    Check("place", disk.place),
+    Check("disk", disk.disk, quick=True),
     Check("tracker", tracking, quick=True),
     # Last, because it trains the student.
     Check("pace", pace),

@@ -10,17 +10,22 @@ from distillkit.preflight.sizes import size
 from distillkit.preflight.subject import Subject
 
 
-def disk(subject: Subject) -> Iterator[Finding]:
-    """Room for all that a run leaves, less what an interrupted one of this name already holds."""
-    run, student = subject.run, subject.student
-    place = existing(subject.folder)
-    if not (place.is_dir() and os.access(place, os.W_OK)):
+def place(subject: Subject) -> Iterator[Finding]:
+    """The run directory, or the nearest folder above it, can be written."""
+    found = existing(subject.folder)
+    if found.is_dir() and os.access(found, os.W_OK):
+        yield ok(f"{subject.folder} can be written")
+    else:
         yield fatal(
-            f"output={run.output}: {place} is not a folder that can be written",
+            f"output={subject.run.output}: {found} is not a folder that can be written",
             why="nothing of the run could be kept",
             mend="Choose another place with output=...",
         )
-        return
+
+
+def disk(subject: Subject) -> Iterator[Finding]:
+    """Room for all that a run leaves, less what an interrupted one of this name already holds."""
+    run, student = subject.run, subject.student
     weights = sum(p.numel() * p.element_size() for p in student.module.parameters())
     moments = 2 * sum(p.numel() * p.element_size() for p in student.parameters())
     # A new checkpoint is written before the oldest one goes.

@@ -1,8 +1,12 @@
 """The preview of what is trained on: exactly the response, its end token included."""
 
+from dataclasses import replace
+
 from rich.console import Console
 
-from distillkit.preflight.mask import marked, preview
+from distillkit.preflight.finding import Severity
+from distillkit.preflight.mask import marked, mask, preview
+from tests.preflight.planted import subject
 from tests.tiny import build
 
 PROMPTS = [[50, 60, 70], [80, 90]]
@@ -36,3 +40,15 @@ def test_a_log_without_colour_shows_the_same() -> None:
     with console.capture() as captured:
         console.print(preview(model, marked(batch, row=0)))
     assert captured.get().rstrip().endswith("|<eos><-end]")
+
+
+def test_a_mask_that_is_off_by_one_is_found() -> None:
+    """Trap 18: each target is predicted from the column before it."""
+    looked_at = subject()
+    assert {finding.severity for finding in mask(looked_at)} == {Severity.ok}
+    scored = looked_at.probe.scored
+    shifted = replace(scored.student, columns=scored.student.columns - 1)
+    looked_at.probe = replace(looked_at.probe, scored=replace(scored, student=shifted))
+    (found,) = mask(looked_at)
+    assert found.severity is Severity.fatal
+    assert "student: the trained tokens" in found.what

@@ -1,21 +1,14 @@
 """The probe batch: what must vanish, and what must be heard."""
 
-from pathlib import Path
-
 import pytest
 from torch import Tensor
 
-from distillkit.compose import compose
 from distillkit.core.spec import discover
-from distillkit.core.types import Split
 from distillkit.divergences.base import Divergence, kl
-from distillkit.models.loading import load, pick_device
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.preflight.finding import Finding, Severity
-from distillkit.preflight.machine import this_machine
 from distillkit.preflight.signal import zero
-from distillkit.preflight.subject import Subject
-from tests.conftest import SMOKE
+from tests.preflight.planted import subject
 
 DIVERGENCES = sorted(path.split("/")[1] for path in discover() if path.startswith("divergence/"))
 
@@ -25,22 +18,6 @@ class Offset(Divergence):
 
     def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
         return kl(teacher, student) - student.mean(-1)
-
-
-def subject(*typed: str) -> Subject:
-    run = compose("train", [*SMOKE, *typed]).run
-    device = pick_device("cpu")
-    return Subject(
-        run=run,
-        folder=Path("run"),
-        room=24,
-        machine=this_machine(),
-        models={
-            "teacher": load(run.teacher, device=device, precision=run.precision),
-            "student": load(run.student, device=device, precision=run.precision),
-        },
-        examples={Split.train: run.dataset.examples(Split.train)},
-    )
 
 
 def severities(findings: list[Finding]) -> set[Severity]:
