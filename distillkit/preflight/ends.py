@@ -1,6 +1,6 @@
 """Do tokenizer, chat template and generation settings, on both sides, end text with one token?"""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end
@@ -75,7 +75,7 @@ def _template(side: str, model: LanguageModel) -> Iterator[Finding]:
         )
 
 
-def _names(model: LanguageModel, ids: object) -> str:
-    assert isinstance(ids, list | tuple | frozenset)
-    names = model.tokenizer.convert_ids_to_tokens(sorted(ids))
-    return " and ".join(f"{name!r}" for name in names)
+def _names(model: LanguageModel, ids: Iterable[int]) -> str:
+    """Tokens as text, an id that the tokenizer does not know as its number."""
+    texts = [(i, model.tokenizer.decode([i], skip_special_tokens=False)) for i in sorted(ids)]
+    return " and ".join(repr(text) if text else f"id {i}" for i, text in texts)

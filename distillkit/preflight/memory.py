@@ -56,11 +56,11 @@ def peak(subject: Subject) -> Iterator[Finding]:
         f"once, logits {size(logits)}, the rest gradients and moments; {_free(free)}"
     )
     if free is not None and needed > free:
-        half = max(rows, int(tokens * max(0.1, (free - needed + held) / held * 0.8)))
+        fitting = max(rows, int(tokens * max(0.1, (free - needed + held) / held * 0.8)))
         yield warning(
             what,
             why="an update may run out of memory, maybe hours after the start",
-            mend=f"Set loop.micro_batch_tokens={half}, student.gradient_checkpointing=true or "
+            mend=f"Set loop.micro_batch_tokens={fitting}, student.gradient_checkpointing=true or "
             "precision=bf16; none changes the result beyond rounding",
         )
     else:

@@ -100,7 +100,11 @@ WARNINGS: list[tuple[Callable[[Path], None], list[str], str, list[str]]] = [
         as_it_is,
         [STUDENT, "student.prompt=chat"],
         "ends",
-        ["template puts", "after an assistant's turn", "length limit", "mend: Use student.prompt="],
+        [
+            r"template puts '\n' after an assistant's turn",
+            "length limit",
+            "mend: Use student.prompt=",
+        ],
     ),
     (closing, [TEACHER, "teacher.prompt=chat"], "ends", ["template puts '<pad>' after"]),
     (
