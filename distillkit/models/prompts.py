@@ -15,6 +15,10 @@ ALPACA = (
 """Stanford Alpaca's prompt without input, as MiniLLM and DistiLLM use it."""
 
 
+ANSWER = "forty-two"
+"""Stands for any answer when a chat template is asked how it closes one."""
+
+
 class PromptFormat:
     """Renders prompts for one tokenizer.
 
@@ -63,6 +67,13 @@ class PromptFormat:
     def reference_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of the reference response, without an end-of-sequence token."""
         return tuple(self.tokenizer(example.reference, add_special_tokens=False)["input_ids"])
+
+    def closing_ids(self) -> tuple[int, ...]:
+        """Token ids that the chat template puts after an assistant's turn; it must have one."""
+        turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": ANSWER}]
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, **self.template)
+        after = text.rpartition(ANSWER)[2]
+        return tuple(self.tokenizer(after, add_special_tokens=False)["input_ids"])
 
     def text(self, prompt: tuple[Message, ...]) -> str:
         """A prompt as text in the ``plain`` or ``alpaca`` style."""
