@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from math import nan
 from statistics import median
 from types import ModuleType
 from typing import Any
@@ -53,6 +54,13 @@ class Comparison:
     def memory(self) -> dict[str, float]:
         """Median of the extra peak bytes."""
         return {name: median(values) for name, values in self.extra_peak_bytes.items()}
+
+    def memory_ratios(self) -> dict[str, float]:
+        """Extra peak bytes over ours; not a number where a tiny run needed no page of its own."""
+        memory = self.memory()
+        return {
+            name: value / memory[OURS] if memory[OURS] else nan for name, value in memory.items()
+        }
 
 
 def compare(

@@ -25,8 +25,8 @@ from distillkit.training.writers import StudentWriter
 from scripts.bench.pair import Ends, Shape, folders, questions
 
 LEARNING_RATE = 1e-4
-PROMPTS = 64
-"""Prompts in the training set, the same on every side."""
+BATCHES = 16
+"""Batches of prompts in the training set, all whole, the same on every side."""
 
 
 def preset_lengths(ends: Ends) -> AbstractContextManager[object]:
@@ -48,7 +48,7 @@ def parts_of(shape: Shape) -> Parts:
     )
     examples = [
         Example(id=text, prompt=(Message("user", text),), reference="")
-        for text in questions(shape, PROMPTS)
+        for text in questions(shape, BATCHES)
     ]
     assert {len(student.prompts.prompt_ids(example)) for example in examples} == {shape.prompt}
     sampling = Sampling(max_new_tokens=shape.limit)

@@ -77,11 +77,11 @@ def _tokenizer(entries: int) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def questions(shape: Shape, count: int) -> list[str]:
+def questions(shape: Shape, batches: int) -> list[str]:
     """Distinct texts of ``shape.prompt`` tokens, without the line break that ends each."""
     letters = string.ascii_lowercase
     texts = []
-    for number in range(count):
+    for number in range(batches * len(shape.lengths)):
         head = f"{number:04d} "
         fill = "".join(letters[(number + place) % 26] for place in range(shape.prompt))
         texts.append((head + fill)[: shape.prompt - 1])

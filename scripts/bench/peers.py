@@ -18,7 +18,7 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
 
 from scripts.bench.measure import THREADS
-from scripts.bench.ours import LEARNING_RATE, PROMPTS
+from scripts.bench.ours import BATCHES, LEARNING_RATE
 from scripts.bench.pair import Ends, Shape, folders, generating_with, questions
 
 BETAS = {"jsd": 0.5, "reverse_kl": 1.0}
@@ -60,7 +60,7 @@ def distillation_trainer(shape: Shape) -> Any:
     from trl import DistillationConfig, DistillationTrainer
 
     student, teacher, tokenizer = _models(shape)
-    rows = [{"prompt": f"{text}\n"} for text in questions(shape, PROMPTS)]
+    rows = [{"prompt": f"{text}\n"} for text in questions(shape, BATCHES)]
     return DistillationTrainer(
         model=student,
         teacher_model=teacher,
@@ -75,7 +75,7 @@ def gkd_trainer(shape: Shape) -> Any:
     from trl.experimental.gkd import GKDConfig, GKDTrainer
 
     student, teacher, tokenizer = _models(shape)
-    rows = [{"text": f"{text}\n"} for text in questions(shape, PROMPTS)]
+    rows = [{"text": f"{text}\n"} for text in questions(shape, BATCHES)]
 
     def collate(picked: list[dict[str, str]]) -> dict[str, Any]:
         ids = tokenizer([row["text"] for row in picked], return_tensors="pt")

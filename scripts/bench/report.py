@@ -25,7 +25,7 @@ def comparison_table(title: str, result: Comparison, console: Console) -> None:
     table = Table("", "seconds", "quartiles", "over ours", "quartiles", title=title)
     table.add_column("extra peak MB")
     table.add_column("over ours")
-    times, memory = result.time_ratios(), result.memory()
+    times, memory, over = result.time_ratios(), result.memory(), result.memory_ratios()
     for name, values in result.seconds.items():
         lower, middle, upper = quartiles(values)
         low, ratio, high = times[name]
@@ -36,7 +36,7 @@ def comparison_table(title: str, result: Comparison, console: Console) -> None:
             f"{ratio:.2f}",
             f"{low:.2f}-{high:.2f}",
             f"{memory[name] / MEGABYTE:,.0f}",
-            f"{memory[name] / memory[OURS]:.2f}",
+            f"{over[name]:.2f}",
         )
     console.print(table)
     for name, why in result.skipped.items():
@@ -84,7 +84,7 @@ def _version(name: str) -> str | None:
 def write(folder: Path, name: str, result: Comparison, surroundings: dict[str, Any]) -> Path:
     """All raw numbers of one benchmark as ``<name>.json``."""
     folder.mkdir(parents=True, exist_ok=True)
-    ratios = {"time_over_ours": result.time_ratios(), "extra_peak_bytes_median": result.memory()}
+    ratios = {"time_over_ours": result.time_ratios(), "memory_over_ours": result.memory_ratios()}
     content = {"benchmark": name, "environment": surroundings, **asdict(result), **ratios}
     file = folder / f"{name}.json"
     file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -101,9 +101,9 @@ def picture(folder: Path) -> Path:
     bars: list[tuple[str, float, float]] = []
     for file in sorted(folder.glob("*.json")):
         found = json.loads(file.read_text(encoding="utf-8"))
-        memory = found["extra_peak_bytes_median"]
+        memory = found["memory_over_ours"]
         bars += [
-            (f"{found['benchmark']}: {name}", time[1], memory[name] / memory[OURS])
+            (f"{found['benchmark']}: {name}", time[1], memory[name])
             for name, time in found["time_over_ours"].items()
             if name != OURS
         ]
