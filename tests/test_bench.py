@@ -78,7 +78,7 @@ def test_the_script_says_who_was_left_out_and_writes_its_results(tmp_path: Path)
     done = subprocess.run(
         [
             sys.executable,
-            *"-m scripts.bench ragged --quick --rounds=1".split(),
+            *("-m", "scripts.bench", "ragged", "--quick", "--rounds=1"),
             "--output",
             tmp_path,
         ],

@@ -22,6 +22,9 @@ BENCHMARKS: dict[str, Callable[[Options, Console], Comparison]] = {
 }
 """A new benchmark is one line here and a file beside this one."""
 
+BUSY = 0.7
+"""Load average above which a warning is printed."""
+
 
 def main(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all if none.")] = None,
@@ -40,6 +43,12 @@ def main(
     options = Options(quick=quick, rounds=rounds, divergence=divergence)
     for name in names or BENCHMARKS:
         surroundings = report.environment()
+        if surroundings["load_before"] > BUSY:
+            console.print(
+                f"other work is running here (load {surroundings['load_before']:.1f}): times are "
+                "not to be trusted, ratios with care",
+                style="yellow",
+            )
         result = BENCHMARKS[name](options, console)
         console.print(f"{report.write(folder, name, result, surroundings)}", highlight=False)
     console.print(f"{report.picture(folder)}", highlight=False)
