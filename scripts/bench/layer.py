@@ -20,6 +20,7 @@ from distillkit.divergences.tvd import TotalVariation
 from distillkit.models.head import Head
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.supports.full import Full
 
 BETA = 0.5
 SPREAD = 2.5
@@ -102,7 +103,7 @@ class Problem:
 
 def ours(problem: Problem, divergence: str = "jsd") -> Callable[[], float]:
     """distillkit's objective."""
-    objective = DivergenceObjective(divergence=DIVERGENCES[divergence])
+    objective = DivergenceObjective(support=Full(), divergence=DIVERGENCES[divergence])
     batch = problem.batch()
     return partial(objective.backward, batch, student=problem.student, teacher=problem.teacher)
 

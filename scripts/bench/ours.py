@@ -18,6 +18,7 @@ from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Student, Teacher
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.fixed import OnPolicy
+from distillkit.supports.full import Full
 from distillkit.training.loop import Parts, build_optimizer, distil
 from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.settings import Shape as Schedule
@@ -60,7 +61,7 @@ def parts_of(shape: Shape) -> Parts:
         examples=examples,
         policy=OnPolicy(),
         writers={Author.student: StudentWriter(student, sampling, seed=0)},
-        objective=DivergenceObjective(divergence=divergence),
+        objective=DivergenceObjective(support=Full(), divergence=divergence),
         loop=LoopSettings(batch_size=len(shape.lengths)),
         optimizer=OptimizerSettings(lr=LEARNING_RATE, schedule=Schedule.constant, warmup=0.0),
         seed=0,

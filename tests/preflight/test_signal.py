@@ -8,6 +8,7 @@ from distillkit.divergences.base import Divergence, kl
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.preflight.finding import Finding, Severity
 from distillkit.preflight.signal import zero
+from distillkit.supports.full import Full
 from tests.preflight.planted import subject
 
 DIVERGENCES = sorted(path.split("/")[1] for path in discover() if path.startswith("divergence/"))
@@ -34,7 +35,7 @@ def test_every_divergence_vanishes_where_the_student_teaches_itself(divergence: 
 
 def test_a_divergence_that_does_not_vanish_is_found() -> None:
     looked_at = subject()
-    looked_at.run.objective = DivergenceObjective(divergence=Offset())
+    looked_at.run.objective = DivergenceObjective(support=Full(), divergence=Offset())
     found = next(zero(looked_at))
     assert found.severity is Severity.fatal
     assert found.what.startswith("the student as its own teacher: loss")
