@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,6 @@ from distillkit.models.prompts import PromptFormat
 
 PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
 """Attention implementations of transformers that skip other rows' blocks of a packed batch."""
-
-SPARE_PADDING = {"cpu": 64, "cuda": 8192}
-"""Tokens of padding that take about as long as the overhead of one more micro-batch."""
 
 
 class LanguageModel:
@@ -98,10 +96,12 @@ class LanguageModel:
         """Whether the attention implementation takes rows end to end instead of padded."""
         return self.module.config._attn_implementation in PACKING
 
-    @property
-    def spare_padding(self) -> int:
-        """Padded tokens that cost less than splitting a batch to save them."""
-        return 1 << 30 if self.packs else SPARE_PADDING[self.device.type]
+    @cached_property
+    def weights(self) -> int:
+        """Numbers in the body without its embedding: what every token is multiplied with."""
+        body = self.module.base_model
+        embedding = body.get_input_embeddings().weight.numel()
+        return sum(part.numel() for part in body.parameters()) - embedding
 
     def wait(self) -> None:
         """Return when all work on an accelerator is done."""

@@ -81,7 +81,7 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
             of_left = times_transposed(gradient, weight.T)
         flat = gradient.flatten(0, -2)
         if ctx.needs_input_grad[1]:
-            of_weight = flat.T @ left.flatten(0, -2)
+            of_weight = times_transposed(flat.T.contiguous(), left.flatten(0, -2).T)
         if ctx.needs_input_grad[2]:
             of_bias = flat.sum(0)
         return of_left, of_weight, of_bias

@@ -59,15 +59,15 @@ def add_outer(total: Tensor, gradient: Tensor, hidden: Tensor, dtype: torch.dtyp
         hidden: any type.
         dtype: type of the operands, that of the weight.
     """
-    if dtype == total.dtype:
-        total.addmm_(gradient.T, hidden.to(dtype))
-        return
     left, right = gradient.to(dtype).T, hidden.to(dtype)
-    if total.is_cuda:
+    if not total.is_cuda:
+        right = right.to(total.dtype).T
+        for part in _tiles(total):
+            total[part] += times_transposed(left[part].to(total.dtype).contiguous(), right)
+    elif dtype == total.dtype:
+        total.addmm_(left, right)
+    else:
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
-        return
-    for part in _tiles(total):
-        total[part].addmm_(left[part].float(), right.float())
 
 
 def _wide(weight: Tensor) -> torch.dtype:
