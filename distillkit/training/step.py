@@ -1,6 +1,6 @@
 """One update: split the rollouts, score them, add up gradients, clip, move."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +52,16 @@ def accumulate(
 
     The weights are those of the whole batch, so any split into micro-batches gives one result.
     """
+    return sum(
+        objective.backward(batch, student=sides.student, teacher=sides.teacher)
+        for batch in micro_batches(rollouts, sides=sides, loop=loop)
+    )
+
+
+def micro_batches(
+    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings
+) -> Iterator[Scored]:
+    """The global batch in parts that fit through the models, shortest rows first."""
     student, teacher = sides.student, sides.teacher or sides.student
     prompts = [student.prompts.prompt_ids(rollout.example) for rollout in rollouts]
     theirs = [teacher.prompts.prompt_ids(rollout.example) for rollout in rollouts]
@@ -61,14 +71,11 @@ def accumulate(
         max(len(prompt), len(other)) + len(response)
         for prompt, other, response in zip(prompts, theirs, responses, strict=True)
     ]
-    loss = 0.0
     for rows in split_rows(widths, loop.micro_batch_tokens):
         texts = [responses[row] for row in rows]
         spread = [weights[row] for row in rows for _ in responses[row]]
-        batch = Scored(
+        yield Scored(
             student=student.batch([prompts[row] for row in rows], texts),
             teacher=teacher.batch([theirs[row] for row in rows], texts),
             weights=torch.tensor(spread, dtype=torch.float32, device=student.device),
         )
-        loss += objective.backward(batch, student=student, teacher=sides.teacher)
-    return loss
