@@ -17,6 +17,7 @@ from distillkit.evaluation.estimators import (
     gradient_of_draws,
     on_support,
     outside,
+    second_moments,
 )
 from distillkit.evaluation.tally import Row, Tally
 from distillkit.models.head import Head
@@ -154,8 +155,9 @@ class Comparison:
         for support, tally in self._supports:
             self._count_support(chunk, support, tally)
         if self.random:
-            self._count_expectations(chunk)
-            self._count_draws(chunk)
+            middle = centre(self._ours, chunk.logits, chunk.student)
+            self._count_expectations(chunk, middle)
+            self._count_draws(chunk, middle)
 
     def _count_dense(self, reading: Reading, part: slice) -> _Chunk:
         objective = self._objective
@@ -176,23 +178,27 @@ class Comparison:
         tally.add(values, chunk.weights, gradient, chunk.dense)
         tally.add_outside(outside(support, *read), chunk.weights)
 
-    def _count_expectations(self, chunk: _Chunk) -> None:
+    def _count_expectations(self, chunk: _Chunk, middle: Tensor) -> None:
         for kind in KINDS:
             values, slope = expectation(kind, chunk.teacher, chunk.student)
             gradient = self._through_head(slope, chunk.logits, chunk.weights)
+            pair = chunk.teacher, chunk.student
+            moments = second_moments(kind, self._ours, chunk.logits, pair, middle=middle)
+            of_value = chunk.weights.double().square() @ (moments[0] - values.double().square())
+            lengths = self._step(chunk.weights).double().square() @ moments[1]
+            of_gradient = lengths - gradient.double().square().sum()
             for tally in (tally for tally in self._random if tally.estimator == kind.name):
                 tally.add(values, chunk.weights, gradient, chunk.dense)
+                tally.add_variances(of_value, of_gradient)
 
-    def _count_draws(self, chunk: _Chunk) -> None:
+    def _count_draws(self, chunk: _Chunk, middle: Tensor) -> None:
         """All repeats of all kinds from one set of tokens; fewer draws take the first of them."""
         shape = (len(chunk.targets), self._plan.repeats, self._draws[-1])
         uniform = torch.rand(shape, generator=self._generator, dtype=torch.float64)
         drawn = draw(chunk.student, uniform.to(chunk.targets.device))
         shares = _shares(self._draws).to(chunk.student)
-        middle = centre(self._ours, chunk.logits, chunk.student)
         step = self._step(chunk.weights)
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        whole: Tensor | float = 0.0
         for tokens in drawn.unbind(1):
             log_r = chunk.teacher.gather(-1, tokens) - chunk.student.gather(-1, tokens)
             values = torch.stack([kind.value(log_r) for kind in KINDS], 1) @ shares.T
@@ -201,7 +207,6 @@ class Comparison:
                 self._ours, chunk.logits, tokens, factors.flatten(1, 2), middle=middle
             )
             gradient = gradient.double() * step[:, None, None]
-            whole = gradient + whole
             found.append(
                 (
                     torch.einsum("nkm,n->km", values.double(), chunk.weights.double()).flatten(),
@@ -209,12 +214,10 @@ class Comparison:
                     gradient.square().sum((0, 2)),
                 )
             )
-        assert isinstance(whole, Tensor)
-        wholes = whole.square().sum((0, 2))
         sums = [torch.stack(part, -1) for part in zip(*found, strict=True)]
         for place, tally in enumerate(self._random):
             values, dots, squares = (part[place] for part in sums)
-            tally.add_repeats(values, dots, squares, wholes[place])
+            tally.add_repeats(values, dots, squares)
 
     def _step(self, weights: Tensor) -> Tensor:
         return weights / self._objective.student_temperature

@@ -13,6 +13,7 @@ from torch import Tensor
 from distillkit.core.types import LogProbs, PerToken
 from distillkit.divergences.base import Divergence, through_softmax
 from distillkit.models.head import Head
+from distillkit.models.products import project
 from distillkit.supports.base import Support, merge
 
 
@@ -78,6 +79,32 @@ def expectation(kind: Kind, teacher: LogProbs, student: LogProbs) -> tuple[PerTo
     slope = torch.where(q > 0, q * kind.factor(log_r), never)
     gradient = through_softmax(slope, log_q)
     return value.to(student.dtype), gradient.to(student.dtype)
+
+
+def second_moments(
+    kind: Kind, head: Head, logits: Tensor, pair: tuple[LogProbs, LogProbs], *, middle: Tensor
+) -> tuple[PerToken, PerToken]:
+    """Mean squares of one token's value and of its gradient by the hidden states [n], in fp64.
+
+    Every token is counted. Repeats would miss the tokens that make up most of k3's: r is large
+    where the student's probability is small, and its square larger still.
+
+    Args:
+        kind: the estimator.
+        head: the student's, prepared.
+        logits: the student's [n, V].
+        pair: log-probabilities of teacher and student [n, V].
+        middle: what :func:`centre` gives [n, D].
+    """
+    teacher, student = (side.double() for side in pair)
+    q, log_r, never = student.exp(), teacher - student, torch.zeros_like(student)
+    bend = head.gradient_of_product(torch.ones_like(logits), logits.clone()).double()
+    # |bend row - middle|^2, row by row of the head.
+    lengths = torch.linalg.vector_norm(head.weight, dim=-1, dtype=torch.float64).square()
+    apart = project(middle, head.weight).double().mul_(-2 * bend).addcmul_(bend.square(), lengths)
+    apart += middle.double().square().sum(-1, keepdim=True)
+    value = torch.where(q > 0, q * kind.value(log_r).square(), never).sum(-1)
+    return value, torch.where(q > 0, q * kind.factor(log_r).square() * apart, never).sum(-1)
 
 
 def draw(student: LogProbs, uniform: Tensor) -> Tensor:

@@ -167,9 +167,9 @@ def _show(console: Console, result: dict[str, Any], found: Estimate, file: Path)
         lines.append(
             f"k1, k2, k3: tokens of the student's own, {result['plan']['repeats']} repeats. ± is "
             "the standard error of the bias, variance that of one draw's gradient over the squared "
-            "dense one. The expected cosine counts every token, so it has no noise. k1 goes by the "
-            "score function, k2 and k3 are back-propagated; k3 has the value of reverse KL and the "
-            "gradient of forward KL."
+            "dense one; they and the expected cosine are exact, every token is counted. k1 goes by "
+            "the score function, k2 and k3 are back-propagated; k3 has the value of reverse KL and "
+            "the gradient of forward KL."
         )
     else:
         lines.append(

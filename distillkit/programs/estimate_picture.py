@@ -50,6 +50,7 @@ def draw_estimate(rows: Sequence[Row], file: Path, *, title: str) -> None:
     axis = "entries kept (top k) or tokens drawn (k1 to k3)"
     # Half the squared log ratio may miss by many times the value itself.
     left.set_yscale("symlog", linthresh=0.1)
+    left.margins(y=0.1)
     left.set(xscale="log", xlabel=axis, ylabel="bias of the value, nats", title=title)
     right.set(
         xscale="log",
