@@ -18,6 +18,7 @@ from distillkit.evaluation.estimators import (
     on_support,
     outside,
     second_moments,
+    squared_gradients,
 )
 from distillkit.evaluation.tally import Row, Tally
 from distillkit.models.head import Head
@@ -29,7 +30,7 @@ from distillkit.supports.sampled import Sampled
 from distillkit.supports.top_k import StudentTopK, TeacherTopK, TopK
 
 TABLES = 8
-"""A chunk has so many times fewer positions than in training, for tables that are alive at once."""
+"""A chunk has so many times fewer positions than in training: more tables are alive at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,8 @@ class Comparison:
             (support, Tally(name, device=device, k=getattr(support, "k", None)))
             for name, support in self._cheaper(student.vocabulary)
         ]
+        wide = torch.promote_types(self._ours.weight.dtype, torch.float32)
+        self._rows = torch.linalg.vector_norm(self._ours.weight, dim=-1, dtype=wide).square()
         self._draws = sorted(set(plan.draws)) if self.random else []
         self._random = [
             Tally(kind.name, device=device, draws=count) for kind in KINDS for count in self._draws
@@ -179,11 +182,11 @@ class Comparison:
         tally.add_outside(outside(support, *read), chunk.weights)
 
     def _count_expectations(self, chunk: _Chunk, middle: Tensor) -> None:
+        squares = squared_gradients(self._ours, chunk.logits, self._rows, middle=middle)
         for kind in KINDS:
             values, slope = expectation(kind, chunk.teacher, chunk.student)
             gradient = self._through_head(slope, chunk.logits, chunk.weights)
-            pair = chunk.teacher, chunk.student
-            moments = second_moments(kind, self._ours, chunk.logits, pair, middle=middle)
+            moments = second_moments(kind, chunk.teacher, chunk.student, squares)
             of_value = chunk.weights.double().square() @ (moments[0] - values.double().square())
             lengths = self._step(chunk.weights).double().square() @ moments[1]
             of_gradient = lengths - gradient.double().square().sum()

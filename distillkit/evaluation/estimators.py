@@ -72,17 +72,14 @@ def expectation(kind: Kind, teacher: LogProbs, student: LogProbs) -> tuple[PerTo
     Returns:
         Values [n] and gradient [n, V], in the type of ``student``.
     """
-    log_q = student.to(torch.float64, copy=True)
-    log_r, q = teacher.double() - log_q, log_q.exp()
-    never = torch.zeros_like(q)
-    value = torch.where(q > 0, q * kind.value(log_r), never).sum(-1)
-    slope = torch.where(q > 0, q * kind.factor(log_r), never)
-    gradient = through_softmax(slope, log_q)
+    log_r, q = _wide(teacher, student)
+    value = torch.linalg.vecdot(q, kind.value(log_r))
+    gradient = through_softmax(q.mul_(kind.factor(log_r)), student.to(torch.float64, copy=True))
     return value.to(student.dtype), gradient.to(student.dtype)
 
 
 def second_moments(
-    kind: Kind, head: Head, logits: Tensor, pair: tuple[LogProbs, LogProbs], *, middle: Tensor
+    kind: Kind, teacher: LogProbs, student: LogProbs, squares: Tensor
 ) -> tuple[PerToken, PerToken]:
     """Mean squares of one token's value and of its gradient by the hidden states [n], in fp64.
 
@@ -91,20 +88,20 @@ def second_moments(
 
     Args:
         kind: the estimator.
-        head: the student's, prepared.
-        logits: the student's [n, V].
-        pair: log-probabilities of teacher and student [n, V].
-        middle: what :func:`centre` gives [n, D].
+        teacher: log-probabilities [n, V].
+        student: log-probabilities [n, V].
+        squares: what :func:`squared_gradients` gives [n, V].
     """
-    teacher, student = (side.double() for side in pair)
-    q, log_r, never = student.exp(), teacher - student, torch.zeros_like(student)
-    bend = head.gradient_of_product(torch.ones_like(logits), logits.clone()).double()
-    # |bend row - middle|^2, row by row of the head.
-    lengths = torch.linalg.vector_norm(head.weight, dim=-1, dtype=torch.float64).square()
-    apart = project(middle, head.weight).double().mul_(-2 * bend).addcmul_(bend.square(), lengths)
-    apart += middle.double().square().sum(-1, keepdim=True)
-    value = torch.where(q > 0, q * kind.value(log_r).square(), never).sum(-1)
-    return value, torch.where(q > 0, q * kind.factor(log_r).square() * apart, never).sum(-1)
+    log_r, q = _wide(teacher, student)
+    value = torch.linalg.vecdot(q, kind.value(log_r).square())
+    q *= kind.factor(log_r).square_()
+    return value, torch.linalg.vecdot(q, squares.double())
+
+
+def _wide(teacher: LogProbs, student: LogProbs) -> tuple[Tensor, Tensor]:
+    """log r and the student's probabilities [n, V] in fp64; what is never drawn counts nothing."""
+    q = student.double().exp()
+    return torch.where(q > 0, teacher.double() - student, 0.0), q
 
 
 def draw(student: LogProbs, uniform: Tensor) -> Tensor:
@@ -122,6 +119,23 @@ def draw(student: LogProbs, uniform: Tensor) -> Tensor:
 def centre(head: Head, logits: Tensor, student: LogProbs) -> Tensor:
     """Gradient of the hidden states [n, D] by the log-normaliser: what every draw subtracts."""
     return head.gradient_of_hidden(head.gradient_of_product(student.exp(), logits.clone()))
+
+
+def squared_gradients(head: Head, logits: Tensor, rows: Tensor, *, middle: Tensor) -> Tensor:
+    """Squared length of the gradient of the hidden states by each log student [n, V].
+
+    Args:
+        head: the student's, prepared.
+        logits: the student's [n, V].
+        rows: squared lengths of the head's rows [V].
+        middle: what :func:`centre` gives [n, D].
+    """
+    bend = head.gradient_of_product(torch.ones_like(logits), logits.clone())
+    # |bend row - middle|^2, multiplied out.
+    squares = project(middle, head.weight).mul_(bend).mul_(-2)
+    squares += bend.square_().mul_(rows)
+    squares += middle.square().sum(-1, keepdim=True)
+    return squares.clamp_min_(0)
 
 
 def gradient_of_draws(

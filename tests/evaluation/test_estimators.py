@@ -16,6 +16,7 @@ from distillkit.evaluation.estimators import (
     gradient_of_draws,
     outside,
     second_moments,
+    squared_gradients,
 )
 from distillkit.models.head import Head
 from distillkit.supports.full import Full
@@ -130,13 +131,15 @@ def test_a_head_with_bf16_operands_pulls_with_the_rows_that_it_multiplies() -> N
 def test_second_moments_are_those_of_every_token_taken_one_by_one(kind: Kind, name: str) -> None:
     ready = HEADS[name].prepared()
     scores = ready.logits(logits(5, 4, seed=3, spread=0.5))
-    pair = teacher, student = log_probs(TEACHER), log_probs(scores)
+    teacher, student = log_probs(TEACHER), log_probs(scores)
     middle = centre(ready, scores, student)
     log_r = teacher - student
     alone = torch.diag_embed(kind.factor(log_r))
     every = torch.arange(7).expand(5, 7)
     gradients = gradient_of_draws(ready, scores, every, alone, middle=middle)
-    found = second_moments(kind, ready, scores, pair, middle=middle)
+    rows = ready.weight.square().sum(-1)
+    squares = squared_gradients(ready, scores, rows, middle=middle)
+    found = second_moments(kind, teacher, student, squares)
     q = student.exp()
     torch.testing.assert_close(found[0], (q * kind.value(log_r).square()).sum(-1))
     torch.testing.assert_close(found[1], (q * gradients.square().sum(-1)).sum(-1))
