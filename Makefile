@@ -3,9 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers
+PEERS_READY := $(PEERS)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check fix smoke
+.PHONY: help setup train test check fix smoke bench
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -37,3 +39,14 @@ fix: $(READY) ## format and mend what can be mended
 
 smoke: $(READY) ## every divergence with every policy, a few steps each
 	$(BIN)/distillkit sweep debug=smoke tracker=none hydra/launcher=joblib hydra.launcher.n_jobs=2 divergence=forward_kl,reverse_kl,jsd,skew_forward_kl,skew_reverse_kl,tvd,adaptive policy=off_policy,seq_kd,on_policy,mixed
+
+bench: $(PEERS_READY) ## time and memory beside TRL and Liger (ARGS='step --quick' for a part)
+	$(PEERS)/bin/python -m scripts.bench $(ARGS)
+
+# Torch first, so that no peer brings another one; an environment of its own, so that ours stays small.
+$(PEERS_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt trl==1.16.0 accelerate==1.15.0 liger-kernel==0.8.5
+	touch $(PEERS_READY)

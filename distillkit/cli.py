@@ -86,6 +86,19 @@ def estimate(
 
 
 @app.command()
+def doctor(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Check a training before its hours are spent; takes train's overrides, writes nothing.
+
+    Each finding says what, why it matters, and the override that mends it. Exit code 0 if nothing
+    is fatal, 1 if something is (the report is complete), 2 if the overrides cannot be composed.
+    """
+    from distillkit.programs.doctor import doctor as program
+
+    if not program(_compose("train", overrides, config_dir)):
+        raise typer.Exit(1)
+
+
+@app.command()
 def show(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Print the composed run as yaml, without running it."""
     typer.echo(_compose("train", overrides, config_dir).yaml(), nl=False)

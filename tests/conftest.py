@@ -49,6 +49,12 @@ def distillkit(
     return call
 
 
+@pytest.fixture
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables of one line a row, so that they can be searched for words."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 @pytest.fixture(scope="session")
 def distillkit_process() -> CommandLine:
     """Call ``python -m distillkit ...`` in a process of its own, in the folder given."""

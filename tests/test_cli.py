@@ -41,7 +41,7 @@ def test_the_version_is_printed(distillkit: CommandLine) -> None:
 @pytest.mark.parametrize("asked", [["--help"], ["-h"], []])
 def test_help_lists_the_verbs(asked: list[str], distillkit: CommandLine) -> None:
     out = distillkit(*asked).out
-    for verb in ("train", "sweep", "eval", "show"):
+    for verb in ("train", "sweep", "eval", "doctor", "show"):
         assert f" {verb} " in out
 
 

@@ -16,9 +16,11 @@ from transformers import (
     GPT2Config,
     GraniteConfig,
     LlamaConfig,
+    MistralConfig,
     OPTConfig,
     PreTrainedConfig,
     Qwen2Config,
+    Qwen3Config,
 )
 
 from distillkit.core.types import Batch, Example, Message
@@ -40,15 +42,15 @@ def _modern(cls: type[PreTrainedConfig], **extra: Any) -> Callable[..., PreTrain
     """A family with Llama's field names."""
 
     def config(**shape: Any) -> PreTrainedConfig:
-        return cls(
-            hidden_size=16,
-            intermediate_size=24,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            num_key_value_heads=1,
-            initializer_range=SPREAD,
-            **{**extra, **shape},
-        )
+        usual = {
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "initializer_range": SPREAD,
+        }
+        return cls(**{**usual, **extra, **shape})
 
     return config
 
@@ -81,6 +83,8 @@ _SLIDING = {"sliding_window": 4, "head_dim": 8, "final_logit_softcapping": 2.0}
 FAMILIES: dict[str, Callable[..., PreTrainedConfig]] = {
     "llama": _modern(LlamaConfig),
     "qwen2": _modern(Qwen2Config),
+    "qwen3": _modern(Qwen3Config, head_dim=12),
+    "mistral": _modern(MistralConfig, sliding_window=None),
     "gpt2": _gpt2,
     "gemma2": _modern(Gemma2Config, **_SLIDING),
     "gemma3": _modern(Gemma3TextConfig, **_SLIDING),

@@ -3,7 +3,7 @@
 Letters: B batch, T response positions, N valid positions packed, V support, D width.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -72,11 +72,14 @@ class Response:
             end-of-sequence token, one cut by the length limit does not.
         truncated: the length limit cut it.
         author: who wrote it.
+        log_probs: of each token under the distribution it was drawn from, in nats, where a model
+            drew it during this step; else empty.
     """
 
     tokens: tuple[int, ...]
     truncated: bool
     author: Author
+    log_probs: tuple[float, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class Batch:
         rows: row of each packed position [N].
         columns: column whose hidden state predicts the packed position's target [N].
         targets: response ids to be predicted [N].
+        even: whether all rows are known to be of one length, so that nothing is padding.
     """
 
     tokens: Tensor
@@ -104,12 +108,21 @@ class Batch:
     rows: Tensor
     columns: Tensor
     targets: Tensor
+    even: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """One optimiser step and its numbers, ready for the tracker."""
+    """One optimiser step and its numbers, ready for the tracker.
+
+    Attributes:
+        step: 1 for the first.
+        metrics: what is the same whenever the step is repeated.
+        rollouts: the text it learnt from.
+        seconds: by phase; no part of the metrics, because they differ at every repetition.
+    """
 
     step: int
     metrics: dict[str, float]
     rollouts: Sequence[Rollout] = field(default=(), repr=False)
+    seconds: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)

@@ -42,7 +42,8 @@ def collate(
         # The hidden state one column before a token predicts it.
         columns += range(len(prompt) - 1, len(whole) - 1)
         targets += response
-    packed = (
+    where, which, wanted = (
         torch.tensor(part, dtype=torch.long, device=device) for part in (rows, columns, targets)
     )
-    return Batch(tokens.to(device), mask.to(device), *packed)
+    even = bool(mask.all())
+    return Batch(tokens.to(device), mask.to(device), where, which, wanted, even=even)

@@ -1,69 +1,39 @@
-"""Writes responses: batched sampling with a key/value cache, every setting explicit.
+"""Writes responses: batched, cached, each row with draws of its own.
 
-The model's own ``generation_config`` is never read, so none of its filters can leak in. Sampling
-draws from fp32 logits over the real vocabulary with a generator of its own.
+Prompts of like length go together, so that little is padded. Rows that are finished leave the
+batch, so that the longest response is not paid for by all.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
-from transformers.generation import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from distillkit.core.errors import ConfigError, DataError, ModelError
+from distillkit.core.errors import DataError, ModelError
 from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.sampling import Sampling, TeacherSampling, choose
 
+__all__ = ["Sampling", "TeacherSampling", "Written", "generate"]
 
-@dataclass(kw_only=True, slots=True)
-class Sampling:
-    """How the next token is chosen. Defaults are neutral: the model's own distribution."""
-
-    FIELD: ClassVar = "rollout"
-
-    temperature: float = 1.0
-    """Divides the logits; 0 is greedy."""
-    top_k: int = 0
-    """Keep the k likeliest tokens; 0 keeps all."""
-    top_p: float = 1.0
-    """Keep the likeliest tokens that hold this mass; 1 keeps all."""
-    min_p: float = 0.0
-    """Keep tokens at least this fraction as likely as the likeliest; 0 keeps all."""
-    max_new_tokens: int = 64
-    """Longest response; one that reaches it without ending counts as truncated."""
-    batch_size: int = 256
-    """Prompts written side by side."""
-
-    def __post_init__(self) -> None:
-        checks = {
-            "temperature": (self.temperature >= 0, "be 0 (greedy) or more"),
-            "top_k": (self.top_k >= 0, "be 0 (off) or more"),
-            "top_p": (0 < self.top_p <= 1, "lie in (0, 1]"),
-            "min_p": (0 <= self.min_p < 1, "lie in [0, 1)"),
-            "max_new_tokens": (self.max_new_tokens >= 1, "be at least 1"),
-            "batch_size": (self.batch_size >= 1, "be at least 1"),
-        }
-        for field, (holds, rule) in checks.items():
-            if not holds:
-                value = getattr(self, field)
-                raise ConfigError(f"{self.FIELD}.{field} must {rule}, got {value}.")
-
-
-@dataclass(kw_only=True, slots=True)
-class TeacherSampling(Sampling):
-    """The same for the teacher's text, named as the user types it."""
-
-    FIELD: ClassVar = "teacher_rollout"
+LEAVING = 8
+"""The batch is cut when one row in so many has finished: moving the cache costs about a step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Response ids as sampled, its end token included unless the length limit cut it."""
+    """A response as sampled.
+
+    Attributes:
+        tokens: ids, the end token included unless the length limit cut it.
+        truncated: whether it did.
+        log_probs: of each token under the distribution it was drawn from, in nats; see
+            :func:`distillkit.models.sampling.choose`.
+    """
 
     tokens: tuple[int, ...]
     truncated: bool
+    log_probs: tuple[float, ...]
 
 
 def generate(
@@ -80,7 +50,8 @@ def generate(
         model: the author; left in the mode it was in.
         prompts: token ids, none empty.
         sampling: how tokens are chosen.
-        seed: of this call's own generator; the global one is not touched.
+        seed: of this call's own generator; the global one is not touched. Each row has draws of
+            its own, so that a response does not depend on the rows beside it.
         poll: called between batches; may raise to stop.
 
     Returns:
@@ -88,6 +59,7 @@ def generate(
 
     Raises:
         DataError: a prompt fills the model's context.
+        ModelError: the logits are not finite, as after an update that went astray.
     """
     longest = max(map(len, prompts), default=0)
     if longest >= model.context:
@@ -95,89 +67,80 @@ def generate(
             f"a prompt of {longest} tokens fills the model's context of {model.context}. "
             "Drop long prompts with loop.max_prompt_tokens=..., or choose a model with more room."
         )
-    generator = torch.Generator(model.device).manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
+    shape = len(prompts), sampling.max_new_tokens
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64).to(model.device)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     written: dict[int, Written] = {}
     with evaluating(model):
+        score = model.head.scorer()
         for start in range(0, len(order), sampling.batch_size):
             poll()
             part = order[start : start + sampling.batch_size]
-            texts = _write_batch(model, [prompts[index] for index in part], sampling, generator)
+            side_by_side = [prompts[index] for index in part]
+            texts = _write(model, score, side_by_side, sampling, uniform[part])
             written.update(zip(part, texts, strict=True))
     return [written[index] for index in range(len(prompts))]
 
 
-def _write_batch(
+def _write(
     model: LanguageModel,
+    score: Callable[[Tensor], Tensor],
     prompts: list[Sequence[int]],
     sampling: Sampling,
-    generator: torch.Generator,
+    uniform: Tensor,
 ) -> list[Written]:
     tokens, mask = _pad_left(prompts, model)
-    limit = min(sampling.max_new_tokens, model.context - tokens.shape[1])
-    stops = torch.tensor(sorted(model.stop_ids), device=model.device)
-    cache = DynamicCache(config=model.module.config)
-    responses: list[list[int]] = [[] for _ in prompts]
-    finished = [False] * len(prompts)
-    live = torch.arange(len(prompts), device=model.device)
-    position = (mask.cumsum(-1) - 1).clamp_min(0)
-    for _ in range(limit):
-        output = model.body(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=position,
-            past_key_values=cache,
-            use_cache=True,
-        )
-        chosen = choose(model.head.logits(output.last_hidden_state[:, -1]), sampling, generator)
-        ended = torch.isin(chosen, stops)
-        for row, token, end in zip(live.tolist(), chosen.tolist(), ended.tolist(), strict=True):
-            responses[row].append(token)
-            finished[row] = end
-        if all(finished):
+    device, rows, width = model.device, len(prompts), tokens.shape[1]
+    limits = [min(sampling.max_new_tokens, model.context - len(prompt)) for prompt in prompts]
+    limit, room = torch.tensor(limits, device=device), max(limits)
+    stops = torch.tensor(sorted(model.stop_ids), device=device)
+    decoder = model.decoder(rows=rows, length=width + room)
+    chosen_ids = torch.zeros(rows, room, dtype=torch.long, device=device)
+    log_probs = torch.zeros(rows, room, dtype=torch.float64, device=device)
+    lengths, ended = torch.zeros_like(limit), torch.zeros(rows, dtype=torch.bool, device=device)
+    live, position = torch.arange(rows, device=device), (mask.cumsum(-1) - 1).clamp_min(0)
+    padded = not bool(mask.all())
+    for step in range(room):
+        logits = score(decoder(tokens, position, mask if padded else None))
+        chosen, log_prob = choose(logits, sampling, uniform[live, step])
+        chosen_ids[live, step], log_probs[live, step] = chosen, log_prob.double()
+        stopped = torch.isin(chosen, stops)
+        writing = lengths[live] == 0
+        over = writing & (stopped | (limit[live] == step + 1))
+        lengths[live[over]], ended[live[over]] = step + 1, stopped[over]
+        left = int((writing & ~over).sum())
+        if left == 0:
             break
         tokens, position = chosen[:, None], position[:, -1:] + 1
         mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
-        if ended.any():
-            # Finished rows leave the batch, so that the longest response is not paid for by all.
-            keep = (~ended).nonzero()[:, 0]
-            cache.batch_select_indices(keep)
+        if len(live) - left >= max(1, len(live) // LEAVING):
+            keep = (writing & ~over).nonzero()[:, 0]
+            decoder.keep(keep)
             tokens, position, mask, live = tokens[keep], position[keep], mask[keep], live[keep]
-    return [
-        Written(tuple(response), truncated=not end)
-        for response, end in zip(responses, finished, strict=True)
+    return _cut(chosen_ids, log_probs, lengths, ended)
+
+
+def _cut(ids: Tensor, log_probs: Tensor, lengths: Tensor, ended: Tensor) -> list[Written]:
+    rows = zip(ids.tolist(), log_probs.tolist(), lengths.tolist(), ended.tolist(), strict=True)
+    texts = [
+        Written(tuple(row[:length]), truncated=not end, log_probs=tuple(likely[:length]))
+        for row, likely, length, end in rows
     ]
-
-
-def _pad_left(prompts: list[Sequence[int]], model: LanguageModel) -> tuple[Tensor, Tensor]:
-    width = max(map(len, prompts))
-    tokens = torch.full((len(prompts), width), model.end_id)
-    mask = torch.zeros_like(tokens)
-    for row, prompt in enumerate(prompts):
-        tokens[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = 1
-    return tokens.to(model.device), mask.to(model.device)
-
-
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """One token for each row [B] from fp32 logits [B, V].
-
-    Raises:
-        ModelError: a logit is NaN or infinite, as after an update that went astray.
-    """
-    if not (logits < torch.inf).all():
+    if any(value != value for text in texts for value in text.log_probs):
         raise ModelError(
             "the model's logits are not finite while it writes. Lower optimizer.lr, or use "
             "precision=fp32 and student.dtype=float32."
         )
-    if sampling.temperature == 0:
-        return logits.argmax(-1)
-    logits = logits / sampling.temperature
-    unused = torch.empty(0)
-    if sampling.top_k:
-        logits = TopKLogitsWarper(sampling.top_k)(unused, logits)
-    if sampling.top_p < 1:
-        logits = TopPLogitsWarper(sampling.top_p)(unused, logits)
-    if sampling.min_p > 0:
-        logits = MinPLogitsWarper(sampling.min_p)(unused, logits)
-    return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+    return texts
+
+
+def _pad_left(prompts: list[Sequence[int]], model: LanguageModel) -> tuple[Tensor, Tensor]:
+    """Ids [B, T] and whether each is real [B, T]."""
+    width = max(map(len, prompts))
+    tokens = torch.full((len(prompts), width), model.end_id)
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        tokens[row, width - len(prompt) :] = torch.tensor(prompt)
+        mask[row, width - len(prompt) :] = True
+    return tokens.to(model.device), mask.to(model.device)

@@ -1,11 +1,13 @@
 """The output head: hidden states to logits over the real vocabulary, in fp32, and back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
 from torch import Tensor
 
+from distillkit.models.linear import laid_out, suits
 from distillkit.models.products import add_outer, project, pull_back
 
 
@@ -46,7 +48,17 @@ class Head:
 
         They may be written into the first rows of ``into`` instead of memory of their own.
         """
-        logits = project(hidden, self.weight[: self.vocabulary], into=into)
+        return self._finish(project(hidden, self.weight[: self.vocabulary], into=into))
+
+    def scorer(self) -> Callable[[Tensor], Tensor]:
+        """:meth:`logits` for many small batches with the weights as they are now."""
+        ready = self.prepared()
+        if not suits(ready.weight, ready.weight):
+            return ready.logits
+        product = laid_out(ready.weight, None, ready.weight.dtype)
+        return lambda hidden: ready._finish(product(hidden))
+
+    def _finish(self, logits: Tensor) -> Tensor:
         if self.bias is not None:
             logits += self.bias[: self.vocabulary]
         if self.scale != 1.0:

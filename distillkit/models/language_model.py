@@ -10,8 +10,16 @@ from torch import Tensor, nn
 
 from distillkit.core.types import Batch
 from distillkit.models.batching import collate
+from distillkit.models.decoder import Decoder, decodes
 from distillkit.models.head import Head
+from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.prompts import PromptFormat
+
+PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
+"""Attention implementations of transformers that skip other rows' blocks of a packed batch."""
+
+SPARE_PADDING = {"cpu": 64, "cuda": 8192}
+"""Tokens of padding that take about as long as the overhead of one more micro-batch."""
 
 
 class LanguageModel:
@@ -55,14 +63,50 @@ class LanguageModel:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
             return self.module.base_model(**inputs)
 
+    def decoder(self, *, rows: int, length: int) -> Decoder | ModuleDecoder:
+        """What reads tokens one by one behind a cache for so many rows; see :class:`Decoder`."""
+        if not decodes(self.module):
+            return ModuleDecoder(self.body, self.module.config)
+        dtype = torch.bfloat16 if self.autocast else self.module.dtype
+        return Decoder(self.module, rows=rows, length=length, dtype=dtype)
+
     def batch(self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Batch:
         """Prompts and responses as one padded batch on this model's device."""
         return collate(prompts, responses, pad_id=self.end_id, device=self.device)
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        output = self.body(input_ids=batch.tokens, attention_mask=batch.mask, use_cache=False)
+        if self.packs:
+            return self._hidden_unpadded(batch)
+        # A batch without padding needs no mask, and attention is quicker without one.
+        mask = None if batch.even else batch.mask
+        output = self.body(input_ids=batch.tokens, attention_mask=mask, use_cache=False)
         return output.last_hidden_state[batch.rows, batch.columns]
+
+    def _hidden_unpadded(self, batch: Batch) -> Tensor:
+        """The same with all rows end to end; positions that begin anew keep them apart."""
+        real = batch.mask.bool()
+        place = real.flatten().cumsum(0).view(real.shape) - 1
+        positions = (real.cumsum(-1) - 1)[real]
+        output = self.body(
+            input_ids=batch.tokens[real][None], position_ids=positions[None], use_cache=False
+        )
+        return output.last_hidden_state[0, place[batch.rows, batch.columns]]
+
+    @property
+    def packs(self) -> bool:
+        """Whether the attention implementation takes rows end to end instead of padded."""
+        return self.module.config._attn_implementation in PACKING
+
+    @property
+    def spare_padding(self) -> int:
+        """Padded tokens that cost less than splitting a batch to save them."""
+        return 1 << 30 if self.packs else SPARE_PADDING[self.device.type]
+
+    def wait(self) -> None:
+        """Return when all work on an accelerator is done."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
 
     def parameters(self) -> list[nn.Parameter]:
         """Parameters that may learn."""

@@ -13,8 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
+from distillkit.core.memory import keep_freed_pages
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.linear import quicken
 from distillkit.models.pretrained import DType, Pretrained, Student
 from distillkit.models.prompts import PromptFormat
 
@@ -75,6 +77,8 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
         autocast=autocast,
     )
     _check_head(model, side)
+    keep_freed_pages()
+    quicken(module)
     return model
 
 
@@ -238,7 +242,8 @@ def _stop_ids(module: Any, tokenizer: Any) -> frozenset[int]:
 
 def _check_head(model: LanguageModel, side: str) -> None:
     """The head applied to hidden states must give the logits of the model's own forward pass."""
-    ids = torch.tensor([model.tokenizer.encode(PROBE)[:16]], device=model.device)
+    probe = model.tokenizer.encode(PROBE)[:16] or [model.end_id]
+    ids = torch.tensor([probe], device=model.device)
     with evaluating(model):
         expected = model.module(input_ids=ids).logits[0, :, : model.head.vocabulary].float()
         found = model.head.logits(model.body(input_ids=ids).last_hidden_state[0])

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from distillkit.models.linear import times_transposed
+
 TILE = 16384
-"""Rows of a narrow weight that the CPU, which has no fp32-output product, widens at a time."""
+"""Rows of a weight that the CPU multiplies at a time, so that its memory is used again."""
 
 
 def project(hidden: Tensor, weight: Tensor, *, into: Tensor | None = None) -> Tensor:
@@ -21,24 +23,24 @@ def project(hidden: Tensor, weight: Tensor, *, into: Tensor | None = None) -> Te
         weight: fp32, fp64 or narrow.
         into: at least n rows [., V] of memory that the result may take instead of new pages.
     """
-    room = None if into is None else into[: len(hidden)]
-    if _is_wide(weight):
-        return torch.mm(hidden.to(weight.dtype), weight.T, out=room)
     narrow = hidden.to(weight.dtype)
+    result = None if into is None else into[: len(hidden)]
     if weight.is_cuda:
-        return torch.mm(narrow, weight.T, out_dtype=torch.float32, out=room)
-    result = room
+        if _is_wide(weight):
+            return torch.mm(narrow, weight.T, out=result)
+        return torch.mm(narrow, weight.T, out_dtype=torch.float32, out=result)
     if result is None:
-        result = hidden.new_empty(len(hidden), len(weight), dtype=torch.float32)
+        result = weight.new_empty(len(hidden), len(weight), dtype=_wide(weight))
+    left = narrow.to(result.dtype)
     for part in _tiles(weight):
-        torch.mm(narrow.float(), weight[part].float().T, out=result[:, part])
+        result[:, part] = times_transposed(left, weight[part].to(result.dtype))
     return result
 
 
 def pull_back(gradient: Tensor, weight: Tensor) -> Tensor:
     """gradient [n, V] times weight [V, D]: the gradient of the hidden states [n, D]."""
     if _is_wide(weight):
-        return gradient @ weight
+        return times_transposed(gradient, weight.T)
     narrow = gradient.to(weight.dtype)
     if weight.is_cuda:
         return torch.mm(narrow, weight, out_dtype=torch.float32)
@@ -68,8 +70,12 @@ def add_outer(total: Tensor, gradient: Tensor, hidden: Tensor, dtype: torch.dtyp
         total[part].addmm_(left[part].float(), right.float())
 
 
+def _wide(weight: Tensor) -> torch.dtype:
+    return torch.promote_types(weight.dtype, torch.float32)
+
+
 def _is_wide(weight: Tensor) -> bool:
-    return weight.dtype in (torch.float32, torch.float64)
+    return weight.dtype == _wide(weight)
 
 
 def _tiles(weight: Tensor) -> Iterator[slice]:

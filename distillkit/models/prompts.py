@@ -1,5 +1,6 @@
 """Prompts and references as token ids, rendered for each model in its own format."""
 
+from functools import lru_cache
 from typing import Any
 
 from distillkit.core.errors import ModelError
@@ -12,6 +13,10 @@ ALPACA = (
     "### Instruction:\n{question}\n\n### Response:\n"
 )
 """Stanford Alpaca's prompt without input, as MiniLLM and DistiLLM use it."""
+
+
+ANSWER = "forty-two"
+"""Stands for any answer when a chat template is asked how it closes one."""
 
 
 class PromptFormat:
@@ -43,20 +48,32 @@ class PromptFormat:
                 f"Use {side}.prompt=alpaca or {side}.prompt=plain."
             )
         self.tokenizer, self.style, self.template = tokenizer, style, template or {}
+        # Every update asks for the prompts of its rows several times.
+        self._rendered = lru_cache(maxsize=1 << 16)(self._render)
 
     def prompt_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids up to and including the invitation to answer, never truncated."""
+        return self._rendered(example.prompt)
+
+    def _render(self, prompt: tuple[Message, ...]) -> tuple[int, ...]:
         if self.style is PromptStyle.chat:
-            turns = [{"role": turn.role, "content": turn.content} for turn in example.prompt]
+            turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
             ids = self.tokenizer.apply_chat_template(
                 turns, add_generation_prompt=True, return_dict=False, **self.template
             )
             return tuple(ids)
-        return self._with_bos(self.text(example.prompt))
+        return self._with_bos(self.text(prompt))
 
     def reference_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of the reference response, without an end-of-sequence token."""
         return tuple(self.tokenizer(example.reference, add_special_tokens=False)["input_ids"])
+
+    def closing_ids(self) -> tuple[int, ...]:
+        """Token ids that the chat template puts after an assistant's turn; it must have one."""
+        turns = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": ANSWER}]
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, **self.template)
+        after = text.rpartition(ANSWER)[2]
+        return tuple(self.tokenizer(after, add_special_tokens=False)["input_ids"])
 
     def text(self, prompt: tuple[Message, ...]) -> str:
         """A prompt as text in the ``plain`` or ``alpaca`` style."""

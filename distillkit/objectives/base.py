@@ -6,6 +6,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.types import Author, Batch
 from distillkit.models.head import Head
@@ -49,8 +50,21 @@ class Objective(ABC):
             raise ConfigError(f"objective.chunk_mb must be at least 1, got {self.chunk_mb}.")
 
     @abstractmethod
-    def backward(self, batch: Scored, *, student: Scorer, teacher: Scorer | None) -> float:
+    def backward(
+        self,
+        batch: Scored,
+        *,
+        student: Scorer,
+        teacher: Scorer | None,
+        clock: Clock | None = None,
+    ) -> float:
         """Add this micro-batch's gradient to the student's parameters.
+
+        Args:
+            batch: what both models read.
+            student: learns.
+            teacher: judges, where the objective needs it.
+            clock: counts the phases ``teacher``, ``student`` and ``loss``.
 
         Returns:
             Its part of the loss; the parts of a global batch add up to the loss.

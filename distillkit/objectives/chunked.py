@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from distillkit.core.clock import Clock
 from distillkit.core.memory import keep_freed_pages
 from distillkit.models.head import Head, HeadGradient
 
@@ -28,7 +29,9 @@ def rows_within(chunk_mb: int, vocabulary: int) -> int:
     return max(1, (chunk_mb << 20) // (2 * 4 * vocabulary))
 
 
-def backward_in_chunks(hidden: Tensor, head: Head, loss_of: LossOf, *, rows: int) -> float:
+def backward_in_chunks(
+    hidden: Tensor, head: Head, loss_of: LossOf, *, rows: int, clock: Clock
+) -> float:
     """Back-propagate a sum over positions without holding all logits.
 
     Args:
@@ -36,6 +39,7 @@ def backward_in_chunks(hidden: Tensor, head: Head, loss_of: LossOf, *, rows: int
         head: its head.
         loss_of: see ``LossOf``; it may keep neither tensor.
         rows: positions in a chunk.
+        clock: counts the phases ``loss``, head included, and ``student``, the body's backward pass.
 
     Returns:
         The whole sum. Gradients are in ``.grad`` of every parameter involved.
@@ -44,7 +48,7 @@ def backward_in_chunks(hidden: Tensor, head: Head, loss_of: LossOf, *, rows: int
     if len(hidden) == 0:
         return 0.0
     keep_freed_pages()
-    with torch.no_grad():
+    with torch.no_grad(), clock("loss"):
         ready, sums = head.prepared(), HeadGradient(head)
         gradient, room = torch.empty_like(hidden), ready.room(min(rows, len(hidden)))
         for start in range(0, len(hidden), rows):
@@ -56,7 +60,8 @@ def backward_in_chunks(hidden: Tensor, head: Head, loss_of: LossOf, *, rows: int
             sums.add(slope, hidden[part])
             total += loss
         sums.close()
-    hidden.backward(gradient)
+    with clock("student"):
+        hidden.backward(gradient)
     return total.item()
 
 

@@ -6,6 +6,7 @@ import torch
 from omegaconf import MISSING
 from torch import Tensor
 
+from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.divergences.base import Divergence, log_probs, through_softmax
@@ -46,10 +47,18 @@ class DivergenceObjective(Objective):
                     "1 leaves the distribution as it is."
                 )
 
-    def backward(self, batch: Scored, *, student: Scorer, teacher: Scorer | None) -> float:
+    def backward(
+        self,
+        batch: Scored,
+        *,
+        student: Scorer,
+        teacher: Scorer | None,
+        clock: Clock | None = None,
+    ) -> float:
+        clock = clock or Clock()
         assert teacher is not None
         rows = rows_within(self.chunk_mb, student.head.vocabulary)
-        with torch.no_grad():
+        with torch.no_grad(), clock("teacher"):
             teacher_hidden = self.opinions(batch, teacher)
             theirs = teacher.head.prepared()
             room = theirs.room(min(rows, len(teacher_hidden)))
@@ -67,7 +76,9 @@ class DivergenceObjective(Objective):
                 total += loss
             return total, wanted
 
-        return backward_in_chunks(student.hidden(batch.student), student.head, loss_of, rows=rows)
+        with clock("student"):
+            hidden = student.hidden(batch.student)
+        return backward_in_chunks(hidden, student.head, loss_of, rows=rows, clock=clock)
 
     def opinions(self, batch: Scored, teacher: Scorer) -> Tensor:
         """The teacher's hidden states [N, D] that the student's are compared with."""

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Batch
@@ -23,7 +24,15 @@ class SFT(Objective):
                 "Use objective=divergence, or policy=off_policy or policy=seq_kd."
             )
 
-    def backward(self, batch: Scored, *, student: Scorer, teacher: Scorer | None) -> float:
+    def backward(
+        self,
+        batch: Scored,
+        *,
+        student: Scorer,
+        teacher: Scorer | None,
+        clock: Clock | None = None,
+    ) -> float:
+        clock = clock or Clock()
         targets, weights = batch.student.targets, batch.weights
         nll = fused(_nll, targets.device)
 
@@ -37,7 +46,9 @@ class SFT(Objective):
             return total, gradient
 
         rows = rows_within(self.chunk_mb, student.head.vocabulary)
-        return backward_in_chunks(student.hidden(batch.student), student.head, loss_of, rows=rows)
+        with clock("student"):
+            hidden = student.hidden(batch.student)
+        return backward_in_chunks(hidden, student.head, loss_of, rows=rows, clock=clock)
 
 
 def _nll(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

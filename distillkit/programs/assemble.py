@@ -77,7 +77,7 @@ def assemble(run: TrainRun) -> Assembled:
         DistillkitError: anything that would end or falsify the run later.
     """
     device = pick_device(run.device)
-    examples = {split: run.dataset.examples(split) for split in _splits(run)}
+    examples = {split: run.dataset.examples(split) for split in splits(run)}
     teacher = load(run.teacher, device=device, precision=run.precision)
     student = load(run.student, device=device, precision=run.precision)
     check_pair(teacher, student)
@@ -97,7 +97,8 @@ def assemble(run: TrainRun) -> Assembled:
     )
 
 
-def _splits(run: TrainRun) -> list[Split]:
+def splits(run: TrainRun) -> list[Split]:
+    """The splits that a run reads."""
     wanted = [Split.train]
     if run.evaluation.every:
         wanted.append(Split.validation)
@@ -110,18 +111,18 @@ def _fitting(
     run: TrainRun, examples: Sequence[Example], models: tuple[LanguageModel, LanguageModel]
 ) -> tuple[list[Example], int]:
     """Examples whose prompt leaves room for a whole response; none is ever truncated."""
-    limit, room = run.loop.max_prompt_tokens, _room(run)
+    limit, needed = run.loop.max_prompt_tokens, room(run)
     kept = []
     for example in examples:
         length = max(len(model.prompts.prompt_ids(example)) for model in models)
         if limit is not None and length > limit:
             continue
         context = min(model.context for model in models)
-        if length + room > context:
+        if length + needed > context:
             raise DataError(
                 f"the prompt of {example.id} has {length} tokens, which leaves no room for "
-                f"{room} more in a context of {context}. Set loop.max_prompt_tokens="
-                f"{max(1, context - room)} to drop such prompts, or lower rollout.max_new_tokens."
+                f"{needed} more in a context of {context}. Set loop.max_prompt_tokens="
+                f"{max(1, context - needed)} to drop such prompts, or lower rollout.max_new_tokens."
             )
         if run.policy.may_write() == {Author.dataset} and not example.reference:
             raise DataError(
@@ -148,7 +149,8 @@ def _check_evaluated(
                 )
 
 
-def _room(run: TrainRun) -> int:
+def room(run: TrainRun) -> int:
+    """Response tokens that every training prompt must leave room for."""
     authors = run.policy.may_write()
     student = run.rollout.max_new_tokens if Author.student in authors else 1
     teacher = run.teacher_rollout.max_new_tokens if Author.teacher in authors else 1

@@ -1,6 +1,7 @@
 """``distillkit train``: assemble, claim the directory, distil, measure, leave a student behind."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from distillkit.models.generation import Sampling
 from distillkit.models.language_model import LanguageModel
 from distillkit.programs.assemble import Assembled, assemble, check_fields
 from distillkit.programs.picture import draw_curves
+from distillkit.programs.screen import screen
 from distillkit.programs.session import Session
 from distillkit.programs.table import closing_table, numbers
 from distillkit.run import TrainRun
@@ -43,6 +45,7 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
         console.print(closing_table(directory.summary))
         return directory
     parts = assemble(run)
+    parts = replace(parts, notes=(*parts.notes, *screen(run, parts, directory.path)))
     record = {**provenance(), "device": str(parts.sides.student.device), "seed": run.seed}
     with (
         stopping() as stop,

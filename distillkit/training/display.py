@@ -80,7 +80,8 @@ class Display:
             self._keep(plain)
             if not self._bar:
                 self.console.print(plain, highlight=False)
-        return {"time/tokens_per_second": rate, "time/seconds": seconds}
+        phases = {f"time/{phase}": spent for phase, spent in update.seconds.items()}
+        return {"time/tokens_per_second": rate, "time/seconds": seconds, **phases}
 
     def seconds(self) -> float:
         """Seconds since the loop began here."""

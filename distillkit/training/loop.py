@@ -5,15 +5,17 @@ from dataclasses import dataclass
 
 import torch
 
+from distillkit.core.clock import Clock
 from distillkit.core.errors import RunError
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Update
 from distillkit.objectives.base import Objective
 from distillkit.policies.base import Policy
+from distillkit.training.ranks import Ranks
 from distillkit.training.sampler import draw_indices
 from distillkit.training.schedule import learning_rate
 from distillkit.training.settings import LoopSettings, OptimizerSettings
-from distillkit.training.step import Sides, accumulate
+from distillkit.training.step import ALONE, Sides, accumulate
 from distillkit.training.writers import Writer, write_rollouts
 
 
@@ -30,6 +32,7 @@ class Parts:
     optimizer: OptimizerSettings
     seed: int
     steps: int
+    ranks: Ranks = ALONE
 
 
 def build_optimizer(parts: Parts) -> torch.optim.AdamW:
@@ -40,7 +43,7 @@ def build_optimizer(parts: Parts) -> torch.optim.AdamW:
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps
+        groups, lr=settings.lr, betas=(settings.beta1, settings.beta2), eps=settings.eps, fused=True
     )
 
 
@@ -58,28 +61,42 @@ def distil(parts: Parts, optimizer: torch.optim.Optimizer, *, start: int = 0) ->
 
 
 def _update(parts: Parts, optimizer: torch.optim.Optimizer, step: int) -> Update:
-    student, loop = parts.sides.student, parts.loop
+    student, loop, ranks = parts.sides.student, parts.loop, parts.ranks
+    clock = Clock(student.wait)
     indices = draw_indices(
         step, batch_size=loop.batch_size, count=len(parts.examples), seed=parts.seed
     )
     examples = [parts.examples[index] for index in indices]
     authors = parts.policy.authors(step, len(examples), steps=parts.steps, seed=parts.seed)
-    rollouts = write_rollouts(examples, authors, writers=parts.writers, step=step)
+    with clock("rollout"):
+        written = write_rollouts(
+            ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=step
+        )
+    rollouts = ranks.gather(written)
 
     torch.manual_seed(child_seed(parts.seed, "dropout", step))
     student.module.train()
     optimizer.zero_grad(set_to_none=True)
-    loss = accumulate(rollouts, sides=parts.sides, objective=parts.objective, loop=loop)
-    norm = torch.nn.utils.clip_grad_norm_(student.parameters(), loop.max_grad_norm).item()
-    _check_finite(loss, norm, step)
+    loss = accumulate(
+        rollouts,
+        sides=parts.sides,
+        objective=parts.objective,
+        loop=loop,
+        ranks=ranks,
+        clock=clock,
+    )
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    optimizer.step()
+    with clock("optimizer"):
+        norm = torch.nn.utils.clip_grad_norm_(student.parameters(), loop.max_grad_norm).item()
+        _check_finite(loss, norm, step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
     responses = [rollout.response for rollout in rollouts]
     return Update(
         step=step + 1,
         rollouts=rollouts,
+        seconds=clock.seconds,
         metrics={
             "loss": loss,
             "grad_norm": norm,

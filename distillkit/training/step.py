@@ -5,10 +5,14 @@ from dataclasses import dataclass
 
 import torch
 
+from distillkit.core.clock import Clock
 from distillkit.core.types import Rollout
 from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Objective, Scored
+from distillkit.training.ranks import Ranks
 from distillkit.training.settings import LoopSettings, Reduction
+
+ALONE = Ranks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,37 +35,59 @@ def position_weights(lengths: Sequence[int], reduction: Reduction) -> list[float
     return [1 / (len(lengths) * length) for length in lengths]
 
 
-def split_rows(lengths: Sequence[int], budget: int) -> list[list[int]]:
+def split_rows(lengths: Sequence[int], budget: int, *, spare: int) -> list[list[int]]:
     """Group rows of like length so that rows x longest stays within a budget of tokens.
 
     A row longer than the budget forms a group of its own.
+
+    Args:
+        lengths: tokens of each row.
+        budget: most padded tokens of a group.
+        spare: a row that would pad the shorter ones by more tokens begins a group instead.
     """
     groups: list[list[int]] = []
     for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        if groups and (len(groups[-1]) + 1) * lengths[row] <= budget:
-            groups[-1].append(row)
+        group = groups[-1] if groups else []
+        padding = len(group) * (lengths[row] - lengths[group[-1]]) if group else 0
+        if group and (len(group) + 1) * lengths[row] <= budget and padding <= spare:
+            group.append(row)
         else:
             groups.append([row])
     return groups
 
 
 def accumulate(
-    rollouts: Sequence[Rollout], *, sides: Sides, objective: Objective, loop: LoopSettings
+    rollouts: Sequence[Rollout],
+    *,
+    sides: Sides,
+    objective: Objective,
+    loop: LoopSettings,
+    ranks: Ranks = ALONE,
+    clock: Clock | None = None,
 ) -> float:
     """Add the global batch's gradient to the student and return its loss.
 
-    The weights are those of the whole batch, so any split into micro-batches gives one result.
+    The weights are those of the whole batch, so any split into micro-batches, or over processes,
+    gives one result.
+
+    Args:
+        rollouts: the global batch, the same in every process.
+        sides: the models.
+        objective: what is minimised.
+        loop: how the batch is split and averaged.
+        ranks: the processes that share it.
+        clock: counts the phases of the objective.
     """
-    return sum(
-        objective.backward(batch, student=sides.student, teacher=sides.teacher)
-        for batch in micro_batches(rollouts, sides=sides, loop=loop)
-    )
+    loss = 0.0
+    for batch in micro_batches(rollouts, sides=sides, loop=loop, ranks=ranks):
+        loss += objective.backward(batch, student=sides.student, teacher=sides.teacher, clock=clock)
+    return ranks.add_up(sides.student.parameters(), loss)
 
 
 def micro_batches(
-    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings
+    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, ranks: Ranks = ALONE
 ) -> Iterator[Scored]:
-    """The global batch in parts that fit through the models, shortest rows first."""
+    """This process's share of the global batch, in parts that fit through the models."""
     student, teacher = sides.student, sides.teacher or sides.student
     prompts = [student.prompts.prompt_ids(rollout.example) for rollout in rollouts]
     theirs = [teacher.prompts.prompt_ids(rollout.example) for rollout in rollouts]
@@ -71,7 +97,10 @@ def micro_batches(
         max(len(prompt), len(other)) + len(response)
         for prompt, other, response in zip(prompts, theirs, responses, strict=True)
     ]
-    for rows in split_rows(widths, loop.micro_batch_tokens):
+    share = ranks.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
+    lengths = [widths[row] for row in share]
+    for group in split_rows(lengths, loop.micro_batch_tokens, spare=student.spare_padding):
+        rows = [share[place] for place in group]
         texts = [responses[row] for row in rows]
         spread = [weights[row] for row in rows for _ in responses[row]]
         yield Scored(

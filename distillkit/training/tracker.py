@@ -21,6 +21,10 @@ class Tracker(ABC):
     """Receives the numbers of a run while it goes on."""
 
     @abstractmethod
+    def mode(self) -> str:
+        """``online``, ``offline``, or what else will become of the numbers."""
+
+    @abstractmethod
     def start(self, *, folder: Path, name: str, identity: str, config: Mapping[str, Any]) -> None:
         """Open the run, or go on with the one of the same identity."""
 
@@ -40,6 +44,9 @@ class Tracker(ABC):
 @spec("tracker/none")
 class NoTracker(Tracker):
     """metrics.jsonl and samples.jsonl alone."""
+
+    def mode(self) -> str:
+        return "none, metrics.jsonl and samples.jsonl alone"
 
     def start(self, *, folder: Path, name: str, identity: str, config: Mapping[str, Any]) -> None:
         pass
@@ -67,11 +74,17 @@ class WeightsAndBiases(Tracker):
     tags: list[str] = field(default_factory=list)
     """W&B tags."""
 
-    def start(self, *, folder: Path, name: str, identity: str, config: Mapping[str, Any]) -> None:
+    def mode(self) -> str:
         import wandb
 
         logging.getLogger("wandb").setLevel(logging.ERROR)
+        asked = os.environ.get("WANDB_MODE")
         logged_in = wandb.setup().settings.api_key or os.environ.get("WANDB_API_KEY")
+        return asked or ("online" if logged_in else "offline")
+
+    def start(self, *, folder: Path, name: str, identity: str, config: Mapping[str, Any]) -> None:
+        import wandb
+
         wandb.init(
             project=self.project,
             entity=self.entity,
@@ -83,7 +96,7 @@ class WeightsAndBiases(Tracker):
             resume="allow",
             config=dict(config),
             settings=wandb.Settings(
-                mode=os.environ.get("WANDB_MODE") or ("online" if logged_in else "offline"),
+                mode=self.mode(),
                 silent=True,
                 disable_git=True,
                 console="off",

@@ -51,7 +51,10 @@ class StudentWriter:
         prompts = [self._student.prompts.prompt_ids(example) for example in examples]
         seed = child_seed(self._seed, "rollout", step)
         written = generate(self._student, prompts, self._sampling, seed=seed)
-        return [Response(text.tokens, text.truncated, Author.student) for text in written]
+        return [
+            Response(text.tokens, text.truncated, Author.student, text.log_probs)
+            for text in written
+        ]
 
 
 class KeptWriter:

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import GenerationConfig
 
-from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.errors import ConfigError, DataError, ModelError
 from distillkit.models.generation import Sampling, generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.loading import load
@@ -149,6 +150,56 @@ def test_sampling_follows_the_exact_filtered_distribution(settings: dict) -> Non
     logits = next_logits(model, [prompt])[0]
     assert p_value(drawn, filtered(logits, **settings)) > 0.01
     assert p_value(drawn, filtered(logits)) < 1e-6
+
+
+def test_the_log_probs_kept_are_those_of_the_distribution_drawn_from() -> None:
+    """Nothing needs to be scored again, whatever the filters were."""
+    for settings in ({}, {"temperature": 0.7, "top_k": 40, "top_p": 0.9}):
+        for family in ("qwen3", "gpt2"):
+            model = build(family, seed=2)
+            written = generate(model, PROMPTS, Sampling(max_new_tokens=5, **settings), seed=3)
+            for prompt, text in zip(PROMPTS, written, strict=True):
+                assert len(text.log_probs) == len(text.tokens)
+                for place, (token, found) in enumerate(
+                    zip(text.tokens, text.log_probs, strict=True)
+                ):
+                    logits = next_logits(model, [[*prompt, *text.tokens[:place]]])[0]
+                    expected = np.log(filtered(logits, **settings)[token])
+                    assert found == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_a_sampled_response_does_not_depend_on_the_rows_beside_it(family: str) -> None:
+    model = build(family, seed=1)
+    model.stop_ids = OFTEN_ENDING
+    whole, alone = (
+        generate(model, PROMPTS, Sampling(max_new_tokens=12, batch_size=size), seed=7)
+        for size in (256, 1)
+    )
+    assert [text.tokens for text in whole] == [text.tokens for text in alone]
+    assert len({len(text.tokens) for text in whole}) > 1
+
+
+def test_the_neighbours_context_does_not_shorten_a_response() -> None:
+    model = build("llama", context=16)
+    model.stop_ids = frozenset()
+    prompts = [[5] * 14, [6] * 4]
+    written = generate(model, prompts, Sampling(temperature=0, max_new_tokens=10), seed=0)
+    assert [len(text.tokens) for text in written] == [2, 10]
+    alone = generate(model, prompts[1:], Sampling(temperature=0, max_new_tokens=10), seed=0)
+    assert written[1] == alone[0]
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_logits_that_are_not_finite_are_refused(family: str, temperature: float) -> None:
+    for value in (torch.nan, torch.inf):
+        model = build(family, tied=False)
+        with torch.no_grad():
+            model.head.weight[3] = value
+        sampling = Sampling(temperature=temperature, max_new_tokens=3)
+        with pytest.raises(ModelError, match="logits are not finite while it writes"):
+            generate(model, PROMPTS, sampling, seed=0)
 
 
 def test_the_seed_fixes_the_text_and_the_global_generator_is_left_alone() -> None:

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from distillkit.core.clock import Clock
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models.head import Head
 from distillkit.models.pretrained import Teacher
@@ -85,7 +86,7 @@ def test_chunks_give_the_gradient_of_plain_back_propagation(
     for chunk in (2, 7):
         for parameter in parameters:
             parameter.grad = None
-        total = backward_in_chunks(inputs.tanh(), head, loss_of, rows=chunk)
+        total = backward_in_chunks(inputs.tanh(), head, loss_of, rows=chunk, clock=Clock())
         assert total == pytest.approx(expected.item(), rel=1e-6)
         for parameter, slope in zip(parameters, slopes, strict=True):
             torch.testing.assert_close(parameter.grad, slope)
@@ -100,14 +101,14 @@ def test_the_gradient_of_a_head_adds_up_over_micro_batches_and_skips_a_frozen_on
             return logits.sum(), torch.ones_like(logits)
 
         head = Head(weight=weight, bias=None, vocabulary=5)
-        backward_in_chunks(hidden * 1, head, loss_of, rows=2)
+        backward_in_chunks(hidden * 1, head, loss_of, rows=2, clock=Clock())
         once = weight.grad.clone()
-        backward_in_chunks(hidden * 1, head, loss_of, rows=2)
+        backward_in_chunks(hidden * 1, head, loss_of, rows=2, clock=Clock())
         assert once.dtype == dtype
         torch.testing.assert_close(weight.grad, 2 * once)
         weight.requires_grad_(False)
         weight.grad = None
-        backward_in_chunks(hidden * 1, head, loss_of, rows=2)
+        backward_in_chunks(hidden * 1, head, loss_of, rows=2, clock=Clock())
         assert weight.grad is None
 
 

@@ -1,0 +1,87 @@
+"""Linear layers in fp32 on a CPU through oneDNN.
+
+``torch.nn.functional.linear`` goes to the BLAS that torch was built with, which on AMD processors
+takes about twice as long, for the few rows of a decoding step as for a whole batch. Elsewhere, and
+for every other type, this is ``functional.linear``.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+def times_transposed(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """left [..., D] times the transpose of right [V, D], plus bias [V]: [..., V], no gradient."""
+    if not suits(left, right):
+        return functional.linear(left, right, bias)
+    return torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
+
+
+def suits(left: Tensor, right: Tensor) -> bool:
+    """Whether oneDNN can multiply the two as they are."""
+    return (
+        _ONEDNN
+        and left.dtype == right.dtype == torch.float32
+        and left.device.type == "cpu"
+        and not torch.is_autocast_enabled("cpu")
+    )
+
+
+class Linear(nn.Linear):  # type: ignore[misc]
+    """A linear layer whose product and input gradient are oneDNN's."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
+        if not suits(input, self.weight):
+            return functional.linear(input, self.weight, self.bias)
+        if not torch.is_grad_enabled():
+            return times_transposed(input, self.weight, self.bias)
+        return _Product.apply(input, self.weight, self.bias)
+
+
+def quicken(module: nn.Module) -> None:
+    """Turn the plain linear layers of a model into :class:`Linear`; parameters stay as they are."""
+    for layer in module.modules():
+        if type(layer) is nn.Linear:
+            layer.__class__ = Linear
+
+
+def packed(layers: Sequence[nn.Linear], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """Layers over one input as a single product whose outputs follow one another."""
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
+    return laid_out(torch.cat([layer.weight for layer in layers]), bias, dtype)
+
+
+def laid_out(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """A linear layer for many calls with the weights as they are now, in the order oneDNN likes."""
+    weight, bias = weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
+    if not suits(weight, weight):
+        return lambda state: functional.linear(state.to(dtype), weight, bias)
+    ordered = torch.ops.mkldnn._reorder_linear_weight(weight, None)
+    product = torch.ops.mkldnn._linear_pointwise
+    return lambda state: product(state, ordered, bias, "none", [], "")
+
+
+class _Product(torch.autograd.Function):  # type: ignore[misc]
+    @staticmethod
+    def forward(ctx: Any, left: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(left, weight)
+        return times_transposed(left, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = gradients
+        left, weight = ctx.saved_tensors
+        of_left = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:
+            of_left = times_transposed(gradient, weight.T)
+        flat = gradient.flatten(0, -2)
+        if ctx.needs_input_grad[1]:
+            of_weight = flat.T @ left.flatten(0, -2)
+        if ctx.needs_input_grad[2]:
+            of_bias = flat.sum(0)
+        return of_left, of_weight, of_bias

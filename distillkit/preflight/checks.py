@@ -1,0 +1,95 @@
+"""All checks in the order in which they are made, and how one is made."""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from distillkit.core.errors import DistillkitError
+from distillkit.preflight import (
+    disk,
+    ends,
+    lengths,
+    mask,
+    memory,
+    signal,
+    templates,
+    tokenizers,
+    weights,
+)
+from distillkit.preflight.finding import Finding, Severity, fatal, skipped
+from distillkit.preflight.pace import pace
+from distillkit.preflight.subject import MissingPartError, Subject
+from distillkit.preflight.tracking import tracking
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One look at a run.
+
+    Attributes:
+        name: as it is printed, and as other checks call it when they need it.
+        look: yields what it finds; may raise what a run would raise.
+        quick: needs no pass through a model and is not made by a run itself, so train makes it.
+    """
+
+    name: str
+    look: Callable[[Subject], Iterator[Finding]]
+    quick: bool = False
+
+
+CHECKS = (
+    Check("vocabulary", tokenizers.vocabulary),
+    Check("encodings", tokenizers.encodings, quick=True),
+    Check("heads", weights.heads, quick=True),
+    Check("weights", weights.finite, quick=True),
+    Check("difference", weights.different, quick=True),
+    Check("ends", ends.each_side, quick=True),
+    Check("one end", ends.between_sides),
+    Check("prompts", templates.side_by_side),
+    Check("lengths", lengths.lengths),
+    Check("mask", mask.mask),
+    Check("zero", signal.zero),
+    Check("signal", signal.teacher_signal),
+    Check("memory", memory.state, quick=True),
+    Check("peak", memory.peak),
+    Check("place", disk.place),
+    Check("disk", disk.disk, quick=True),
+    Check("tracker", tracking, quick=True),
+    # Last, because it trains the student.
+    Check("pace", pace),
+)
+
+
+def examine(check: Check, subject: Subject) -> Iterator[Finding]:
+    """What a check finds; whatever ends it is a finding too, so that the others go on."""
+    for finding in _caught(check, subject):
+        if finding.severity is Severity.fatal:
+            subject.refused.add(check.name)
+        yield finding
+
+
+def _caught(check: Check, subject: Subject) -> Iterator[Finding]:
+    try:
+        yield from check.look(subject)
+    except MissingPartError as error:
+        yield skipped(str(error))
+    except DistillkitError as error:
+        # Every error of ours says what is wrong, and then the way out.
+        what, *mend = re.split(r"\.\s+(?=[A-Z])", str(error), maxsplit=1)
+        yield fatal(what, why="train would end with these words", mend="".join(mend))
+    except torch.OutOfMemoryError:
+        yield fatal(
+            "the device ran out of memory",
+            why="train would, too",
+            mend="Lower loop.micro_batch_tokens or rollout.batch_size, or set "
+            "student.gradient_checkpointing=true or precision=bf16",
+        )
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        yield fatal(
+            f"the check ended in {type(error).__name__}: {first}",
+            why="train would probably end so, too",
+            mend="Run distillkit train with the same overrides to see where",
+        )

@@ -1,0 +1,62 @@
+"""What a check says: what was found, why it matters, and the override that mends it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rich.console import RenderableType
+
+
+class Severity(StrEnum):
+    """How much a finding matters."""
+
+    ok = "ok"
+    """As it should be."""
+    warning = "warning"
+    """The run would go on, but maybe not as meant."""
+    fatal = "fatal"
+    """The run would stop, or could teach nothing."""
+    skipped = "skipped"
+    """Not looked at, because something that it needs has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that a check found.
+
+    Attributes:
+        severity: how much it matters.
+        what: the finding, with its numbers; no full stop at the end.
+        why: what would go wrong.
+        mend: the override, or the other way out.
+        shown: something to look at, such as a preview.
+    """
+
+    severity: Severity
+    what: str
+    why: str = ""
+    mend: str = ""
+    shown: RenderableType | None = None
+
+    def sentence(self) -> str:
+        """The finding and its way out on one line."""
+        return " ".join(f"{part}." for part in (self.what, self.mend) if part)
+
+
+def ok(what: str, *, shown: RenderableType | None = None) -> Finding:
+    """A finding that is as it should be."""
+    return Finding(Severity.ok, what, shown=shown)
+
+
+def warning(what: str, *, why: str, mend: str) -> Finding:
+    """A finding with which the run goes on, but maybe not as meant."""
+    return Finding(Severity.warning, what, why, mend)
+
+
+def fatal(what: str, *, why: str = "", mend: str = "") -> Finding:
+    """A finding with which the run would stop, or could teach nothing."""
+    return Finding(Severity.fatal, what.removesuffix("."), why, mend.removesuffix("."))
+
+
+def skipped(what: str) -> Finding:
+    """A check that could not be made."""
+    return Finding(Severity.skipped, what)

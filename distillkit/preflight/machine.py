@@ -1,0 +1,73 @@
+"""The machine that a run would use: what is free of its memory and its disks."""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+MEMINFO = Path("/proc/meminfo")
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Readers of a machine's room, so that another machine can be put in their place.
+
+    Attributes:
+        free_memory: bytes that a device can still give; None where nobody knows.
+        free_disk: bytes that can still be written below a path.
+    """
+
+    free_memory: Callable[[torch.device], int | None]
+    free_disk: Callable[[Path], int]
+
+
+def this_machine() -> Machine:
+    """The machine that this process runs on."""
+    return Machine(free_memory=_free_memory, free_disk=_free_disk)
+
+
+def existing(path: Path) -> Path:
+    """The path itself, or the nearest folder above it that exists."""
+    whole = path.absolute()
+    return next(place for place in (whole, *whole.parents) if place.exists())
+
+
+def _free_disk(path: Path) -> int:
+    return shutil.disk_usage(existing(path)).free
+
+
+def _free_memory(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        # What torch has reserved and not given out can be had too.
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(free) + int(kept)
+    known = [found for found in (_available(), _container_room()) if found is not None]
+    return min(known, default=None)
+
+
+def _available() -> int | None:
+    """Memory that the kernel can give without swapping."""
+    try:
+        for line in MEMINFO.read_text(encoding="ascii").splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    try:
+        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError):
+        return None
+
+
+def _container_room() -> int | None:
+    """What a container's limit leaves; None where there is no limit."""
+    try:
+        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
+        return limit - int((CGROUP / "memory.current").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,204 @@
+"""What the checks look at: a run, its models and examples, and a probe batch of them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from distillkit.core.types import Author, Example, Response, Split
+from distillkit.models.generation import Sampling, generate
+from distillkit.models.language_model import LanguageModel
+from distillkit.objectives.base import Scored
+from distillkit.preflight.machine import Machine
+from distillkit.run import TrainRun
+from distillkit.training.writers import DatasetWriter
+
+PROBE_ROWS = range(8, 33)
+"""Fewest and most rows of the probe batch, where there are as many."""
+PROBE_POSITIONS = 128
+"""Response positions at which the probe batch is long enough."""
+PROBE_TOKENS = 4096
+"""Tokens at which it ends in any case."""
+PROBE_WRITTEN = 128
+"""Longest response that the teacher writes for it, where there are no references."""
+
+
+class MissingPartError(Exception):
+    """A check needs a part of the run that an earlier finding has taken away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A few examples with a response each, as both models read them.
+
+    Attributes:
+        examples: of the training split.
+        responses: the references, closed; the teacher's text where there is none.
+        scored: both batches; every position weighs the same, all together 1.
+    """
+
+    examples: Sequence[Example]
+    responses: Sequence[Response]
+    scored: Scored
+
+
+@dataclass(kw_only=True)
+class Subject:
+    """A run as far as it has been put together.
+
+    Attributes:
+        run: the spec tree.
+        folder: the run directory, which may not exist.
+        room: response tokens that every training prompt must leave room for.
+        machine: where it would run.
+        models: ``teacher`` and ``student``, as far as they could be loaded.
+        examples: by split, as far as they could be read.
+        refused: names of the checks that found something fatal.
+    """
+
+    run: TrainRun
+    folder: Path
+    room: int
+    machine: Machine
+    models: dict[str, LanguageModel] = field(default_factory=dict)
+    examples: dict[Split, Sequence[Example]] = field(default_factory=dict)
+    refused: set[str] = field(default_factory=set)
+
+    @property
+    def teacher(self) -> LanguageModel:
+        """The teacher.
+
+        Raises:
+            MissingPartError: it could not be loaded.
+        """
+        return self._model("teacher")
+
+    @property
+    def student(self) -> LanguageModel:
+        """The student.
+
+        Raises:
+            MissingPartError: it could not be loaded.
+        """
+        return self._model("student")
+
+    def _model(self, side: str) -> LanguageModel:
+        if side not in self.models:
+            raise MissingPartError(f"the {side} could not be loaded")
+        return self.models[side]
+
+    def sides(self) -> Iterator[tuple[str, LanguageModel]]:
+        """The models that could be loaded, by side.
+
+        Raises:
+            MissingPartError: neither could.
+        """
+        if not self.models:
+            raise MissingPartError("no model could be loaded")
+        yield from self.models.items()
+
+    @property
+    def context(self) -> int:
+        """Tokens that the smaller of both contexts holds."""
+        return min(self.teacher.context, self.student.context)
+
+    @property
+    def authors(self) -> frozenset[Author]:
+        """Who may write what is trained on."""
+        return self.run.policy.may_write()
+
+    def needs(self, *checks: str) -> None:
+        """End a check whose numbers would mean nothing after these failed.
+
+        Raises:
+            MissingPartError: one of them found something fatal.
+        """
+        for name in checks:
+            if name in self.refused:
+                raise MissingPartError(f"needs what '{name}' found wrong")
+
+    @cached_property
+    def prompt_lengths(self) -> list[int]:
+        """Tokens of every training prompt, in the format that makes more of them."""
+        sides = (self.teacher, self.student)
+        return [
+            max(len(side.prompts.prompt_ids(example)) for side in sides)
+            for example in self._training()
+        ]
+
+    @cached_property
+    def reference_lengths(self) -> list[int]:
+        """Tokens of every training reference with its end token; 0 where there is none."""
+        prompts = self.student.prompts
+        return [
+            len(prompts.reference_ids(example)) + 1 if example.reference else 0
+            for example in self._training()
+        ]
+
+    @cached_property
+    def kept(self) -> list[int]:
+        """Indices of the training examples that a run would use.
+
+        Raises:
+            MissingPartError: there is none.
+        """
+        limit = self.run.loop.max_prompt_tokens
+        kept = [
+            index
+            for index, length in enumerate(self.prompt_lengths)
+            if 0 < length <= self.context - self.room and (limit is None or length <= limit)
+        ]
+        if not kept:
+            raise MissingPartError("no training prompt can be used")
+        return kept
+
+    @cached_property
+    def probe(self) -> Probe:
+        """The probe batch.
+
+        Raises:
+            MissingPartError: teacher and student do not share their ids.
+        """
+        self.needs("vocabulary")
+        texts = [self._training()[index] for index in self.kept[: PROBE_ROWS[-1]]]
+        examples: list[Example] = []
+        responses: list[Response] = []
+        tokens = 0
+        for example, response in zip(texts, self._respond(texts), strict=False):
+            examples.append(example)
+            responses.append(response)
+            tokens += self.prompt_lengths[self.kept[len(examples) - 1]] + len(response.tokens)
+            enough = sum(len(item.tokens) for item in responses) >= PROBE_POSITIONS
+            if tokens > PROBE_TOKENS or (enough and len(examples) >= PROBE_ROWS[0]):
+                break
+        return Probe(examples, responses, self._scored(examples, responses))
+
+    def _respond(self, examples: list[Example]) -> list[Response]:
+        """References where all have one, else what the teacher writes for the first few."""
+        if all(example.reference for example in examples):
+            return DatasetWriter(self.student, self.teacher).write(examples, step=0)
+        prompts = [
+            self.teacher.prompts.prompt_ids(example) for example in examples[: PROBE_ROWS[0]]
+        ]
+        length = min(PROBE_WRITTEN, self.run.teacher_rollout.max_new_tokens)
+        written = generate(
+            self.teacher, prompts, Sampling(temperature=0, max_new_tokens=length), seed=0
+        )
+        return [Response(text.tokens, text.truncated, Author.teacher) for text in written]
+
+    def _scored(self, examples: list[Example], responses: list[Response]) -> Scored:
+        texts = [response.tokens for response in responses]
+        student, teacher = (
+            side.batch([side.prompts.prompt_ids(example) for example in examples], texts)
+            for side in (self.student, self.teacher)
+        )
+        count = len(student.targets)
+        weights = torch.full((count,), 1 / count, device=self.student.device)
+        return Scored(student=student, teacher=teacher, weights=weights)
+
+    def _training(self) -> Sequence[Example]:
+        if Split.train not in self.examples:
+            raise MissingPartError("the dataset could not be read")
+        return self.examples[Split.train]

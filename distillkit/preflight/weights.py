@@ -1,0 +1,63 @@
+"""Heads against real ids, weights that are numbers, and two sides that differ."""
+
+from collections.abc import Iterator
+
+import torch
+
+from distillkit.preflight.finding import Finding, fatal, ok, warning
+from distillkit.preflight.subject import Subject
+
+
+def heads(subject: Subject) -> Iterator[Finding]:
+    """How many rows of each head are padding; one that is too small does not load at all."""
+    for side, model in subject.sides():
+        rows, real = len(model.head.weight), model.head.vocabulary
+        padding = f"{rows - real} rows are padding and are cut" if rows > real else "no padding"
+        yield ok(f"{side}: a head of {rows} rows for {real} real ids, {padding}")
+
+
+def finite(subject: Subject) -> Iterator[Finding]:
+    """No weight is NaN or infinite, wherever the probe of loading did not pass."""
+    for side, model in subject.sides():
+        bad = [
+            name for name, tensor in model.module.named_parameters() if not _is_finite(tensor.data)
+        ]
+        if bad:
+            yield fatal(
+                f"{side}.name={getattr(subject.run, side).name} has weights that are not finite, "
+                f"in {len(bad)} tensors, first {bad[0]}",
+                why="the first text that touches them turns the loss into NaN",
+                mend=f"Copy or download the {side} again, or set {side}.dtype=float32",
+            )
+        else:
+            count = sum(tensor.numel() for tensor in model.module.parameters())
+            yield ok(f"{side}: {count:,} weights, all finite")
+
+
+def different(subject: Subject) -> Iterator[Finding]:
+    """There is something to learn: the sides are not one model."""
+    teacher = subject.teacher.module.state_dict()
+    student = subject.student.module.state_dict()
+    if teacher.keys() == student.keys() and all(
+        _is_equal(tensor, student[name]) for name, tensor in teacher.items()
+    ):
+        yield warning(
+            "teacher and student have identical weights",
+            why="where they read the same prompt the loss is 0 and nothing is learned; of use as "
+            "a control only",
+            mend="Choose another teacher with teacher.name=...",
+        )
+    else:
+        yield ok("teacher and student have different weights")
+
+
+def _is_finite(tensor: torch.Tensor) -> bool:
+    # A sum is not finite where a term is not, and needs no second tensor of that size; fp64 and
+    # a look at the terms guard against large but finite ones.
+    if tensor.sum(dtype=torch.float64).isfinite():
+        return True
+    return bool(tensor.isfinite().all())
+
+
+def _is_equal(left: torch.Tensor, right: torch.Tensor) -> bool:
+    return left.shape == right.shape and bool(torch.equal(left, right.to(left.dtype)))

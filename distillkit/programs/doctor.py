@@ -1,0 +1,117 @@
+"""``distillkit doctor``: look at a run before its hours are spent. Nothing is written."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from distillkit.compose import Composed
+from distillkit.core.types import Split
+from distillkit.models.loading import load, pick_device
+from distillkit.preflight.checks import CHECKS, Check, examine
+from distillkit.preflight.finding import Finding, Severity, ok
+from distillkit.preflight.machine import Machine, this_machine
+from distillkit.preflight.subject import Subject
+from distillkit.programs.assemble import check_fields, room, splits
+from distillkit.programs.train import directory_of
+
+STYLES = {
+    Severity.ok: "green",
+    Severity.warning: "yellow",
+    Severity.fatal: "bold red",
+    Severity.skipped: "dim",
+}
+
+
+def doctor(
+    composed: Composed, *, console: Console | None = None, machine: Machine | None = None
+) -> bool:
+    """Make every check, print what each finds as it comes, and count.
+
+    Args:
+        composed: the run as ``train`` would get it.
+        console: where to print.
+        machine: whose memory and disk are asked; this one if None.
+
+    Returns:
+        Whether nothing fatal was found.
+    """
+    console = console or Console()
+    counts: Counter[Severity] = Counter()
+    for name, finding in diagnose(composed, machine=machine or this_machine()):
+        counts[finding.severity] += 1
+        _print(console, name, finding)
+    healthy = not counts[Severity.fatal]
+    told = ", ".join(f"{counts[severity]} {severity}" for severity in Severity)
+    console.print(
+        f"\n{'nothing fatal' if healthy else 'not fit to run'}: {told}",
+        style=STYLES[Severity.ok if healthy else Severity.fatal],
+        highlight=False,
+    )
+    return healthy
+
+
+def diagnose(composed: Composed, *, machine: Machine) -> Iterator[tuple[str, Finding]]:
+    """All findings in order, each with the name of its check.
+
+    A part that cannot be had is a finding, and the checks that need it are skipped.
+    """
+    subject = Subject(
+        run=composed.run,
+        folder=directory_of(composed).path,
+        room=room(composed.run),
+        machine=machine,
+    )
+    gathering = (
+        Check("settings", lambda _: _settings(composed)),
+        Check("dataset", _dataset),
+        Check("teacher", lambda subject: _model(subject, "teacher")),
+        Check("student", lambda subject: _model(subject, "student")),
+    )
+    for check in (*gathering, *CHECKS):
+        for finding in examine(check, subject):
+            yield check.name, finding
+
+
+def _settings(composed: Composed) -> Iterator[Finding]:
+    check_fields(composed.run, composed.overrides)
+    directory = directory_of(composed)
+    directory.check(composed.fingerprint)
+    done = " is already done, so train would show its result" if directory.summary else ""
+    yield ok(f"run directory {directory.path}{done}")
+
+
+def _dataset(subject: Subject) -> Iterator[Finding]:
+    run = subject.run
+    limits = {Split.validation: run.evaluation.validation, Split.test: run.evaluation.test}
+    for split in splits(run):
+        subject.examples[split] = run.dataset.examples(split)[: limits.get(split)]
+    counted = ", ".join(f"{split} {len(rows)}" for split, rows in subject.examples.items())
+    yield ok(f"examples used: {counted}")
+
+
+def _model(subject: Subject, side: str) -> Iterator[Finding]:
+    run = subject.run
+    source = getattr(run, side)
+    model = load(source, device=pick_device(run.device), precision=run.precision)
+    subject.models[side] = model
+    yield ok(f"{source.name} on {model.device}, {model.module.dtype} weights")
+
+
+def _print(console: Console, name: str, finding: Finding) -> None:
+    style = STYLES[finding.severity]
+    row = Table.grid(padding=(0, 1))
+    row.add_column(width=len(Severity.skipped))
+    row.add_column(width=max(len(check.name) for check in CHECKS))
+    row.add_column(ratio=1)
+    said = Text(finding.what)
+    for label, text in (("why", finding.why), ("mend", finding.mend)):
+        if text:
+            said.append(f"\n{label}: ", style="bold").append(text)
+    row.add_row(Text(finding.severity, style=style), Text(name, style="bold"), said)
+    console.print(row)
+    if finding.shown is not None:
+        console.print(Padding(finding.shown, (0, 0, 0, 4)))

@@ -1,0 +1,1 @@
+"""Time and memory beside other distillation libraries: ``make bench``."""

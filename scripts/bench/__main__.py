@@ -1,0 +1,58 @@
+"""``python -m scripts.bench [loss] [step] [ragged]``: distillkit beside other libraries.
+
+``make bench`` installs the peers into an environment of their own and runs everything.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from scripts.bench import loss, report, steps
+from scripts.bench.compare import Comparison, Options
+from scripts.bench.measure import THREADS
+
+BENCHMARKS: dict[str, Callable[[Options, Console], Comparison]] = {
+    "loss": loss.run,
+    "step": steps.run_step,
+    "ragged": steps.run_ragged,
+}
+"""A new benchmark is one line here and a file beside this one."""
+
+BUSY = 0.7
+"""Load average above which a warning is printed."""
+
+
+def main(
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all if none.")] = None,
+    quick: Annotated[bool, typer.Option(help="Tiny shapes: a smoke test.")] = False,
+    rounds: Annotated[int, typer.Option(help="Turns of each contender.", min=1)] = 5,
+    divergence: Annotated[str, typer.Option(help="Of whole steps: jsd or reverse_kl.")] = "jsd",
+    output: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
+) -> None:
+    """Print ratios to the peers, and keep all raw numbers and a picture."""
+    for name in names or ():
+        if name not in BENCHMARKS:
+            raise typer.BadParameter(f"{name} is none of {', '.join(BENCHMARKS)}")
+    torch.set_num_threads(THREADS)
+    console = Console()
+    folder = output or Path("outputs/bench/quick" if quick else "outputs/bench")
+    options = Options(quick=quick, rounds=rounds, divergence=divergence)
+    for name in names or BENCHMARKS:
+        surroundings = report.environment()
+        if surroundings["load_before"] > BUSY:
+            console.print(
+                f"other work is running here (load {surroundings['load_before']:.1f}): times are "
+                "not to be trusted, ratios with care",
+                style="yellow",
+            )
+        result = BENCHMARKS[name](options, console)
+        console.print(f"{report.write(folder, name, result, surroundings)}", highlight=False)
+    console.print(f"{report.picture(folder)}", highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,108 @@
+"""distillkit's on-policy step, one at a time."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Self
+from unittest import mock
+
+import torch
+
+from distillkit.core.types import Author, Example, Message
+from distillkit.divergences.jsd import JensenShannon
+from distillkit.divergences.kl import ReverseKL
+from distillkit.models import generation
+from distillkit.models.generation import Sampling
+from distillkit.models.loading import load
+from distillkit.models.pretrained import PromptStyle, Student, Teacher
+from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.policies.fixed import OnPolicy
+from distillkit.supports.full import Full
+from distillkit.training.loop import Parts, build_optimizer, distil
+from distillkit.training.settings import LoopSettings, OptimizerSettings
+from distillkit.training.settings import Shape as Schedule
+from distillkit.training.step import Sides
+from distillkit.training.writers import StudentWriter
+from scripts.bench.measure import THREADS
+from scripts.bench.pair import Ends, Shape, folders, questions
+
+LEARNING_RATE = 1e-4
+BATCHES = 16
+"""Batches of prompts in the training set, all whole, the same on every side."""
+
+
+def preset_lengths(ends: Ends) -> AbstractContextManager[object]:
+    """Inside, our engine ends each row where ``ends`` says. The only tie to its insides."""
+    choose = generation.choose
+    return mock.patch.object(
+        generation, "choose", lambda logits, *rest: choose(ends(logits), *rest)
+    )
+
+
+def parts_of(shape: Shape) -> Parts:
+    """What ``distillkit train policy=on_policy`` would assemble, on the benchmark's pair."""
+    names = [str(folder) for folder in folders(shape.vocabulary, shape.student, shape.teacher)]
+    student, teacher = (
+        load(
+            kind(name=name, prompt=PromptStyle.plain), device=torch.device("cpu"), precision="fp32"
+        )
+        for kind, name in zip((Student, Teacher), names, strict=True)
+    )
+    examples = [
+        Example(id=text, prompt=(Message("user", text),), reference="")
+        for text in questions(shape, BATCHES)
+    ]
+    assert {len(student.prompts.prompt_ids(example)) for example in examples} == {shape.prompt}
+    sampling = Sampling(max_new_tokens=shape.limit)
+    divergence = JensenShannon(beta=0.5) if shape.divergence == "jsd" else ReverseKL()
+    return Parts(
+        sides=Sides(student=student, teacher=teacher),
+        examples=examples,
+        policy=OnPolicy(),
+        writers={Author.student: StudentWriter(student, sampling, seed=0)},
+        objective=DivergenceObjective(support=Full(), divergence=divergence),
+        loop=LoopSettings(batch_size=len(shape.lengths)),
+        optimizer=OptimizerSettings(lr=LEARNING_RATE, schedule=Schedule.constant, warmup=0.0),
+        seed=0,
+        steps=1_000_000,
+    )
+
+
+class OurSteps:
+    """Steps of the real loop; each call takes one and says its seconds.
+
+    They run in a thread, as the peers' do: allocators and thread pools treat the main one apart.
+    """
+
+    def __init__(self, shape: Shape) -> None:
+        parts = parts_of(shape)
+        self.ends = Ends(shape, parts.sides.student.end_id)
+        self.attention = parts.sides.student.module.config._attn_implementation
+        self.tokens: list[int] = []
+        self._updates = distil(parts, build_optimizer(parts))
+        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(THREADS,))
+
+    def __call__(self) -> float:
+        return self._thread.submit(self._step).result()
+
+    def _step(self) -> float:
+        with preset_lengths(self.ends):
+            self.ends.place = 0
+            start = time.perf_counter()
+            update = next(self._updates)
+            seconds = time.perf_counter() - start
+        self.tokens.append(int(update.metrics["tokens"]))
+        return seconds
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown()
+        self._updates.close()

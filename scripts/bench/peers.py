@@ -1,0 +1,169 @@
+"""TRL's trainers, one real training step at a time.
+
+Each trainer's ``train()`` runs in a thread that waits at the beginning of every step until it is
+called, so that steps of several trainers can take turns. Only one thread works at a time. The
+seconds are those between TRL's own ``on_step_begin`` and ``on_step_end``: rollout, both models,
+loss, clipping and optimiser, without the loading of rows. Settings that cost time and change no
+result (gradient checkpointing, logging, saving) are off.
+"""
+
+import threading
+import time
+from tempfile import mkdtemp
+from types import TracebackType
+from typing import Any, Self
+
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+
+from scripts.bench.measure import THREADS
+from scripts.bench.ours import BATCHES, LEARNING_RATE
+from scripts.bench.pair import Ends, Shape, folders, generating_with, questions
+
+BETAS = {"jsd": 0.5, "reverse_kl": 1.0}
+
+
+def _arguments(shape: Shape) -> dict[str, Any]:
+    return {
+        "output_dir": mkdtemp(prefix="distillkit-bench-"),
+        "beta": BETAS[shape.divergence],
+        "temperature": 1.0,
+        "per_device_train_batch_size": len(shape.lengths),
+        "learning_rate": LEARNING_RATE,
+        "lr_scheduler_type": "constant",
+        "max_steps": 1_000_000,
+        "use_cpu": True,
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": False,
+    }
+
+
+def _models(shape: Shape) -> tuple[Any, Any, Any]:
+    paths = folders(shape.vocabulary, shape.student, shape.teacher)
+    student, teacher = (
+        AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in paths
+    )
+    tokenizer = AutoTokenizer.from_pretrained(paths[0])
+    ends = Ends(shape, tokenizer.eos_token_id)
+    student.generate = generating_with(ends, student.generate)
+    return student, teacher, tokenizer
+
+
+def distillation_trainer(shape: Shape) -> Any:
+    """TRL's DistillationTrainer."""
+    from trl import DistillationConfig, DistillationTrainer
+
+    student, teacher, tokenizer = _models(shape)
+    rows = [{"prompt": f"{text}\n"} for text in questions(shape, BATCHES)]
+    return DistillationTrainer(
+        model=student,
+        teacher_model=teacher,
+        args=DistillationConfig(max_completion_length=shape.limit, **_arguments(shape)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+    )
+
+
+def gkd_trainer(shape: Shape) -> Any:
+    """TRL's experimental GKDTrainer, always on the student's own text."""
+    from trl.experimental.gkd import GKDConfig, GKDTrainer
+
+    student, teacher, tokenizer = _models(shape)
+    rows = [{"text": f"{text}\n"} for text in questions(shape, BATCHES)]
+
+    def collate(picked: list[dict[str, str]]) -> dict[str, Any]:
+        ids = tokenizer([row["text"] for row in picked], return_tensors="pt")
+        prompts, mask = ids["input_ids"], ids["attention_mask"]
+        return {
+            "prompts": prompts,
+            "prompt_attention_mask": mask,
+            "input_ids": prompts,
+            "attention_mask": mask,
+            "labels": prompts,
+        }
+
+    return GKDTrainer(
+        model=student,
+        teacher_model=teacher,
+        args=GKDConfig(max_new_tokens=shape.limit, lmbda=1.0, **_arguments(shape)),
+        train_dataset=Dataset.from_list(rows),
+        processing_class=tokenizer,
+        data_collator=collate,
+    )
+
+
+class PeerSteps:
+    """Steps of a TRL trainer; each call takes one and says its seconds."""
+
+    def __init__(self, trainer: Any) -> None:
+        self.attention = trainer.model.config._attn_implementation
+        self.tokens: list[int] = []
+        self.seconds = 0.0
+        self.closing = False
+        self.may_begin, self.ended = threading.Semaphore(0), threading.Semaphore(0)
+        self._error: BaseException | None = None
+        self._count_tokens(trainer)
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(_Turns(self))
+        self._thread = threading.Thread(target=self._train, args=(trainer,), daemon=True)
+        self._thread.start()
+
+    def __call__(self) -> float:
+        self.may_begin.release()
+        self.ended.acquire()
+        if self._error:
+            raise self._error
+        return self.seconds
+
+    def _count_tokens(self, trainer: Any) -> None:
+        """Keep the number of positions that each step's loss is computed on."""
+        compute_loss = trainer.compute_loss
+
+        def counted(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+            labels = inputs.get("labels")
+            valid = inputs["completion_mask"] if labels is None else labels[:, 1:] != -100
+            self.tokens.append(int(valid.sum()))
+            return compute_loss(model, inputs, *args, **kwargs)
+
+        trainer.compute_loss = counted
+
+    def _train(self, trainer: Any) -> None:
+        torch.set_num_threads(THREADS)
+        try:
+            trainer.train()
+        except BaseException as error:  # raised again by the caller's thread
+            self._error = error
+        self.ended.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self.closing = True
+        self.may_begin.release()
+        self._thread.join()
+
+
+class _Turns(TrainerCallback):
+    def __init__(self, steps: PeerSteps) -> None:
+        self._steps, self._start = steps, 0.0
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._steps.may_begin.acquire()
+        self._start = time.perf_counter()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._steps.seconds = time.perf_counter() - self._start
+        control.should_training_stop = self._steps.closing
+        self._steps.ended.release()

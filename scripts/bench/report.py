@@ -1,0 +1,123 @@
+"""Tables on the terminal, one JSON file a benchmark, one picture of all of them."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from scripts.bench.compare import OURS, Comparison
+from scripts.bench.measure import THREADS, quartiles
+
+PACKAGES = ("distillkit", "torch", "transformers", "trl", "accelerate", "liger_kernel", "numpy")
+MEGABYTE = 1e6
+
+
+def comparison_table(title: str, result: Comparison, console: Console) -> None:
+    """Seconds, memory, and both over ours; above 1 is slower or larger than ours."""
+    table = Table("", "seconds", "quartiles", "over ours", "quartiles", title=title)
+    table.add_column("extra peak MB")
+    table.add_column("over ours")
+    times, memory, over = result.time_ratios(), result.memory(), result.memory_ratios()
+    for name, values in result.seconds.items():
+        lower, middle, upper = quartiles(values)
+        low, ratio, high = times[name]
+        table.add_row(
+            name,
+            f"{middle:.3f}",
+            f"{lower:.3f}-{upper:.3f}",
+            f"{ratio:.2f}",
+            f"{low:.2f}-{high:.2f}",
+            f"{memory[name] / MEGABYTE:,.0f}",
+            f"{over[name]:.2f}",
+        )
+    console.print(table)
+    for name, why in result.skipped.items():
+        console.print(f"{name} skipped: {why}", highlight=False)
+
+
+def plain_table(title: str, rows: Mapping[str, Mapping[str, str]], console: Console) -> None:
+    """One row for each key, one column for each key of the first row."""
+    table = Table("", *next(iter(rows.values())), title=title)
+    for name, cells in rows.items():
+        table.add_row(name, *cells.values())
+    console.print(table)
+
+
+def environment() -> dict[str, Any]:
+    """Hardware, date and versions, without names or places of this machine."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": THREADS,
+        "memory_gb": round(memory / 1e9, 1),
+        "load_before": os.getloadavg()[0],
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def write(folder: Path, name: str, result: Comparison, surroundings: dict[str, Any]) -> Path:
+    """All raw numbers of one benchmark as ``<name>.json``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ratios = {"time_over_ours": result.time_ratios(), "memory_over_ours": result.memory_ratios()}
+    content = {"benchmark": name, "environment": surroundings, **asdict(result), **ratios}
+    file = folder / f"{name}.json"
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return file
+
+
+def picture(folder: Path) -> Path:
+    """Bars of time and memory over ours, from every JSON file in the folder."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    bars: list[tuple[str, float, float]] = []
+    for file in sorted(folder.glob("*.json")):
+        found = json.loads(file.read_text(encoding="utf-8"))
+        memory = found["memory_over_ours"]
+        bars += [
+            (f"{found['benchmark']}: {name}", time[1], memory[name])
+            for name, time in found["time_over_ours"].items()
+            if name != OURS
+        ]
+    figure, axes = pyplot.subplots(
+        1, 2, figsize=(10, 1.2 + 0.4 * len(bars)), sharey=True, layout="constrained"
+    )
+    for axis, column, title in zip(axes, (1, 2), ("time", "extra peak memory"), strict=True):
+        drawn = axis.barh([bar[0] for bar in bars], [bar[column] for bar in bars], color="#4c72b0")
+        axis.bar_label(drawn, fmt="%.2f", padding=3)
+        axis.axvline(1, color="black", linewidth=1)
+        axis.set_title(f"{title} over distillkit's")
+        axis.margins(x=0.15)
+    axes[0].invert_yaxis()
+    target = folder / "ratios.png"
+    figure.savefig(target, dpi=120)
+    pyplot.close(figure)
+    return target

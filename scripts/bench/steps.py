@@ -1,0 +1,89 @@
+"""A whole on-policy step, beside TRL's: rollout, both models, loss, clipping and AdamW."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from rich.console import Console
+from transformers.utils import logging as transformers_logging
+
+from scripts.bench.compare import Comparison, Options, compare
+from scripts.bench.ours import OurSteps
+from scripts.bench.pair import Shape
+from scripts.bench.report import comparison_table
+
+CONTENDERS = ("ours", "trl", "trl_gkd")
+
+TINY = Shape(lengths=(3, 4, 6), limit=6, prompt=9, vocabulary=320, student=(16, 2), teacher=(32, 2))
+STEP = Shape()
+RAGGED = Shape(lengths=tuple(round(8 + row * 120 / 7) for row in range(8)), limit=128)
+MEMORY_RUNS = 3
+"""The first step allocates the optimiser's states, the others have them beside a whole step."""
+
+
+@contextmanager
+def built(name: str, shape: Shape) -> Iterator[Any]:
+    """One contender's steps, each a call that says its seconds.
+
+    Raises:
+        ImportError: TRL is not installed.
+    """
+    _hush()
+    if name == "ours":
+        steps: Any = OurSteps(shape)
+    else:
+        from scripts.bench import peers
+
+        make = {"trl": peers.distillation_trainer, "trl_gkd": peers.gkd_trainer}[name]
+        steps = peers.PeerSteps(make(shape))
+    with steps:
+        yield steps
+
+
+def run_step(options: Options, console: Console) -> Comparison:
+    """Responses that all have the same length."""
+    tiny = replace(TINY, lengths=(TINY.limit,) * len(TINY.lengths))
+    return _run("step", tiny if options.quick else STEP, options, console)
+
+
+def run_ragged(options: Options, console: Console) -> Comparison:
+    """Responses whose lengths are spread evenly."""
+    return _run("ragged", TINY if options.quick else RAGGED, options, console)
+
+
+def _run(title: str, shape: Shape, options: Options, console: Console) -> Comparison:
+    shape = replace(shape, divergence=options.divergence)
+    result, runs = compare(
+        sys.modules[__name__],
+        shape,
+        options,
+        contenders=CONTENDERS,
+        processes=1 if options.quick else 3,
+    )
+    result.notes["tokens_a_step"] = {name: steps.tokens for name, steps in runs.items()}
+    for name, steps in runs.items():
+        if set(steps.tokens) != {shape.tokens} or steps.attention != runs["ours"].attention:
+            raise SystemExit(
+                f"{title}: {name} trained on {steps.tokens} tokens a step with {steps.attention} "
+                f"attention, where {shape.tokens} and {runs['ours'].attention} were meant. The "
+                "numbers would compare different work."
+            )
+    comparison_table(
+        f"{title}: {len(shape.lengths)} prompts of {shape.prompt} tokens, {shape.tokens} response "
+        f"tokens a step on every side, {shape.divergence}",
+        result,
+        console,
+    )
+    return result
+
+
+def _hush() -> None:
+    """Silence the lines that trainers print about their settings, which would bury the tables."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    logging.getLogger("trl").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)

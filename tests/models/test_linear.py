@@ -1,0 +1,85 @@
+"""Linear layers through oneDNN: the numbers and gradients of torch's own."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from distillkit.models.linear import Linear, laid_out, quicken, suits, times_transposed
+
+
+def pair(*, bias: bool) -> tuple[nn.Linear, nn.Linear]:
+    """The same layer, plain and quick."""
+    torch.manual_seed(0)
+    plain = nn.Linear(5, 7, bias=bias)
+    holder = nn.Sequential(nn.Linear(5, 7, bias=bias))
+    holder[0].load_state_dict(plain.state_dict())
+    quicken(holder)
+    assert type(holder[0]) is Linear
+    return plain, holder[0]
+
+
+def run(layer: nn.Linear, inputs: Tensor) -> list[Tensor]:
+    """Output, and gradients of the input and the parameters."""
+    leaf = inputs.clone().requires_grad_()
+    output = layer(leaf)
+    output.square().sum().backward()
+    return [output, leaf.grad, *(parameter.grad for parameter in layer.parameters())]
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("shape", [(1, 5), (3, 5), (2, 3, 5)], ids=str)
+def test_outputs_and_gradients_are_those_of_torch(bias: bool, shape: tuple[int, ...]) -> None:
+    plain, quick = pair(bias=bias)
+    inputs = torch.randn(*shape)
+    for found, expected in zip(run(quick, inputs), run(plain, inputs), strict=True):
+        torch.testing.assert_close(found, expected)
+    with torch.no_grad():
+        torch.testing.assert_close(quick(inputs), plain(inputs))
+
+
+def test_frozen_parameters_and_inputs_get_no_gradient() -> None:
+    _, quick = pair(bias=True)
+    quick.requires_grad_(False)
+    leaf = torch.randn(3, 5, requires_grad=True)
+    quick(leaf).sum().backward()
+    assert leaf.grad is not None
+    assert quick.weight.grad is None
+    quick.requires_grad_(True)
+    quick(torch.randn(3, 5)).sum().backward()
+    assert quick.weight.grad is not None
+
+
+def test_other_types_and_autocast_are_left_to_torch() -> None:
+    plain, quick = pair(bias=True)
+    inputs = torch.randn(3, 5)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert not suits(inputs, quick.weight)
+        assert quick(inputs).dtype == torch.bfloat16
+        assert torch.equal(quick(inputs), plain(inputs))
+    for dtype in (torch.bfloat16, torch.float64):
+        plain, quick = plain.to(dtype), quick.to(dtype)
+        assert torch.equal(quick(inputs.to(dtype)), plain(inputs.to(dtype)))
+        found = times_transposed(inputs.to(dtype), plain.weight)
+        assert torch.equal(found, inputs.to(dtype) @ plain.weight.T)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_a_laid_out_layer_gives_the_same_for_any_number_of_rows(
+    dtype: torch.dtype, bias: bool
+) -> None:
+    plain, _ = pair(bias=bias)
+    quick = laid_out(plain.weight, plain.bias, dtype)
+    for rows in (1, 8, 33):
+        inputs = torch.randn(rows, 5)
+        expected = plain.to(dtype)(inputs.to(dtype))
+        torch.testing.assert_close(quick(inputs.to(dtype)), expected)
+
+
+def test_gradients_survive_a_second_layer_class_in_the_same_model() -> None:
+    class Other(nn.Linear):
+        """Not a plain linear layer: an adapter, say."""
+
+    holder = nn.Sequential(Other(2, 2), nn.Linear(2, 2))
+    quicken(holder)
+    assert [type(layer) for layer in holder] == [Other, Linear]

@@ -1,0 +1,95 @@
+"""The benchmark script on tiny shapes; the peers' part runs where they are installed."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from scripts.bench import compare, layer, measure, pair, steps
+
+ROOT = Path(__file__).parent.parent
+needs_trl = pytest.mark.skipif(
+    importlib.util.find_spec("trl") is None, reason="TRL is not installed; make bench installs it"
+)
+
+
+@pytest.mark.parametrize("name", ["ours", pytest.param("trl", marks=needs_trl)])
+def test_the_loss_layer_agrees_with_float64(name: str) -> None:
+    errors = layer.oracle_errors(name, layer.Problem(layer.TINY))
+    assert max(errors.values()) < 1e-5
+
+
+def test_the_products_leave_gradients_of_the_right_shapes() -> None:
+    problem = layer.Problem(layer.TINY)
+    layer.products(problem)()
+    for side in (problem.student.states, problem.student.weight):
+        assert side.grad is not None
+        assert side.grad.shape == side.shape
+
+
+@pytest.mark.parametrize(
+    "name", ["ours", *(pytest.param(n, marks=needs_trl) for n in ("trl", "trl_gkd"))]
+)
+def test_a_step_trains_on_the_preset_lengths(name: str) -> None:
+    with steps.built(name, steps.TINY) as run:
+        assert all(run() > 0 for _ in range(3))
+    assert run.tokens[:3] == [steps.TINY.tokens] * 3
+
+
+def test_ends_accepts_all_rows_or_the_live_ones() -> None:
+    ends = pair.Ends(pair.Shape(lengths=(1, 3), limit=4), end_id=0)
+    first = ends(torch.zeros(2, 5))
+    assert first[0].argmax() == 0
+    assert first[1, 0] == -torch.inf
+    assert ends(torch.zeros(1, 5))[0, 0] == -torch.inf
+    assert ends(torch.zeros(2, 5))[1].argmax() == 0
+    with pytest.raises(ValueError, match="3 rows write"):
+        ends(torch.zeros(3, 5))
+
+
+def test_contenders_take_turns_and_ratios_are_taken_round_by_round() -> None:
+    order: list[str] = []
+
+    def contender(name: str, seconds: float) -> float:
+        order.append(name)
+        return seconds
+
+    runs = {"ours": lambda: contender("ours", 2.0), "peer": lambda: contender("peer", 3.0)}
+    times = measure.alternate(runs, rounds=2)
+    assert order == ["ours", "peer"] * 3
+    assert measure.ratios(times, to=compare.OURS)["peer"] == [1.5, 1.5]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_memory_counts_the_peak_and_nothing_from_before() -> None:
+    torch.ones(50_000_000).sum()
+    found: list[int] = []
+    with measure.peak_above(found):
+        torch.ones(10_000_000).sum()
+    assert found[0] == pytest.approx(40_000_000, rel=0.1)
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_the_script_says_who_was_left_out_and_writes_its_results(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "scripts.bench", "ragged", "--quick", "--rounds=1"),
+            "--output",
+            tmp_path,
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "ragged.json").read_text())
+    assert set(found["seconds"]) | set(found["skipped"]) == set(steps.CONTENDERS)
+    assert all(f"{name} skipped" in done.stdout for name in found["skipped"])
+    assert set(found["notes"]["tokens_a_step"]["ours"]) == {steps.TINY.tokens}
+    assert (tmp_path / "ratios.png").stat().st_size
