@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from distillkit import __version__
-from distillkit.core.errors import DistillkitError, Interrupted
+from distillkit.core.errors import ConfigError, DistillkitError, Interrupted
 
 app = typer.Typer(
     help="Experiments in distilling language models. Settings are Hydra overrides: a=b, +a=b, ~a.",
@@ -66,6 +66,26 @@ def evaluate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 
 
 @app.command()
+def estimate(
+    overrides: Overrides = None,
+    k: Annotated[
+        str, typer.Option(help="Entries that top-k supports keep, commas between.")
+    ] = "1,4,16,64,256",
+    draws: Annotated[
+        str, typer.Option(help="Tokens drawn at a position, commas between.")
+    ] = "1,4,16",
+    repeats: Annotated[int, typer.Option(help="Draws of the whole batch, for variances.")] = 16,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Compare the divergence of a train command with cheaper estimators, on its first batch."""
+    from distillkit.evaluation.comparison import Plan
+    from distillkit.programs.estimate import estimate as program
+
+    plan = Plan(k=_whole(k, "k"), draws=_whole(draws, "draws"), repeats=repeats)
+    program(_compose("train", overrides, config_dir), plan)
+
+
+@app.command()
 def doctor(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Check a training before its hours are spent; takes train's overrides, writes nothing.
 
@@ -88,6 +108,16 @@ def _compose(verb: str, overrides: list[str] | None, config_dir: Path | None) ->
     from distillkit.compose import compose
 
     return compose(verb, overrides or [], config_dir=config_dir)
+
+
+def _whole(text: str, option: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--{option} takes whole numbers with commas between, got {text!r}. "
+            f"Give some as in --{option} 1,4,16."
+        ) from None
 
 
 def main() -> NoReturn:

@@ -59,9 +59,7 @@ class DivergenceObjective(Objective):
         assert teacher is not None
         rows = rows_within(self.chunk_mb, student.head.vocabulary)
         with torch.no_grad(), clock("teacher"):
-            teacher_hidden = teacher.hidden(batch.teacher)
-            if self.control is Control.shuffled_teacher:
-                teacher_hidden = teacher_hidden.roll(len(teacher_hidden) // 2 or 1, dims=0)
+            teacher_hidden = self.opinions(batch, teacher)
             theirs = teacher.head.prepared()
             room = theirs.room(min(rows, len(teacher_hidden)))
         compare = fused(_compare, teacher_hidden.device)
@@ -81,6 +79,13 @@ class DivergenceObjective(Objective):
         with clock("student"):
             hidden = student.hidden(batch.student)
         return backward_in_chunks(hidden, student.head, loss_of, rows=rows, clock=clock)
+
+    def opinions(self, batch: Scored, teacher: Scorer) -> Tensor:
+        """The teacher's hidden states [N, D] that the student's are compared with."""
+        hidden = teacher.hidden(batch.teacher)
+        if self.control is Control.shuffled_teacher:
+            hidden = hidden.roll(len(hidden) // 2 or 1, dims=0)
+        return hidden
 
 
 def _compare(

@@ -1,17 +1,15 @@
 """The part of a run between its first and last update: log, validate, save, stop."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from distillkit.core.errors import Interrupted
 from distillkit.core.rundir import Journal, RunDirectory
-from distillkit.core.seeds import child_seed
 from distillkit.core.stopping import Stop
-from distillkit.core.types import Author, Update
+from distillkit.core.types import Update
 from distillkit.evaluation.quality import measure
 from distillkit.models.generation import Sampling
-from distillkit.models.loading import identity
 from distillkit.programs.assemble import Assembled
+from distillkit.programs.authors import writers_of
 from distillkit.run import TrainRun
 from distillkit.training.checkpoint import (
     Progress,
@@ -22,10 +20,8 @@ from distillkit.training.checkpoint import (
     save_weights,
 )
 from distillkit.training.display import Display
-from distillkit.training.kept_text import kept_text
 from distillkit.training.loop import Parts, build_optimizer, distil
 from distillkit.training.tracker import Sample
-from distillkit.training.writers import DatasetWriter, KeptWriter, StudentWriter, Writer
 
 JOURNALS = ("metrics.jsonl", "samples.jsonl")
 
@@ -53,7 +49,7 @@ class Session:
             sides=parts.sides,
             examples=parts.train,
             policy=run.policy,
-            writers=self._writers(parts),
+            writers=writers_of(run, parts.sides, parts.train, poll=stop.poll, say=display.say),
             objective=run.objective,
             loop=run.loop,
             optimizer=run.optimizer,
@@ -147,25 +143,3 @@ class Session:
             "the same command goes on from there",
             signal=self._stop.signal,
         )
-
-    def _writers(self, parts: Assembled) -> Mapping[Author, Writer]:
-        run, wanted = self._run, self._run.policy.may_write()
-        student, teacher = parts.sides.student, parts.sides.teacher
-        writers: dict[Author, Writer] = {
-            Author.dataset: DatasetWriter(student, teacher),
-            Author.student: StudentWriter(student, run.rollout, seed=run.seed),
-        }
-        if Author.teacher in wanted:
-            assert teacher is not None
-            texts = kept_text(
-                Path(run.output) / "kept",
-                parts.train,
-                teacher=teacher,
-                identity=identity(run.teacher, teacher),
-                sampling=run.teacher_rollout,
-                seed=child_seed(run.seed, "teacher"),
-                poll=self._stop.poll,
-                report=lambda done, all_: self._display.say(f"teacher wrote {done} of {all_}"),
-            )
-            writers[Author.teacher] = KeptWriter(texts)
-        return writers

@@ -36,14 +36,14 @@ class Support(ABC):
         As with :meth:`Divergence.slope`, a multiple of the student's probabilities is left open.
         """
         ids = self.chosen(teacher, student, targets)
-        ours, rest = _merge(student, ids)
-        values, slope = divergence.slope(_merge(teacher, ids)[0], ours)
+        ours, rest = merge(student, ids)
+        values, slope = divergence.slope(merge(teacher, ids)[0], ours)
         # The bucket's log-probability moves with each of its entries in proportion to its share.
         spread = (rest - ours[:, -1:]).exp() * slope[:, -1:]
         return values, spread.scatter(-1, ids, slope[:, :-1])
 
 
-def _merge(log_probs: LogProbs, ids: Tensor) -> tuple[LogProbs, LogProbs]:
+def merge(log_probs: LogProbs, ids: Tensor) -> tuple[LogProbs, LogProbs]:
     """Log-probs of the ids and, last, of all others together [N, K + 1]; the others alone [N, V].
 
     The bucket is summed over its entries: 1 - sum(chosen) would lose a small one to rounding.

@@ -1,6 +1,6 @@
 """One update: split the rollouts, score them, add up gradients, clip, move."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -93,6 +93,16 @@ def accumulate(
         ranks: the processes that share it.
         clock: counts the phases of the objective.
     """
+    loss = 0.0
+    for batch in micro_batches(rollouts, sides=sides, loop=loop, ranks=ranks):
+        loss += objective.backward(batch, student=sides.student, teacher=sides.teacher, clock=clock)
+    return ranks.add_up(sides.student.parameters(), loss)
+
+
+def micro_batches(
+    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, ranks: Ranks = ALONE
+) -> Iterator[Scored]:
+    """This process's share of the global batch, in parts that fit through the models."""
     student, teacher = sides.student, sides.teacher or sides.student
     prompts = [student.prompts.prompt_ids(rollout.example) for rollout in rollouts]
     theirs = [teacher.prompts.prompt_ids(rollout.example) for rollout in rollouts]
@@ -102,17 +112,15 @@ def accumulate(
         max(len(prompt), len(other)) + len(response)
         for prompt, other, response in zip(prompts, theirs, responses, strict=True)
     ]
-    loss, share = 0.0, ranks.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
+    share = ranks.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
     lengths = [widths[row] for row in share]
     spare = spare_padding(student, teacher)
     for group in split_rows(lengths, loop.micro_batch_tokens, spare=spare):
         rows = [share[place] for place in group]
         texts = [responses[row] for row in rows]
         spread = [weights[row] for row in rows for _ in responses[row]]
-        batch = Scored(
+        yield Scored(
             student=student.batch([prompts[row] for row in rows], texts),
             teacher=teacher.batch([theirs[row] for row in rows], texts),
             weights=torch.tensor(spread, dtype=torch.float32, device=student.device),
         )
-        loss += objective.backward(batch, student=student, teacher=sides.teacher, clock=clock)
-    return ranks.add_up(student.parameters(), loss)

@@ -1,0 +1,1 @@
+"""Estimators of a divergence, and their comparison on a batch."""
