@@ -6,6 +6,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from distillkit.models.linear import quicken
 from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Student
 
@@ -53,6 +54,7 @@ def test_a_family_distils_on_gsm8k_and_its_student_loads_elsewhere(
     alone = AutoModelForCausalLM.from_pretrained(written).eval()
     ours = load(Student(name=str(written), prompt=PromptStyle.plain), device=CPU, precision="fp32")
     ids = torch.tensor([[5, 80, 200, 17, 301]])
+    quicken(alone)
     assert alone.get_output_embeddings().weight.shape[0] == WIDTHS[family][1]
     with torch.no_grad():
         assert torch.equal(alone(input_ids=ids).logits, ours.module.eval()(input_ids=ids).logits)

@@ -10,6 +10,7 @@ counted.
 Alone, this file is that fresh process: ``python -m scripts.bench.measure MODULE NAME SHAPE``.
 """
 
+import ctypes
 import gc
 import importlib
 import json
@@ -79,6 +80,8 @@ def peak_memory(module: str, name: str, shape: Any) -> int:
 def peak_above(found: list[int]) -> Iterator[None]:
     """Append the peak of resident bytes inside above those at entry."""
     gc.collect()
+    # What was freed before must not serve the measured section unseen.
+    ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     yield
