@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from scripts.bench.measure import alternate, peak_memory, quartiles, ratios
+from scripts.bench.worker import ContenderError, Worker
 
 OURS = "ours"
 
@@ -70,7 +71,7 @@ def compare(
     *,
     contenders: Sequence[str],
     processes: int,
-) -> tuple[Comparison, dict[str, Any]]:
+) -> tuple[Comparison, dict[str, dict[str, Any]]]:
     """Time contenders in turns, then measure the memory of each.
 
     Args:
@@ -81,30 +82,25 @@ def compare(
         processes: fresh processes for each one's memory.
 
     Returns:
-        The numbers, and what ``module.built`` gave for each contender that ran.
+        The numbers, and facts about what each contender that ran did.
     """
     result = Comparison(shape=asdict(shape))
+    short = module.__name__.rpartition(".")[2]
     with ExitStack() as stack:
-        runs: dict[str, Any] = {}
+        runs: dict[str, Worker] = {}
         for name in contenders:
             try:
-                run = stack.enter_context(module.built(name, shape))
+                run = Worker(short, name, shape)
+                stack.callback(run.close)
                 run()
-            except Exception as error:  # a peer may be absent, or need what is not here
+            except ContenderError as error:
                 if name == OURS:
                     raise
-                result.skipped[name] = _reason(error)
+                result.skipped[name] = str(error)
             else:
                 runs[name] = run
         result.seconds = alternate(runs, rounds=options.rounds)
-    short = module.__name__.rpartition(".")[2]
+        facts = {name: run.facts() for name, run in runs.items()}
     for name in runs:
         result.extra_peak_bytes[name] = [peak_memory(short, name, shape) for _ in range(processes)]
-    return result, runs
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return f"not installed ({error.name}); make bench installs it"
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"cannot run here ({type(error).__name__}: {first[:150]})"
+    return result, facts

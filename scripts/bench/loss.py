@@ -30,13 +30,13 @@ LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 def run(options: Options, console: Console) -> Comparison:
     """Time and memory beside the peers, agreement, every divergence, and memory by length."""
     shape = TINY if options.quick else FULL
-    result, runs = compare(layer, shape, options, contenders=list(CONTENDERS), processes=1)
+    result, facts = compare(layer, shape, options, contenders=list(CONTENDERS), processes=1)
     title = f"loss: JSD({BETA}), {shape.positions:,} positions, {shape.vocabulary:,} entries"
     comparison_table(f"{title}, widths {shape.student} and {shape.teacher}", result, console)
     beyond = {
         name: (value - shape.gradient_bytes) / MEGABYTE for name, value in result.memory().items()
     }
-    errors = agreement([name for name in runs if name != "products"], shape)
+    errors = agreement([name for name in facts if name != "products"], shape)
     times = divergence_times(shape, rounds=options.rounds)
     by_length = memory_by_length(shape, LENGTHS[:2] if options.quick else LENGTHS)
     result.notes |= {

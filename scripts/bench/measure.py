@@ -1,9 +1,9 @@
 """How time and memory are measured.
 
-Time: contenders take turns inside one process, so a machine that slows down slows all of them,
-and ratios are taken round by round. Memory: each contender runs in a fresh process of its own;
-the number is the peak of resident memory during the measured section less the resident memory
-just before it. Linux resets that peak on request (``/proc/self/clear_refs``), which leaves out
+Time: contenders, each in a process of its own, take turns, so a machine that slows down slows all
+of them, and ratios are taken round by round. Memory: each runs in a fresh process; the number is
+the peak of resident memory during the measured section less the resident memory just before it.
+Linux resets that peak on request (``/proc/self/clear_refs``), which leaves out
 what building the inputs took. A tiny run goes first, so that imports and thread pools are not
 counted.
 

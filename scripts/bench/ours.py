@@ -1,7 +1,6 @@
 """distillkit's on-policy step, one at a time."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
@@ -24,7 +23,6 @@ from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.settings import Shape as Schedule
 from distillkit.training.step import Sides
 from distillkit.training.writers import StudentWriter
-from scripts.bench.measure import THREADS
 from scripts.bench.pair import Ends, Shape, folders, questions
 
 LEARNING_RATE = 1e-4
@@ -70,10 +68,7 @@ def parts_of(shape: Shape) -> Parts:
 
 
 class OurSteps:
-    """Steps of the real loop; each call takes one and says its seconds.
-
-    They run in a thread, as the peers' do: allocators and thread pools treat the main one apart.
-    """
+    """Steps of the real loop; each call takes one and says its seconds."""
 
     def __init__(self, shape: Shape) -> None:
         parts = parts_of(shape)
@@ -81,12 +76,8 @@ class OurSteps:
         self.attention = parts.sides.student.module.config._attn_implementation
         self.tokens: list[int] = []
         self._updates = distil(parts, build_optimizer(parts))
-        self._thread = ThreadPoolExecutor(1, initializer=torch.set_num_threads, initargs=(THREADS,))
 
     def __call__(self) -> float:
-        return self._thread.submit(self._step).result()
-
-    def _step(self) -> float:
         with preset_lengths(self.ends):
             self.ends.place = 0
             start = time.perf_counter()
@@ -104,5 +95,4 @@ class OurSteps:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        self._thread.shutdown()
         self._updates.close()

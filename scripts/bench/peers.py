@@ -1,10 +1,11 @@
 """TRL's trainers, one real training step at a time.
 
-Each trainer's ``train()`` runs in a thread that waits at the beginning of every step until it is
-called, so that steps of several trainers can take turns. Only one thread works at a time. The
-seconds are those between TRL's own ``on_step_begin`` and ``on_step_end``: rollout, both models,
-loss, clipping and optimiser, without the loading of rows. Settings that cost time and change no
-result (gradient checkpointing, logging, saving) are off.
+Each trainer's ``train()`` waits at the beginning of every step until it is called, so that steps of
+several trainers can take turns. It runs in the main thread of a process of its own where it can
+(``in_main_thread``): a second thread with its own OpenMP team would slow it down. The seconds are
+those between TRL's own ``on_step_begin`` and ``on_step_end``: rollout, both models, loss, clipping
+and optimiser, without the loading of rows. Settings that cost time and change no result (gradient
+checkpointing, logging, saving) are off.
 """
 
 import threading
@@ -111,10 +112,19 @@ class PeerSteps:
         self._count_tokens(trainer)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(_Turns(self))
-        self._thread = threading.Thread(target=self._train, args=(trainer,), daemon=True)
-        self._thread.start()
+        self._trainer = trainer
+        self._thread: threading.Thread | None = None
+        self._in_main = False
+
+    def in_main_thread(self) -> None:
+        """Train here until closed; calls come from another thread."""
+        self._in_main = True
+        self._train()
 
     def __call__(self) -> float:
+        if not self._in_main and self._thread is None:
+            self._thread = threading.Thread(target=self._train, daemon=True)
+            self._thread.start()
         self.may_begin.release()
         self.ended.acquire()
         if self._error:
@@ -133,10 +143,10 @@ class PeerSteps:
 
         trainer.compute_loss = counted
 
-    def _train(self, trainer: Any) -> None:
+    def _train(self) -> None:
         torch.set_num_threads(THREADS)
         try:
-            trainer.train()
+            self._trainer.train()
         except BaseException as error:  # raised again by the caller's thread
             self._error = error
         self.ended.release()
@@ -152,7 +162,8 @@ class PeerSteps:
     ) -> None:
         self.closing = True
         self.may_begin.release()
-        self._thread.join()
+        if self._thread:
+            self._thread.join()
 
 
 class _Turns(TrainerCallback):

@@ -57,19 +57,20 @@ def run_ragged(options: Options, console: Console) -> Comparison:
 
 def _run(title: str, shape: Shape, options: Options, console: Console) -> Comparison:
     shape = replace(shape, divergence=options.divergence)
-    result, runs = compare(
+    result, facts = compare(
         sys.modules[__name__],
         shape,
         options,
         contenders=CONTENDERS,
         processes=1 if options.quick else 3,
     )
-    result.notes["tokens_a_step"] = {name: steps.tokens for name, steps in runs.items()}
-    for name, steps in runs.items():
-        if set(steps.tokens) != {shape.tokens} or steps.attention != runs["ours"].attention:
+    result.notes["tokens_a_step"] = {name: fact["tokens"] for name, fact in facts.items()}
+    meant = facts["ours"]["attention"]
+    for name, fact in facts.items():
+        if set(fact["tokens"]) != {shape.tokens} or fact["attention"] != meant:
             raise SystemExit(
-                f"{title}: {name} trained on {steps.tokens} tokens a step with {steps.attention} "
-                f"attention, where {shape.tokens} and {runs['ours'].attention} were meant. The "
+                f"{title}: {name} trained on {fact['tokens']} tokens a step with "
+                f"{fact['attention']} attention, where {shape.tokens} and {meant} were meant. The "
                 "numbers would compare different work."
             )
     comparison_table(
