@@ -6,6 +6,7 @@ from math import log, log1p
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from distillkit.core.types import LogProbs, PerToken
 
@@ -71,11 +72,17 @@ def kl(left: LogProbs, right: LogProbs) -> PerToken:
     return (left.exp() * (left - right)).sum(-1)
 
 
-def mixture(left: LogProbs, right: LogProbs, *, weight: float) -> LogProbs:
-    """log(weight * left + (1 - weight) * right), computed in log space, floored [N, V].
+def over_mixture(left: LogProbs, right: LogProbs, *, weight: float) -> Tensor:
+    """log(left / (weight left + (1 - weight) right)) [N, V].
 
-    Log space is what keeps it finite where both probabilities underflow (below about e**-104).
+    Made of the difference alone: a mixture's own logarithm, near -12 in a large vocabulary, would
+    round away the digits of a small gap. Stays finite where both probabilities underflow (below
+    about e**-104).
     """
     if weight == 0:
-        return right
-    return torch.logaddexp(left + log(weight), right + log1p(-weight)).clamp_min(FLOOR)
+        return left - right
+    if weight == 1:
+        return torch.zeros_like(left)
+    odds = log1p(-weight) - log(weight)
+    # Beyond the threshold softplus(x) is x, to the last digit of fp64.
+    return -functional.softplus(right - left + odds, threshold=40) - log(weight)

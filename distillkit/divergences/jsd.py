@@ -3,7 +3,7 @@
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
-from distillkit.divergences.base import Divergence, kl, mixture
+from distillkit.divergences.base import Divergence, over_mixture
 
 
 @spec("divergence/jsd")
@@ -27,13 +27,12 @@ class JensenShannon(Divergence):
             )
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
-        middle = mixture(teacher, student, weight=self.beta)
-        value = self.beta * kl(teacher, middle) + (1 - self.beta) * kl(student, middle)
-        return value / (self.beta * (1 - self.beta)) if self.normalize else value
+        return self.slope(teacher, student)[0]
 
     def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
-        middle = mixture(teacher, student, weight=self.beta)
-        terms = (1 - self.beta) * student.exp() * (student - middle)
-        values = self.beta * kl(teacher, middle) + terms.sum(-1)
+        left = teacher.exp() * over_mixture(teacher, student, weight=self.beta)
+        terms = student.exp() * over_mixture(student, teacher, weight=1 - self.beta)
+        terms = (1 - self.beta) * terms
+        values = self.beta * left.sum(-1) + terms.sum(-1)
         scale = 1 / (self.beta * (1 - self.beta)) if self.normalize else 1.0
         return scale * values, scale * terms

@@ -5,7 +5,7 @@ from math import log, log1p
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
-from distillkit.divergences.base import Divergence, kl, mixture
+from distillkit.divergences.base import Divergence, over_mixture
 
 
 @spec("divergence/skew_forward_kl")
@@ -19,13 +19,13 @@ class SkewForwardKL(Divergence):
         _check_alpha(self.alpha)
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
-        return kl(teacher, mixture(teacher, student, weight=self.alpha))
+        return (teacher.exp() * over_mixture(teacher, student, weight=self.alpha)).sum(-1)
 
     def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
-        middle = mixture(teacher, student, weight=self.alpha)
         # The student's share of the mixture, (1 - alpha) student / mixture, is at most 1.
-        share = (student - middle + log1p(-self.alpha)).exp()
-        return kl(teacher, middle), -teacher.exp() * share
+        ratio = over_mixture(student, teacher, weight=1 - self.alpha)
+        share = (ratio + log1p(-self.alpha)).exp()
+        return self(teacher, student), -teacher.exp() * share
 
 
 @spec("divergence/skew_reverse_kl")
@@ -39,11 +39,10 @@ class SkewReverseKL(Divergence):
         _check_alpha(self.alpha)
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
-        return kl(student, mixture(student, teacher, weight=self.alpha))
+        return (student.exp() * over_mixture(student, teacher, weight=self.alpha)).sum(-1)
 
     def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
-        middle = mixture(student, teacher, weight=self.alpha)
-        ratio, q = student - middle, student.exp()
+        ratio, q = over_mixture(student, teacher, weight=self.alpha), student.exp()
         values = (q * ratio).sum(-1)
         if self.alpha > 0:
             # The student's share of the mixture, alpha student / mixture, is at most 1.

@@ -42,7 +42,7 @@ class Scored:
 class Objective(ABC):
     """A loss over packed positions whose weights are given, so it reduces exactly once."""
 
-    chunk_mb: int = 256
+    chunk_mb: int = 160
     """Mebibytes for logits of teacher and student; positions are projected so many at a time."""
 
     def __post_init__(self) -> None:

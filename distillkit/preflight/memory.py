@@ -121,11 +121,7 @@ def _first(batch: Batch, rows: int) -> Batch:
 
 def logit_bytes(objective: Objective, vocabulary: int, positions: int) -> int:
     """Both sides' fp32 logits of one chunk of positions."""
-    whole = 2 * vocabulary * 4 * positions
-    budget = getattr(objective, "chunk_mb", None)
-    if budget is not None:
-        return min(whole, int(budget * 2**20))
-    return min(whole, 2 * vocabulary * 4 * int(getattr(objective, "chunk", positions)))
+    return min(2 * vocabulary * 4 * positions, objective.chunk_mb << 20)
 
 
 def _longest_row(subject: Subject) -> int:

@@ -32,9 +32,8 @@ def check_fields(run: TrainRun, overrides: Sequence[str]) -> None:
     used = getattr(run.objective, "divergence", None)
     _check_shorthand("beta", run.beta, used, group="divergence", option="jsd")
     _check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
-    typed = [
-        item for item in overrides if item.lstrip("+").startswith(("divergence=", "divergence."))
-    ]
+    groups = ("divergence=", "divergence.", "support=", "support.")
+    typed = [item for item in overrides if item.lstrip("+").startswith(groups)]
     if typed and used is None:
         raise ConfigError(
             f"{typed[0]} has no effect with objective=sft, which has no divergence. "

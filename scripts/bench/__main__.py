@@ -1,4 +1,4 @@
-"""``python -m scripts.bench [loss] [step] [ragged]``: distillkit beside other libraries.
+"""``python -m scripts.bench [loss] [step] [ragged] [accounts]``: distillkit beside other libraries.
 
 ``make bench`` installs the peers into an environment of their own and runs everything.
 """
@@ -11,7 +11,7 @@ import torch
 import typer
 from rich.console import Console
 
-from scripts.bench import loss, report, steps
+from scripts.bench import accounts, loss, report, steps
 from scripts.bench.compare import Comparison, Options
 from scripts.bench.measure import THREADS
 
@@ -19,6 +19,7 @@ BENCHMARKS: dict[str, Callable[[Options, Console], Comparison]] = {
     "loss": loss.run,
     "step": steps.run_step,
     "ragged": steps.run_ragged,
+    "accounts": accounts.run,
 }
 """A new benchmark is one line here and a file beside this one."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from math import nan
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def picture(folder: Path) -> Path:
         found = json.loads(file.read_text(encoding="utf-8"))
         memory = found["memory_over_ours"]
         bars += [
-            (f"{found['benchmark']}: {name}", time[1], memory[name])
+            (f"{found['benchmark']}: {name}", time[1], memory.get(name, nan))
             for name, time in found["time_over_ours"].items()
             if name != OURS
         ]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distillkit.divergences.base import FLOOR, kl, log_probs, mixture
+from distillkit.divergences.base import FLOOR, log_probs, over_mixture
 
 from . import oracle
 from .cases import (
@@ -188,8 +188,25 @@ def test_log_probs_are_floored_where_logits_are_masked() -> None:
     assert torch.equal(floored, torch.tensor([[0.0, FLOOR]]))
 
 
-def test_a_mixture_of_two_masked_entries_is_floored_and_adds_nothing() -> None:
+def test_the_ratio_to_a_mixture_is_exact_at_the_ends_and_where_entries_are_masked() -> None:
     masked = log_probs(torch.tensor([[0.0, -torch.inf]]))
-    middle = mixture(masked, masked, weight=0.3)
-    torch.testing.assert_close(middle, masked)
-    assert kl(masked, middle).item() == pytest.approx(0, abs=1e-6)
+    bare = log_probs(torch.tensor([[0.5, 0.5]]))
+    for weight in (0.3, 1 - 1e-9):
+        found = over_mixture(masked, masked, weight=weight)
+        torch.testing.assert_close(found, torch.zeros(1, 2), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        over_mixture(bare, masked, weight=0.25)[0, 1].exp(), torch.tensor(4.0)
+    )
+    assert torch.equal(over_mixture(bare, masked, weight=0), bare - masked)
+    assert torch.equal(over_mixture(bare, masked, weight=1), torch.zeros(1, 2))
+
+
+def test_a_small_gap_in_a_large_vocabulary_keeps_its_digits_in_fp32() -> None:
+    student = logits(4, 20_000, seed=3)
+    teacher = student + 1e-2 * logits(4, 20_000, seed=4)
+    for name in ("jsd", "skew_forward_kl", "skew_reverse_kl"):
+        case = Case(name)
+        truth = to_numpy(gradient(case, teacher, student))
+        found = gradient(case, teacher.float(), student.float())
+        error = np.linalg.norm(to_numpy(found) - truth) / np.linalg.norm(truth)
+        assert error < 1e-4, name
