@@ -95,7 +95,7 @@ def _print_notes(result: Comparison, console: Console) -> None:
                 for name, value in notes["megabytes_beyond_gradients"].items()
             },
             **{
-                f"ours, {length:,} positions": {"MB": f"{value / MEGABYTE:,.0f}"}
+                f"ours, {length:,} positions, by length": {"MB": f"{value / MEGABYTE:,.0f}"}
                 for length, value in lengths.items()
             },
         },
