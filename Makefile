@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,sweep]'
 	touch $(READY)
 
-train: $(READY) ## distil the embedded student (three minutes on two cores)
+train: $(READY) ## distil the embedded student (a minute on two cores)
 	$(BIN)/distillkit train $(ARGS)
 
 test: $(READY) ## run the tests
