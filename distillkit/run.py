@@ -9,8 +9,8 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Split
 from distillkit.datasets.base import Dataset
 from distillkit.divergences.base import Divergence
-from distillkit.models.generation import Sampling, TeacherSampling
 from distillkit.models.pretrained import Student, Teacher
+from distillkit.models.sampling import Sampling, TeacherSampling
 from distillkit.objectives.base import Objective
 from distillkit.policies.base import Policy
 from distillkit.supports.base import Support

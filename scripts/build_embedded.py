@@ -27,9 +27,9 @@ from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.datasets.rationale import Style
 from distillkit.datasets.wording import Domain
 from distillkit.evaluation.quality import measure
-from distillkit.models.generation import Sampling
 from distillkit.models.loading import EMBEDDED, load
 from distillkit.models.pretrained import PromptStyle, Teacher
+from distillkit.models.sampling import Sampling
 
 PIECE = r" ?[A-Za-z]+| ?[0-9]| ?[^A-Za-z0-9\s]+|\s"
 CPU = torch.device("cpu")

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from distillkit.core.types import Example
 from distillkit.datasets.base import Dataset
 from distillkit.metrics.proportion import Proportion
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.sampling import Sampling
 from distillkit.objectives.sft import total_nll
 
 

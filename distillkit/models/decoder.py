@@ -109,10 +109,8 @@ class Layer:
         self._key_norm = getattr(attention, "k_norm", None)
         self._read = packed((attention.q_proj, attention.k_proj, attention.v_proj), dtype)
         self._write = packed((attention.o_proj,), dtype)
-        self._widen, self._narrow = (
-            packed((mlp.gate_proj, mlp.up_proj), dtype),
-            packed((mlp.down_proj,), dtype),
-        )
+        self._widen = packed((mlp.gate_proj, mlp.up_proj), dtype)
+        self._narrow = packed((mlp.down_proj,), dtype)
         self._activation = mlp.act_fn
         shape = (2, rows, self._keys_heads, length, self._width)
         self._cache = attention.k_proj.weight.new_empty(shape, dtype=dtype)

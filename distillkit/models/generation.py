@@ -12,9 +12,7 @@ from torch import Tensor
 
 from distillkit.core.errors import DataError, ModelError
 from distillkit.models.language_model import LanguageModel, evaluating
-from distillkit.models.sampling import Sampling, TeacherSampling, choose
-
-__all__ = ["Sampling", "TeacherSampling", "Written", "generate"]
+from distillkit.models.sampling import Sampling, choose
 
 LEAVING = 8
 """The batch is cut when one row in so many has finished: moving the cache costs about a step."""

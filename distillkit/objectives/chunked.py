@@ -44,10 +44,10 @@ def backward_in_chunks(
     Returns:
         The whole sum. Gradients are in ``.grad`` of every parameter involved.
     """
-    total = torch.zeros((), dtype=torch.float64, device=hidden.device)
     if len(hidden) == 0:
         return 0.0
     keep_freed_pages()
+    total = torch.zeros((), dtype=torch.float64, device=hidden.device)
     with torch.no_grad(), clock("loss"):
         ready, sums = head.prepared(), HeadGradient(head)
         gradient, room = torch.empty_like(hidden), ready.room(min(rows, len(hidden)))

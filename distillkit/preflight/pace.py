@@ -9,8 +9,9 @@ import torch
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response, Split
 from distillkit.evaluation.quality import measure
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.sampling import Sampling
 from distillkit.policies.base import Policy
 from distillkit.preflight.finding import Finding, ok
 from distillkit.preflight.sizes import duration, size

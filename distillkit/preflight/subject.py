@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from distillkit.core.types import Author, Example, Response, Split
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Scored
 from distillkit.preflight.machine import Machine
 from distillkit.run import TrainRun

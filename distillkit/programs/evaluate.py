@@ -10,9 +10,9 @@ from distillkit.core.files import write_json
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import stopping
 from distillkit.evaluation.quality import measure
-from distillkit.models.generation import Sampling
 from distillkit.models.loading import load, pick_device
 from distillkit.models.pretrained import Pretrained
+from distillkit.models.sampling import Sampling
 from distillkit.programs.table import closing_table, numbers
 from distillkit.run import EvalRun, TrainRun
 

@@ -7,7 +7,7 @@ from distillkit.core.rundir import Journal, RunDirectory
 from distillkit.core.stopping import Stop
 from distillkit.core.types import Update
 from distillkit.evaluation.quality import measure
-from distillkit.models.generation import Sampling
+from distillkit.models.sampling import Sampling
 from distillkit.programs.assemble import Assembled
 from distillkit.programs.authors import writers_of
 from distillkit.run import TrainRun

@@ -16,8 +16,8 @@ from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.types import Example
 from distillkit.evaluation.quality import Quality, measure
-from distillkit.models.generation import Sampling
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.sampling import Sampling
 from distillkit.programs.assemble import Assembled, assemble, check_fields
 from distillkit.programs.picture import draw_curves
 from distillkit.programs.screen import screen

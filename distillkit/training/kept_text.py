@@ -17,8 +17,9 @@ from distillkit.core.files import write_json
 from distillkit.core.rundir import Journal
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.sampling import Sampling
 
 
 def kept_text(

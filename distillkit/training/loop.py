@@ -69,8 +69,10 @@ def _update(parts: Parts, optimizer: torch.optim.Optimizer, step: int) -> Update
     examples = [parts.examples[index] for index in indices]
     authors = parts.policy.authors(step, len(examples), steps=parts.steps, seed=parts.seed)
     with clock("rollout"):
+        # One for each step and process, so that no two draw alike; alone, it is the step.
+        place = step * ranks.size + ranks.rank
         written = write_rollouts(
-            ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=step
+            ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=place
         )
     rollouts = ranks.gather(written)
 

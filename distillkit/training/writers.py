@@ -5,8 +5,9 @@ from typing import Protocol
 
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response, Rollout
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.sampling import Sampling
 
 
 class Writer(Protocol):

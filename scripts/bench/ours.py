@@ -12,9 +12,9 @@ from distillkit.core.types import Author, Example, Message
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ReverseKL
 from distillkit.models import generation
-from distillkit.models.generation import Sampling
 from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Student, Teacher
+from distillkit.models.sampling import Sampling
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full

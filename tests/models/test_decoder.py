@@ -5,10 +5,11 @@ import torch
 from torch import nn
 
 from distillkit.models.decoder import Decoder, decodes
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.linear import Linear
 from distillkit.models.module_decoder import ModuleDecoder
+from distillkit.models.sampling import Sampling
 from tests.tiny import FAMILIES, build
 
 KNOWN = ["llama", "qwen2", "qwen3", "mistral"]

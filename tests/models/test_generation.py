@@ -8,10 +8,11 @@ import torch
 from transformers import GenerationConfig
 
 from distillkit.core.errors import ConfigError, DataError, ModelError
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
+from distillkit.models.sampling import Sampling
 from tests.models.exact import filtered, next_logits, p_value, softmax
 from tests.tiny import CPU, ENTRIES, FAMILIES, build, save
 

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from distillkit.core.types import Author, Example, Response, Rollout
 from distillkit.divergences.kl import ForwardKL
-from distillkit.models.generation import Sampling
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Objective
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.base import Policy

@@ -11,10 +11,11 @@ from distillkit.core.errors import RunError
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Example
 from distillkit.divergences.kl import ForwardKL, ReverseKL
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Student, Teacher
+from distillkit.models.sampling import Sampling
 from distillkit.objectives.divergence import Control, DivergenceObjective
 from distillkit.objectives.sft import SFT
 from distillkit.policies.fixed import OffPolicy

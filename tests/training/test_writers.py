@@ -10,9 +10,10 @@ import torch
 from distillkit.core.errors import DataError
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Response
-from distillkit.models.generation import Sampling, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import PromptStyle, Teacher
+from distillkit.models.sampling import Sampling
 from distillkit.training.kept_text import kept_text
 from distillkit.training.writers import (
     DatasetWriter,
