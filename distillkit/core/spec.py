@@ -19,6 +19,7 @@ COMPONENT_PACKAGES = (
     "distillkit.objectives",
     "distillkit.policies",
     "distillkit.supports",
+    "distillkit.teachers",
     "distillkit.training",
 )
 

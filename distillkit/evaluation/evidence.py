@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import Store, key_of
 from distillkit.core.types import Example
 from distillkit.evaluation.harness.benchmark import benchmark
-from distillkit.evaluation.keeper import Keeper
 from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.evaluation.scoring import COLUMNS, as_compared, compare, likelihoods
 from distillkit.metrics.evidence import (

@@ -47,8 +47,13 @@ class Pretrained:
     """Run Python code that the model's repository brings. Off unless you trust it."""
 
 
+@dataclass(kw_only=True, slots=True)
+class AnyTeacher:
+    """Whatever the group ``teacher`` holds: a model of this process, a served one, or a rule."""
+
+
 @spec("teacher/hf")
-class Teacher(Pretrained):
+class Teacher(Pretrained, AnyTeacher):
     """The model that is imitated. Never updated."""
 
 

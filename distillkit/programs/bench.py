@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.core.errors import DataError, ModelError
+from distillkit.core.keeper import Keeper
 from distillkit.core.store import key_of
 from distillkit.evaluation.evidence import ModelEvidence
-from distillkit.evaluation.keeper import Keeper
 from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.metrics.base import Tally
 from distillkit.metrics.evidence import Source, Text

@@ -9,11 +9,11 @@ from rich.console import Console
 
 from distillkit.compose import Composed, reopen
 from distillkit.core.errors import RunError
+from distillkit.core.keeper import Keeper
 from distillkit.core.rundir import RunDirectory, cells_of
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
 from distillkit.evaluation.folder import EvaluationFolder
-from distillkit.evaluation.keeper import Keeper
 from distillkit.evaluation.results import summarise
 from distillkit.programs.bench import Bench
 from distillkit.programs.evaluation_table import evaluation_table

@@ -10,12 +10,12 @@ import torch
 from transformers import BertConfig, BertModel
 
 from distillkit.core.errors import Interrupted, ModelError
+from distillkit.core.keeper import Keeper
 from distillkit.core.store import Store
 from distillkit.core.types import Split
 from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.datasets.commonsenseqa import CommonsenseQa
 from distillkit.evaluation.evidence import ModelEvidence
-from distillkit.evaluation.keeper import Keeper
 from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.metrics.evidence import Source
 from distillkit.models.loading import load

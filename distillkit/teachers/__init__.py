@@ -1,0 +1,1 @@
+"""Teachers that write lessons: local models, served models, and rules."""
