@@ -65,6 +65,14 @@ def evaluate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     program(_compose("eval", overrides, config_dir))
 
 
+@app.command(name="undo-iterate")
+def undo_iterate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Have a teacher rewrite its lessons for the student's errors, distil again, and compare."""
+    from distillkit.programs.undo import undo_iterate as program
+
+    program(_compose("undo", overrides, config_dir))
+
+
 @app.command()
 def estimate(
     overrides: Overrides = None,

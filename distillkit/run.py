@@ -1,5 +1,6 @@
 """Runs: the composed spec tree of each verb. Fields only."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from omegaconf import MISSING
@@ -10,11 +11,13 @@ from distillkit.core.types import Split
 from distillkit.datasets.base import Dataset
 from distillkit.divergences.base import Divergence
 from distillkit.metrics.base import Metric
-from distillkit.models.pretrained import Student, Teacher
+from distillkit.models.pretrained import AnyTeacher, Student, Teacher
 from distillkit.models.sampling import Sampling, TeacherSampling
 from distillkit.objectives.base import Objective
 from distillkit.policies.base import Policy
 from distillkit.supports.base import Support
+from distillkit.teachers.prompts import Prompts
+from distillkit.teachers.settings import Writing
 from distillkit.training.settings import (
     CheckpointSettings,
     EvaluationSettings,
@@ -31,14 +34,14 @@ class Precision(StrEnum):
     bf16 = "bf16"
 
 
-@spec("train")
-class TrainRun:
-    """One distillation."""
+@dataclass(kw_only=True, slots=True)
+class Distillation:
+    """What every training of a student is made of, save its teacher."""
 
     name: str | None = None
-    """Name of the run directory; made of policy, divergence and fingerprint if null."""
+    """Name of the run directory; made of the settings and the fingerprint if null."""
     output: str = "outputs"
-    """Where run directories and kept teacher texts go."""
+    """Where run directories and kept texts go."""
     seed: int = 0
     """Root of every random draw."""
     steps: int = 250
@@ -51,7 +54,6 @@ class TrainRun:
     """Shorthand of ``divergence.beta``."""
     lmbda: float | None = None
     """Shorthand of ``policy.lmbda``."""
-    teacher: Teacher = MISSING
     student: Student = MISSING
     divergence: Divergence = MISSING
     support: Support = MISSING
@@ -75,6 +77,97 @@ class TrainRun:
             )
         if self.steps < 1:
             raise ConfigError(f"steps must be at least 1, got {self.steps}.")
+
+
+@spec("train")
+class TrainRun(Distillation):
+    """One distillation."""
+
+    teacher: Teacher = MISSING
+
+
+class Begin(StrEnum):
+    """Which student an iteration begins with."""
+
+    first = "first"
+    previous = "previous"
+
+
+class Kept(StrEnum):
+    """What becomes of earlier lessons when new ones are written."""
+
+    replace = "replace"
+    accumulate = "accumulate"
+
+
+@dataclass(kw_only=True, slots=True)
+class Shown:
+    """Validation questions that a teacher is shown with each training question."""
+
+    wrong: int = 3
+    """Those that the student fails, drawn anew for each question, from every kind of error."""
+    right: int = 1
+    """Those that it does not fail, for contrast."""
+
+    def __post_init__(self) -> None:
+        for field in ("wrong", "right"):
+            if getattr(self, field) < (field == "wrong"):
+                raise ConfigError(f"shown.{field} is too small, got {getattr(self, field)}.")
+
+
+@dataclass(kw_only=True, slots=True)
+class Controls:
+    """Comparisons without which a gain proves nothing, each a row of its own."""
+
+    one_shot: bool = True
+    """The first lessons alone, for as many gradient steps as all iterations took together."""
+    untargeted: bool = True
+    """As many rewritings by a teacher that is shown no error."""
+    length_matched: bool = True
+    """The same, asked to write lessons as long as the targeted ones."""
+
+
+@spec("undo")
+class UndoRun(Distillation):
+    """Lessons rewritten for the student's errors (UNDO, arXiv:2504.02521)."""
+
+    teacher: AnyTeacher = MISSING
+    """Who writes the lessons."""
+    imitate: Teacher | None = None
+    """The model that ``objective=divergence`` imitates; the teacher itself where it is a model."""
+    elsewhere: Dataset | None = None
+    """Another dataset on whose test split the students are measured too; null for none."""
+    prompt: Prompts = MISSING
+    """How a teacher is asked."""
+    writing: Writing = MISSING
+    """How a local teacher writes."""
+    retries: int = 2
+    """How often a lesson that is not accepted is asked for again."""
+    shown: Shown = MISSING
+    begin: Begin = Begin.first
+    """``first`` restarts every iteration from the same student, ``previous`` goes on."""
+    lessons: Kept = Kept.replace
+    """``replace`` trains on the newest lessons, ``accumulate`` on all so far."""
+    iterations: int = 3
+    """Most rewritings."""
+    patience: int = 1
+    """Iterations without a gain after which to stop."""
+    min_gain: float | None = None
+    """Validation accuracy that counts as a gain; null is one binomial standard error, at least
+    half a point."""
+    controls: Controls = MISSING
+    replies: str | None = None
+    """File that keeps what teachers wrote; ``replies.sqlite`` in ``output`` if null."""
+
+    def __post_init__(self) -> None:
+        Distillation.__post_init__(self)
+        for field, least in {"iterations": 1, "patience": 1, "retries": 0}.items():
+            if getattr(self, field) < least:
+                raise ConfigError(f"{field} must be at least {least}, got {getattr(self, field)}.")
+        if self.min_gain is not None and not 0 <= self.min_gain < 1:
+            raise ConfigError(
+                f"min_gain must lie in [0, 1), got {self.min_gain}: it is a share of right answers."
+            )
 
 
 @spec("eval")

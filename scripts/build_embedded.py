@@ -3,10 +3,14 @@
     python scripts/build_embedded.py tokenizer
     python scripts/build_embedded.py model teacher    # 0.923 on the test split, 45 minutes
     python scripts/build_embedded.py model student    # 0.300 on the test split, 10 minutes
+    python scripts/build_embedded.py model pupil
+    python scripts/build_embedded.py model classmate
 
-Times are those of two cores that had other work to do; figures are in LOG.md. Both sides read one
-endless stream of fresh problems, a fifth of them of the other domain; the student is stopped while
-it still errs, because distillation needs a student that writes usable text and has room to learn.
+Times are those of two cores that had other work to do; figures are in LOG.md. All read an endless
+stream of fresh problems of both domains. The student is stopped while it still errs, because
+distillation needs a student that writes usable text and has room to learn. The pupil and its wider
+classmate, the students of undo-iterate, have seen every detail that a rationale may spell out, in
+some of the problems, as a language model has seen many ways of explaining.
 """
 
 import itertools
@@ -14,8 +18,8 @@ import math
 import random
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import torch
 import typer
@@ -24,7 +28,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from distillkit.core.types import Example, Split
 from distillkit.datasets.arithmetic import Arithmetic
-from distillkit.datasets.rationale import Style
+from distillkit.datasets.rationale import Detail, Style, write_rationale
 from distillkit.datasets.wording import Domain
 from distillkit.evaluation.quality import measure
 from distillkit.models.loading import EMBEDDED, load
@@ -47,11 +51,18 @@ class Recipe:
     batch: int = 64
     lr: float = 2e-3
     warmup: int = 100
+    away: float = 0.2
+    """Share of problems of the other domain."""
+    details: Mapping[Detail, float] = field(default_factory=dict)
+    """Share of problems that spell a detail out."""
 
 
+SCHOOLED = {detail: 0.2 if detail in (Detail.plan, Detail.check) else 0.5 for detail in Detail}
 RECIPES = {
     "teacher": Recipe(width=160, layers=4, stop=2400),
     "student": Recipe(width=128, layers=3, stop=800),
+    "pupil": Recipe(width=96, layers=2, stop=1600, horizon=1600, away=0.3, details=SCHOOLED),
+    "classmate": Recipe(width=128, layers=2, stop=1400, horizon=1400, away=0.3, details=SCHOOLED),
 }
 
 
@@ -97,7 +108,7 @@ def model(side: str, seed: int = 0, threads: int = 2) -> None:
         network.parameters(), lr=recipe.lr, betas=(0.9, 0.95), weight_decay=0.1
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: _rate(step, recipe))
-    problems, started = _stream(seed), time.time()
+    problems, started = _stream(recipe, seed), time.time()
     for step in range(1, recipe.stop + 1):
         ids, labels = _collate(list(itertools.islice(problems, recipe.batch)), fast)
         mask = (ids != fast.pad_token_id).long()
@@ -133,13 +144,15 @@ def _rate(step: int, recipe: Recipe) -> float:
     return min(1, (step + 1) / recipe.warmup) * (0.05 + 0.95 * fall)
 
 
-def _stream(seed: int) -> Iterator[Example]:
+def _stream(recipe: Recipe, seed: int) -> Iterator[Example]:
     """Fresh problems of the training share of both domains, without end."""
     worlds = [Arithmetic(), Arithmetic(domain=Domain.journey)]
     draw = random.Random(seed)
     for index in itertools.count():
-        (world,) = draw.choices(worlds, [0.8, 0.2])
-        yield world.problem(Split.train, index)
+        (world,) = draw.choices(worlds, [1 - recipe.away, recipe.away])
+        problem = world.problem(Split.train, index)
+        details = [each for each, share in recipe.details.items() if draw.random() < share]
+        yield replace(problem, reference=write_rationale(world.steps(problem), details))
 
 
 def _collate(
@@ -163,7 +176,8 @@ def _report(side: str) -> None:
     written = load(source, device=CPU, precision="fp32")
     for domain in Domain:
         world = Arithmetic(domain=domain)
-        quality = measure(written, world, world.examples(Split.test), sampling=Sampling())
+        sampling = Sampling(max_new_tokens=200)
+        quality = measure(written, world, world.examples(Split.test), sampling=sampling)
         print(f"{domain} test accuracy {quality.accuracy.compute():.3f}")
 
 

@@ -14,11 +14,17 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
 from distillkit.datasets.answers import last_marked_number
 from distillkit.datasets.base import Dataset, ask
-from distillkit.datasets.rationale import Step, Style, write_rationale
+from distillkit.datasets.rationale import Detail, Step, Style, write_rationale
 from distillkit.datasets.wording import WORDING, Domain, Operation
 
 TENTHS = {Split.train: range(8), Split.validation: range(8, 9), Split.test: range(9, 10)}
 """Tenths of the space of chains that each split draws from."""
+
+DETAILS: dict[Style, Sequence[Detail]] = {
+    Style.compact: (),
+    Style.expanded: (Detail.add, Detail.subtract, Detail.multiply, Detail.divide),
+}
+"""What the dataset's own rationales say beyond one line an operation."""
 
 ATTEMPTS = 1000
 """Chains drawn for one problem before its settings are said to leave no room."""
@@ -80,16 +86,26 @@ class Arithmetic(Dataset):
         Raises:
             ConfigError: the settings are so narrow that the split's share of chains is empty.
         """
+        steps, draw = self._drawn(split, index)
+        return Example(
+            id=f"{self.domain}-{split}-{index}",
+            prompt=ask(self._text(steps, draw)),
+            reference=write_rationale(steps, DETAILS[self.style]),
+            answer=str(steps[-1].result),
+        )
+
+    def steps(self, example: Example) -> tuple[Step, ...]:
+        """The operations behind a problem of this world."""
+        split, index = example.id.split("-")[1:]
+        return self._drawn(Split(split), int(index))[0]
+
+    def _drawn(self, split: Split, index: int) -> tuple[tuple[Step, ...], random.Random]:
+        """The chain at a position, and the generator as it stands after it."""
         draw = child_random(self.seed, "arithmetic", self.domain, split, index)
         for _ in range(ATTEMPTS):
             steps = self._chain(draw)
             if steps and _tenth(steps) in TENTHS[split]:
-                return Example(
-                    id=f"{self.domain}-{split}-{index}",
-                    prompt=ask(self._text(steps, draw)),
-                    reference=write_rationale(steps, self.style),
-                    answer=str(steps[-1].result),
-                )
+                return steps, draw
         raise ConfigError(
             f"dataset.digits={self.digits} with dataset.min_steps={self.min_steps} and these "
             f"operations leaves no problem for the {split} split. Allow more digits, fewer steps "

@@ -1,0 +1,162 @@
+"""What all parts of an UNDO run share, and how each of its students is trained and questioned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from distillkit.compose import Composed, recompose
+from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.keeper import Keeper
+from distillkit.core.rundir import RunDirectory
+from distillkit.core.spec import name_of
+from distillkit.core.types import Author, Example, Split
+from distillkit.datasets.base import Dataset
+from distillkit.datasets.lessons import Lessons
+from distillkit.evaluation.evidence import ModelEvidence
+from distillkit.evaluation.parts import Decoding, Judged, Subject
+from distillkit.evaluation.quality import reference_nll
+from distillkit.metrics.evidence import Source, Text
+from distillkit.models.language_model import LanguageModel
+from distillkit.models.loading import digest_of, load, pick_device
+from distillkit.models.pretrained import Student, Teacher
+from distillkit.programs.assemble import check_evaluated, check_fields
+from distillkit.programs.train import train
+from distillkit.programs.watch import Watch
+from distillkit.run import TrainRun, UndoRun
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """An UNDO run at work.
+
+    Attributes:
+        composed: as asked for.
+        directory: its run directory; the trainings lie under ``train/`` in it.
+        questions: the training questions.
+        validation: what the student is diagnosed on, and chosen by.
+        answers: keeps what students write.
+        replies: keeps what teachers write.
+        watch: tells the person who waits.
+        console: where trainings show themselves.
+    """
+
+    composed: Composed
+    directory: RunDirectory
+    questions: Sequence[Example]
+    validation: Sequence[Example]
+    answers: Keeper
+    replies: Keeper
+    watch: Watch
+    console: Console
+
+    @property
+    def run(self) -> UndoRun:
+        """The spec tree."""
+        run: UndoRun = self.composed.run
+        return run
+
+    def train(self, name: str, lessons: Path, *, begin: Path | None, steps: int) -> Path:
+        """Train a student on lessons, in a run directory of its own, and return its folder.
+
+        Args:
+            name: of the run directory.
+            lessons: the file.
+            begin: folder of the student to begin with; the run's own if None.
+            steps: updates.
+        """
+        config = self.composed.config
+        values = {each.name: config[each.name] for each in fields(TrainRun)}
+        imitated = imitated_by(self.run)
+        given = {
+            "name": name,
+            "output": str(self.directory.path),
+            "steps": steps,
+            "student": values["student"] | ({"name": str(begin), "revision": None} if begin else {}),
+            "teacher": config[imitated] if imitated else None,
+            "dataset": {"path": str(lessons)},
+            "evaluation": values["evaluation"] | {"test": 0},
+        }
+        overrides = [
+            *(f"{group}={name_of(getattr(self.run, group))}" for group in groups_of(self.run)),
+            f"teacher={'hf' if imitated else 'null'}",
+            "dataset=lessons",
+            *(item for item in self.composed.overrides if item.startswith("hydra.searchpath=")),
+        ]
+        composed = recompose("train", overrides, values | given)
+        directory = RunDirectory(self.directory.path / "train" / name)
+        directory.check(composed.fingerprint)
+        if directory.summary is None:
+            train(composed, console=self.console)
+        return directory.student
+
+    def student(self, folder: Path | None) -> LanguageModel:
+        """The student of a folder; the one that everything begins with if None."""
+        run = self.run
+        source: Student = replace(run.student, name=str(folder), revision=None) if folder else run.student
+        return load(source, device=pick_device(run.device), precision=run.precision)
+
+    def answered(
+        self, student: LanguageModel, dataset: Dataset, examples: Sequence[Example]
+    ) -> list[Text]:
+        """Greedy answers, judged by the dataset; none is written twice."""
+        check_evaluated(examples, [student])
+        run = self.run
+        length = run.evaluation.max_new_tokens or run.rollout.max_new_tokens
+        evidence = ModelEvidence(
+            "student",
+            Subject(student, digest_of(student.module)),
+            teacher=None,
+            judged=Judged(dataset, examples),
+            decoding=Decoding(length, 1, run.seed, run.evaluation.batch_size),
+            keeper=self.answers,
+        )
+        return list(evidence.greedy(Source.own))
+
+    def learnability(self, student: LanguageModel, lessons: Path) -> dict[str, float]:
+        """Nats a token of the lessons under a student, and their mean length in its tokens."""
+        examples = Lessons(path=str(lessons)).examples(Split.train)
+        nll = reference_nll(
+            student, examples, batch_size=self.run.evaluation.batch_size, poll=self.answers.poll
+        )
+        tokens = sum(len(student.prompts.reference_ids(example)) for example in examples)
+        return {"nll_before": nll, "mean_tokens": tokens / len(examples)}
+
+
+def check_undo(composed: Composed) -> None:
+    """Refuse settings that would have no effect, that contradict each other, or that cannot work.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    run: UndoRun = composed.run
+    check_fields(run, composed.overrides)
+    if isinstance(run.teacher, Tutor):
+        RuleTutor(run.teacher, run.dataset)
+    if needs_teacher(run) and imitated_by(run) is None:
+        raise ConfigError(
+            f"teacher={name_of(run.teacher)} writes lessons but has no distribution, which "
+            f"objective={name_of(run.objective)} with policy={name_of(run.policy)} needs. Give a "
+            "model with teacher@imitate=hf imitate.name=..., or use objective=sft."
+        )
+    if Author.dataset not in run.policy.may_write():
+        raise ConfigError(
+            f"policy={name_of(run.policy)} never reads the lessons, so rewriting them changes "
+            "nothing. Use policy=off_policy or policy=mixed."
+        )
+
+
+def imitated_by(run: UndoRun) -> str | None:
+    """Which field holds the model whose distribution is imitated; None where none is needed."""
+    if not needs_teacher(run):
+        return None
+    if run.imitate is not None:
+        return "imitate"
+    return "teacher" if isinstance(run.teacher, Teacher) else None
+
+
+def groups_of(run: UndoRun) -> list[str]:
+    """Groups that an iteration's training takes over; those that nothing reads are left out."""
+    read = ["student", "objective", "policy", "tracker"]
+    return [*read, "divergence", "support"] if hasattr(run.objective, "divergence") else read

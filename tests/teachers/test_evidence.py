@@ -1,0 +1,51 @@
+"""Which answers a teacher is shown."""
+
+import random
+from collections import Counter
+
+import pytest
+
+from distillkit.teachers.base import Record
+from distillkit.teachers.evidence import choose
+
+FAULTS = ["arithmetic"] * 20 + ["setup"] * 3 + ["unparsable"] + [None] * 10
+RECORDS = [Record(str(n), "?", "", "", fault is None) for n, fault in enumerate(FAULTS)]
+
+
+def chosen(*, wrong=3, right=1, seed=0, faults=FAULTS):
+    found = choose(RECORDS, faults, wrong=wrong, right=right, draw=random.Random(seed))
+    return [FAULTS[int(record.id)] for record in found]
+
+
+def test_every_kind_of_error_is_shown_where_there_is_room():
+    assert Counter(chosen()) == {"arithmetic": 1, "setup": 1, "unparsable": 1, None: 1}
+
+
+def test_the_commonest_kind_comes_first_and_right_answers_last():
+    assert chosen(wrong=1) == ["arithmetic", None]
+    assert chosen(wrong=2, right=2)[:2] == ["arithmetic", "setup"]
+    assert chosen(wrong=2, right=2)[2:] == [None, None]
+
+
+def test_kinds_that_run_out_leave_their_room_to_others():
+    assert Counter(chosen(wrong=9, right=0)) == {"arithmetic": 5, "setup": 3, "unparsable": 1}
+
+
+def test_no_record_is_shown_twice_and_none_is_made_up():
+    found = choose(RECORDS, FAULTS, wrong=99, right=99, draw=random.Random(0))
+    assert sorted(int(record.id) for record in found) == list(range(len(RECORDS)))
+
+
+def test_each_draw_shows_others():
+    def ids(seed):
+        found = choose(RECORDS, FAULTS, wrong=3, right=1, draw=random.Random(seed))
+        return tuple(record.id for record in found)
+
+    assert ids(0) == ids(0)
+    assert len({ids(seed) for seed in range(20)}) > 10
+
+
+@pytest.mark.parametrize(("wrong", "right"), [(0, 0), (0, 2), (2, 0)])
+def test_as_many_as_asked_for(wrong, right):
+    kinds = [fault is None for fault in chosen(wrong=wrong, right=right)]
+    assert (kinds.count(False), kinds.count(True)) == (wrong, right)
