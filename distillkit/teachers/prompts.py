@@ -108,7 +108,7 @@ class Prompts:
         return (*opening, Message("user", text))
 
     def _render(self, field: str, values: dict[str, Any]) -> str:
-        return _template(getattr(self, field)).render(ending=self.ending, **values)
+        return _template(getattr(self, field)).render(ending=self.ending, **values).strip()
 
     def _check(self, field: str, allowed: set[str]) -> None:
         """Refuse what could not be rendered in the middle of a run."""
