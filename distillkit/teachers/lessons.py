@@ -79,9 +79,9 @@ def write_lessons(
         dataset: judges the answers.
         iteration: number of the round.
         retries: times that a refused request is asked again.
-        forbidden: validation questions and right answers to them. What an entry shares with a
-            request's own question, line by line, such as how to end, is not forbidden there, nor
-            is one that its own question or reference holds.
+        forbidden: validation questions and right answers to them, with or without their last
+            lines. What an entry shares with a request's own question, line by line, such as how to
+            end, is not forbidden there, nor is one that its own question or reference holds.
         keeper: see :class:`WritingTeacher`.
     """
     banned = _Forbidden(forbidden)
@@ -184,9 +184,13 @@ class _Forbidden:
         )
 
     def _without(self, shared: frozenset[str]) -> list[str]:
-        """The entries, whole and less these lines, where that is enough to tell a copy."""
+        """The entries, whole and less these lines, each without its end too; none too short.
+
+        A copied answer may be given the end that makes it right for another question.
+        """
         if shared not in self._known:
-            less = ([line for line in entry if line not in shared] for entry in self._entries)
-            both = {" ".join(lines) for lines in (*self._entries, *less)}
-            self._known[shared] = [entry for entry in both if len(entry) >= SHORT]
+            less = [[line for line in entry if line not in shared] for entry in self._entries]
+            both = [*self._entries, *less]
+            found = {" ".join(lines) for entry in both for lines in (entry, entry[:-1])}
+            self._known[shared] = [entry for entry in found if len(entry) >= SHORT]
         return self._known[shared]
