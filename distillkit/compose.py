@@ -26,6 +26,9 @@ from distillkit.core.spec import discover
 
 NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker")
 
+UNFIT = re.compile(r"In 'schema/(.+)/(.+?)'.* is not a subclass of (\w+)", re.DOTALL)
+"""Hydra's words for an option whose class is none that the field takes."""
+
 # ${or:${beta},0.5} is the shorthand where it is given, else the component's own default.
 OmegaConf.register_new_resolver(
     "or", lambda given, default: default if given is None else given, replace=True
@@ -234,6 +237,12 @@ def _reworded_hydra(error: HydraException) -> ConfigError:
             return ConfigError(
                 f"{group}={name}: there is no such option. Choose from {', '.join(options)}."
             )
+    if unfit := UNFIT.search(str(error)):
+        group, name, needed = unfit.groups()
+        return ConfigError(
+            f"{group}={name} is of no use here, where {group} must be a {needed}. "
+            f"Choose another {group}."
+        )
     # What follows is Hydra's search path: of use to Hydra's authors alone.
     useful = str(error).split("Config search path:")[0]
     sentence = re.sub(r"\s+", " ", useful).strip().removesuffix(".")

@@ -2,11 +2,22 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import hydra
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
-from distillkit.compose import NOT_IN_FINGERPRINT, Composed, compose, conf_folder, reopen
+from distillkit.compose import (
+    NOT_IN_FINGERPRINT,
+    Composed,
+    compose,
+    conf_folder,
+    register,
+    reopen,
+)
+from distillkit.core.errors import ConfigError
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import SPECS
 
@@ -19,8 +30,15 @@ REQUIRED = {
     "student=hf": ["student.name=a/model"],
     "dataset=jsonl": ["dataset.path=rows.jsonl"],
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
+    "teacher=endpoint": ["teacher.model=a-teacher"],
 }
 """What an option cannot do without."""
+
+VERBS = {"metric": ("eval", "run=somewhere")}
+"""Verb that has a group, and what it cannot do without, where that is not train."""
+
+ALONE = {option for option in OPTIONS if option.startswith("prompt=")} | {"teacher=endpoint"}
+"""Options that train does not take."""
 
 CHANGES = {
     "seed": ["seed=1"],
@@ -61,13 +79,24 @@ def leave(folder: Path, composed: Composed) -> Path:
         return directory.path
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+def check_written(option: str, found: dict[str, Any], component: object) -> None:
+    """A component is of its yaml's class, and has the values that are written there."""
+    written = yaml.safe_load((CONF / f"{option.replace('=', '/')}.yaml").read_text())
+    (schema,) = (item for item in written.pop("defaults") if "/schema/" in str(item))
+    assert type(component) is SPECS[schema.removeprefix("/schema/").removesuffix("@_here_")]
+    plain = {
+        key: value
+        for key, value in written.items()
+        if "${" not in str(value) and "???" not in str(value)
+    }
+    assert {key: found[key] for key in plain} == plain
+
+
+@pytest.mark.parametrize("option", sorted(set(OPTIONS) - ALONE))
 def test_every_committed_option_composes_to_what_its_yaml_says(option: str) -> None:
     group, name = option.split("=")
-    if group == "metric":
-        composed = compose("eval", ["run=somewhere", option, *REQUIRED.get(option, [])])
-    else:
-        composed = train(option, *REQUIRED.get(option, []))
+    verb, *needed = VERBS.get(group, ("train",))
+    composed = compose(verb, [*needed, option, *REQUIRED.get(option, [])])
     assert yaml.safe_load(composed.yaml()) == composed.config
     if group in {"experiment", "debug"}:
         return
@@ -78,15 +107,23 @@ def test_every_committed_option_composes_to_what_its_yaml_says(option: str) -> N
         # A name for several metrics.
         assert len(composed.run.metric) > 1
         return
-    written = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
-    (schema,) = (item for item in written.pop("defaults") if "/schema/" in str(item))
-    assert type(component) is SPECS[schema.removeprefix("/schema/").removesuffix("@_here_")]
-    plain = {
-        key: value
-        for key, value in written.items()
-        if "${" not in str(value) and "???" not in str(value)
-    }
-    assert {key: found[key] for key in plain} == plain
+    check_written(option, found, component)
+
+
+@pytest.mark.parametrize("option", sorted(ALONE))
+def test_an_option_that_train_does_not_take_composes_by_itself(option: str) -> None:
+    group = option.split("=")[0]
+    register()
+    with hydra.initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
+        config = hydra.compose(overrides=[f"+{option}", *REQUIRED.get(option, [])])
+    found = OmegaConf.to_container(config, resolve=True, throw_on_missing=True, enum_to_str=True)
+    check_written(option, found[group], OmegaConf.to_object(config)[group])
+
+
+def test_train_takes_no_teacher_that_it_cannot_load() -> None:
+    words = r"^teacher=endpoint is of no use here, where teacher must be a Teacher\. Choose another"
+    with pytest.raises(ConfigError, match=words):
+        train("teacher=endpoint", "teacher.model=a-teacher")
 
 
 def test_the_eval_verb_composes() -> None:

@@ -1,8 +1,12 @@
 """The store: what is kept outlives processes, and a key keeps its first value."""
 
+import sqlite3
 import subprocess
 import sys
+import time
+from contextlib import closing
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -71,6 +75,24 @@ def test_several_processes_write_at_once_and_one_that_is_killed_loses_nothing(
     assert len(store.get(f"one-{n}" for n in range(confirmed))) == confirmed
     assert len(store.get(f"two-{n}" for n in range(50))) == 50
     assert set(store.get(f"shared-{n}" for n in range(50)).values()) <= {b"one", b"two"}
+
+
+def test_one_of_many_values_is_found_by_its_key_and_at_once(tmp_path: Path) -> None:
+    store = Store(tmp_path / "kept")
+    many = [key_of(n) for n in range(100_000)]
+    store.put(dict.fromkeys(many, b"a lesson of some hundred characters" * 10))
+
+    def seconds(key: str) -> float:
+        began = time.perf_counter()
+        assert store.get([key])
+        return time.perf_counter() - began
+
+    # Measured 0.08 ms; a reading of the whole file takes some 100 ms.
+    assert median(map(seconds, many[::500])) < 1e-3
+    with closing(sqlite3.connect(store.path)) as connection:
+        query = "EXPLAIN QUERY PLAN SELECT key, value FROM kept WHERE key IN (?)"
+        ((*_, plan),) = connection.execute(query, many[:1])
+    assert plan == "SEARCH kept USING PRIMARY KEY (key=?)"
 
 
 def test_an_empty_file_left_by_a_crash_is_a_store(tmp_path: Path) -> None:

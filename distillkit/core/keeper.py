@@ -33,8 +33,8 @@ class Keeper:
         progress: Progress,
         say: Callable[[str], None],
     ) -> None:
-        self.store, self.poll, self.say = store, poll, say
-        self._batch_size, self._progress = batch_size, progress
+        self.store, self.poll, self.progress, self.say = store, poll, progress, say
+        self._batch_size = batch_size
         self.made: Counter[str] = Counter()
         self.reused: Counter[str] = Counter()
 
@@ -67,5 +67,5 @@ class Keeper:
             self.store.put(fresh)
             kept |= fresh
             self.made[kind] += len(fresh)
-            self._progress(kind, start + len(part), len(missing))
+            self.progress(kind, start + len(part), len(missing))
         return [kept[key] for key in keys]

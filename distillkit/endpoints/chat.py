@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from distillkit.core.errors import ConfigError, EndpointError
+from distillkit.core.keeper import Progress
 from distillkit.core.store import Store, key_of
 from distillkit.core.types import Message
 from distillkit.endpoints.answers import (
@@ -122,6 +123,7 @@ class ChatEndpoint:
         store: Store,
         poll: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda _: None,
+        progress: Progress = lambda *_: None,
     ) -> list[Reply]:
         """A reply to each conversation, from the store where it has one.
 
@@ -130,6 +132,8 @@ class ChatEndpoint:
             store: where replies are kept from the moment they arrive.
             poll: called while replies are awaited; may raise to stop, which cancels the rest.
             say: told what is asked, and when the server fails and recovers.
+            progress: called after each reply that was kept, with ``replies``, how many came, and
+                how many were to come.
 
         Raises:
             EndpointError: the server refuses, or could not be reached for ``patience_seconds``.
@@ -143,7 +147,9 @@ class ChatEndpoint:
             if key not in before
         }
         if waiting:
-            asking = _Asking(self, waiting, store=store, kept=len(before), say=say)
+            asking = _Asking(
+                self, waiting, store=store, kept=len(before), say=say, progress=progress
+            )
             asyncio.run(asking.all(poll))
         # Read back: where two processes asked at the same time, both use the reply kept first.
         values = store.get(keys)
@@ -177,8 +183,10 @@ class _Asking:
         store: Store,
         kept: int,
         say: Callable[[str], None],
+        progress: Progress,
     ) -> None:
-        self.endpoint, self.waiting, self.store, self.say = endpoint, waiting, store, say
+        self.endpoint, self.waiting, self.store = endpoint, waiting, store
+        self.say, self.progress = say, progress
         self.kept, self.total = kept, kept + len(waiting)
         self.openai, self.secret = package(), secret(endpoint.key_variable)
         self.patience = Patience(endpoint.patience_seconds)
@@ -219,6 +227,8 @@ class _Asking:
             reply = await self._answer(client, conversation)
             self.store.put({key: dumps(reply, ensure_ascii=False).encode()})
             self.kept += 1
+            came = self.kept - self.total + len(self.waiting)
+            self.progress("replies", came, len(self.waiting))
 
     async def _answer(self, client: Any, conversation: Conversation) -> dict[str, Any]:
         """Ask until there is a reply or no patience."""

@@ -206,6 +206,22 @@ def test_no_more_requests_are_under_way_than_asked_for(concurrency: int, store: 
     assert max(sum(0 <= b - a < 0.5 for b in began) for a in began) == concurrency
 
 
+def test_progress_counts_what_is_asked_and_only_after_it_is_kept(store: Store) -> None:
+    told: list[tuple[str, int, int]] = []
+    kept: list[int] = []
+    keys = [endpoint("http://host").key(turns) for turns in ask(5)]
+
+    def progress(*numbers: object) -> None:
+        told.append(numbers)
+        kept.append(len(store.get(keys)))
+
+    with serving(echo) as (url, _):
+        endpoint(url).ask(ask(2), store=store)
+        endpoint(url).ask([*ask(5), *ask(5)], store=store, progress=progress)
+    assert told == [("replies", n, 3) for n in (1, 2, 3)]
+    assert kept == [3, 4, 5]
+
+
 def test_a_stop_cancels_what_is_under_way_and_keeps_what_arrived(store: Store) -> None:
     def behave(number: int, _: Request) -> Answer:
         return GOOD if number == 0 else Answer(GOOD.body, seconds=30)
