@@ -24,6 +24,9 @@ import distillkit.run  # noqa: F401  (files the specs of the verbs)
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.spec import discover
 
+NO_TEACHER = ("teacher=null", "~teacher")
+"""Either leaves a run without a teacher."""
+
 NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker")
 
 # ${or:${beta},0.5} is the shorthand where it is given, else the component's own default.
@@ -77,7 +80,7 @@ def compose(verb: str, overrides: Sequence[str], *, config_dir: Path | None = No
     with _one_sentence(overrides):
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-            config = hydra.compose(verb, overrides=list(overrides))
+            config = hydra.compose(verb, overrides=_for_hydra(overrides))
         return from_config(config, overrides)
 
 
@@ -116,7 +119,7 @@ def reopen(folder: Path) -> Composed:
     with _one_sentence(overrides):
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-            config = hydra.compose("train", overrides=overrides)
+            config = hydra.compose("train", overrides=_for_hydra(overrides))
         config.merge_with(values)
         return from_config(config, overrides)
 
@@ -129,7 +132,7 @@ def multirun(verb: str, overrides: Sequence[str], job: Callable[[DictConfig], An
     """
     register()
     # Hydra reads the command line itself, and launchers need its own entry point.
-    sys.argv = ["distillkit", "--multirun", *overrides]
+    sys.argv = ["distillkit", "--multirun", *_for_hydra(overrides)]
     logging.getLogger("hydra").setLevel(logging.ERROR)
     folder = str(conf_folder().resolve())
     with _one_sentence(overrides):
@@ -160,6 +163,20 @@ def register() -> None:
     for path, cls in discover().items():
         group, _, name = f"schema/{path}".rpartition("/")
         store.store(group=group, name=name, node=cls)
+
+
+def _for_hydra(overrides: Sequence[str]) -> list[str]:
+    """Overrides with ``teacher=null`` as Hydra spells it, which takes no null for a group.
+
+    Raises:
+        ConfigError: something else is said of the teacher, too.
+    """
+    without = [item for item in overrides if item in NO_TEACHER]
+    about = [item for item in overrides if re.match(r"[+~]*teacher[.=]", item)]
+    vain = [item for item in about if item not in NO_TEACHER]
+    if without and vain:
+        raise ConfigError(f"{vain[0]} has no effect beside {without[0]}. Remove either of the two.")
+    return ["~teacher" if item in NO_TEACHER else item for item in overrides]
 
 
 def _fingerprint(run: Any, config: dict[str, Any]) -> str:

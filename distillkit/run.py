@@ -51,7 +51,8 @@ class TrainRun:
     """Shorthand of ``divergence.beta``."""
     lmbda: float | None = None
     """Shorthand of ``policy.lmbda``."""
-    teacher: Teacher = MISSING
+    teacher: Teacher | None = None
+    """Null where nothing is learned from one and none is to be measured."""
     student: Student = MISSING
     divergence: Divergence = MISSING
     support: Support = MISSING

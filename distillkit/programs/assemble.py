@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end, check_pair, load, pick_device
@@ -40,6 +41,8 @@ def check_fields(run: TrainRun, overrides: Sequence[str]) -> None:
             "Remove it, or use objective=divergence."
         )
     run.objective.check_authors(run.policy.may_write())
+    if run.teacher is None:
+        _check_nobody_teaches(run)
     if run.checkpoint.export is Export.best and not run.evaluation.every:
         raise ConfigError(
             "checkpoint.export=best needs validations, but evaluation.every=0. Set "
@@ -49,6 +52,18 @@ def check_fields(run: TrainRun, overrides: Sequence[str]) -> None:
         raise ConfigError(
             "evaluation.validation=0 leaves nothing to validate on. Raise it, or set "
             "evaluation.every=0 for no validation."
+        )
+
+
+def _check_nobody_teaches(run: TrainRun) -> None:
+    asks = None
+    if hasattr(run.objective, "divergence"):
+        asks = f"objective={name_of(run.objective)} compares with one"
+    elif Author.teacher in run.policy.may_write():
+        asks = f"policy={name_of(run.policy)} has it write"
+    if asks:
+        raise ConfigError(
+            f"teacher=null, but {asks}; choose a teacher, or objective=sft with policy=off_policy."
         )
 
 
@@ -77,16 +92,21 @@ def assemble(run: TrainRun) -> Assembled:
     """
     device = pick_device(run.device)
     examples = {split: run.dataset.examples(split) for split in splits(run)}
-    teacher = load(run.teacher, device=device, precision=run.precision)
+    teacher = None
+    if run.teacher is not None:
+        teacher = load(run.teacher, device=device, precision=run.precision)
     student = load(run.student, device=device, precision=run.precision)
-    check_pair(teacher, student)
-    notes = list(agree_on_the_end(teacher, student))
-    train, dropped = _fitting(run, examples[Split.train], (teacher, student))
+    models, notes = [student], list[str]()
+    if teacher is not None:
+        check_pair(teacher, student)
+        notes += agree_on_the_end(teacher, student)
+        models.append(teacher)
+    train, dropped = _fitting(run, examples[Split.train], models)
     if dropped:
         notes.append(f"dropped {dropped} prompts over loop.max_prompt_tokens")
     validation = examples.get(Split.validation, ())[: run.evaluation.validation]
     test = examples.get(Split.test, ())[: run.evaluation.test]
-    check_evaluated([*validation, *test], (teacher, student))
+    check_evaluated([*validation, *test], models)
     return Assembled(
         sides=Sides(student=student, teacher=teacher),
         train=train,
@@ -107,7 +127,7 @@ def splits(run: TrainRun) -> list[Split]:
 
 
 def _fitting(
-    run: TrainRun, examples: Sequence[Example], models: tuple[LanguageModel, LanguageModel]
+    run: TrainRun, examples: Sequence[Example], models: Sequence[LanguageModel]
 ) -> tuple[list[Example], int]:
     """Examples whose prompt leaves room for a whole response; none is ever truncated."""
     limit, needed = run.loop.max_prompt_tokens, room(run)
