@@ -24,6 +24,9 @@ import distillkit.run  # noqa: F401  (files the specs of the verbs)
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.spec import discover
 
+NO_TEACHER = ("teacher=null", "~teacher")
+"""Either leaves a run without a teacher."""
+
 NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker")
 
 UNFIT = re.compile(r"In 'schema/(.+)/(.+?)'.* is not a subclass of (\w+)", re.DOTALL)
@@ -66,7 +69,7 @@ def compose(verb: str, overrides: Sequence[str], *, config_dir: Path | None = No
     """Compose conf/<verb>.yaml with overrides.
 
     Args:
-        verb: ``train`` or ``eval``.
+        verb: ``train``, ``eval`` or ``undo``.
         overrides: Hydra overrides as typed.
         config_dir: a folder of the user's own yaml files, searched too.
 
@@ -78,10 +81,7 @@ def compose(verb: str, overrides: Sequence[str], *, config_dir: Path | None = No
         # Kept with the other overrides, so that the run can be reopened.
         overrides = [*overrides, f'hydra.searchpath=["file://{_existing(config_dir)}"]']
     with _one_sentence(overrides):
-        GlobalHydra.instance().clear()
-        with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-            config = hydra.compose(verb, overrides=list(overrides))
-        return from_config(config, overrides)
+        return from_config(_composed(verb, overrides), overrides)
 
 
 def from_config(config: DictConfig, overrides: Sequence[str]) -> Composed:
@@ -115,13 +115,22 @@ def reopen(folder: Path) -> Composed:
         raise RunError(
             f"run={folder} is damaged ({where}). Run it again under another name."
         ) from error
+    return recompose("train", overrides, values)
+
+
+def recompose(verb: str, overrides: Sequence[str], values: Any) -> Composed:
+    """The run of overrides that choose the groups, with all values laid over."""
     register()
     with _one_sentence(overrides):
-        GlobalHydra.instance().clear()
-        with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
-            config = hydra.compose("train", overrides=overrides)
+        config = _composed(verb, overrides)
         config.merge_with(values)
         return from_config(config, overrides)
+
+
+def _composed(verb: str, overrides: Sequence[str]) -> DictConfig:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_folder().resolve()), version_base="1.3"):
+        return hydra.compose(verb, overrides=_for_hydra(overrides))
 
 
 def multirun(verb: str, overrides: Sequence[str], job: Callable[[DictConfig], Any]) -> None:
@@ -132,7 +141,7 @@ def multirun(verb: str, overrides: Sequence[str], job: Callable[[DictConfig], An
     """
     register()
     # Hydra reads the command line itself, and launchers need its own entry point.
-    sys.argv = ["distillkit", "--multirun", *overrides]
+    sys.argv = ["distillkit", "--multirun", *_for_hydra(overrides)]
     logging.getLogger("hydra").setLevel(logging.ERROR)
     folder = str(conf_folder().resolve())
     with _one_sentence(overrides):
@@ -163,6 +172,20 @@ def register() -> None:
     for path, cls in discover().items():
         group, _, name = f"schema/{path}".rpartition("/")
         store.store(group=group, name=name, node=cls)
+
+
+def _for_hydra(overrides: Sequence[str]) -> list[str]:
+    """Overrides with ``teacher=null`` as Hydra spells it, which takes no null for a group.
+
+    Raises:
+        ConfigError: something else is said of the teacher, too.
+    """
+    without = [item for item in overrides if item in NO_TEACHER]
+    about = [item for item in overrides if re.match(r"[+~]*teacher[.=]", item)]
+    vain = [item for item in about if item not in NO_TEACHER]
+    if without and vain:
+        raise ConfigError(f"{vain[0]} has no effect beside {without[0]}. Remove either of the two.")
+    return ["~teacher" if item in NO_TEACHER else item for item in overrides]
 
 
 def _fingerprint(run: Any, config: dict[str, Any]) -> str:

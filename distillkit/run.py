@@ -83,7 +83,8 @@ class Distillation:
 class TrainRun(Distillation):
     """One distillation."""
 
-    teacher: Teacher = MISSING
+    teacher: Teacher | None = None
+    """Null where nothing is learned from one and none is to be measured."""
 
 
 class Begin(StrEnum):

@@ -71,6 +71,8 @@ SETTINGS = [
     (["teacher.name=no/such/folder"], "teacher.name=no/such/folder", "save_pretrained"),
     (["dataset=jsonl"], "dataset.path", "dataset.path=..."),
     (["dataset=jsonl", "dataset.path=missing"], "dataset.path=missing", "give one"),
+    (["dataset=lessons"], "dataset.path", "dataset.path=..."),
+    (["dataset=lessons", "dataset.path=missing"], "dataset.path=missing", "undo-iterate"),
     (["dataset=gsm8k", "dataset.path=missing"], "dataset.path=missing", "dataset.path=null"),
 ]
 

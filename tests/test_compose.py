@@ -29,6 +29,7 @@ REQUIRED = {
     "teacher=hf": ["teacher.name=a/model"],
     "student=hf": ["student.name=a/model"],
     "dataset=jsonl": ["dataset.path=rows.jsonl"],
+    "dataset=lessons": ["dataset.path=lessons.jsonl"],
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
     "teacher=endpoint": ["teacher.model=a-teacher"],
 }

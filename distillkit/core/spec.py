@@ -41,11 +41,16 @@ def spec(path: str) -> Callable[[T], T]:
 
 def discover() -> dict[str, type]:
     """Import every component module, so that all specs are filed, and return them."""
-    for package_name in COMPONENT_PACKAGES:
-        package = importlib.import_module(package_name)
-        for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
-            importlib.import_module(module.name)
+    for package in COMPONENT_PACKAGES:
+        discover_in(package)
     return SPECS
+
+
+def discover_in(package_name: str) -> None:
+    """Import every module of one package, so that its specs are filed."""
+    package = importlib.import_module(package_name)
+    for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
+        importlib.import_module(module.name)
 
 
 def name_of(component: object) -> str:

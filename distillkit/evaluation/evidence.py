@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from distillkit.core.errors import RunError
 from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import Store, key_of
@@ -39,7 +40,7 @@ class ModelEvidence:
     Args:
         name: student, start or teacher.
         subject: the measured model.
-        teacher: the teacher, who may be the measured model.
+        teacher: the teacher, who may be the measured model; None where the run has none.
         reference: the model that stands for the truth; the teacher if None.
         judged: the examples.
         decoding: how texts are written.
@@ -51,7 +52,7 @@ class ModelEvidence:
         name: str,
         subject: Subject,
         *,
-        teacher: Subject,
+        teacher: Subject | None,
         judged: Judged,
         decoding: Decoding,
         keeper: Keeper,
@@ -59,7 +60,7 @@ class ModelEvidence:
     ) -> None:
         self._reference = reference
         self.name, self.examples = name, judged.examples
-        self._subject, self._teacher, self._dataset = subject, teacher, judged.dataset
+        self._subject, self._or_no_teacher, self._dataset = subject, teacher, judged.dataset
         self._decoding, self._keeper = decoding, keeper
         self._known: dict[tuple[str, Source], Any] = {}
 
@@ -74,6 +75,15 @@ class ModelEvidence:
     @property
     def say(self) -> Callable[[str], None]:
         return self._keeper.say
+
+    @property
+    def _teacher(self) -> Subject:
+        if self._or_no_teacher is None:
+            raise RunError(
+                "a metric compares with a teacher, and this run has none (teacher=null). Leave it "
+                "out."
+            )
+        return self._or_no_teacher
 
     def greedy(self, source: Source) -> Sequence[Text]:
         return self._once("greedy", source, lambda: self._texts(source, [None]))
@@ -120,7 +130,8 @@ class ModelEvidence:
 
     def _once(self, kind: str, source: Source, make: Callable[[], Any]) -> Any:
         # The teacher's own text is its text as a teacher.
-        if self._subject.weights == self._teacher.weights and source is Source.own:
+        teacher = self._or_no_teacher
+        if teacher and self._subject.weights == teacher.weights and source is Source.own:
             source = Source.teacher
         if (kind, source) not in self._known:
             self._known[kind, source] = make()

@@ -79,15 +79,16 @@ def measure(
     verdicts = [item.correct for item in completions if item.correct is not None]
     return Quality(
         accuracy=Proportion(sum(verdicts), len(verdicts)),
-        nll=_reference_nll(model, examples, batch_size=sampling.batch_size, poll=poll),
+        nll=reference_nll(model, examples, batch_size=sampling.batch_size, poll=poll),
         truncated=sum(item.truncated for item in completions) / len(completions),
         completions=completions,
     )
 
 
-def _reference_nll(
+def reference_nll(
     model: LanguageModel, examples: Sequence[Example], *, batch_size: int, poll: Callable[[], None]
 ) -> float:
+    """Mean negative log-likelihood of a reference token in nats, NaN without references."""
     known = sorted((e for e in examples if e.reference), key=lambda e: len(e.reference))
     nats, count = 0.0, 0
     with evaluating(model):

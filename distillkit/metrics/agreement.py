@@ -1,6 +1,7 @@
 """Same final answers as the teacher's (arXiv:2505.15442, section 4)."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ class Agreement(Ratios):
     dataset reads them. One that cannot be read agrees with nothing, not even its like:
     ``parse_rate`` of ``metric/accuracy`` says how many there are.
     """
+
+    COMPARES: ClassVar = True
 
     def measure(self, evidence: Evidence) -> Tally:
         records = {}

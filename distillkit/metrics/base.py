@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import fsum
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,9 @@ class Tally:
 @dataclass(kw_only=True, slots=True)
 class Metric(ABC):
     """One or several numbers about a model, from evidence."""
+
+    COMPARES: ClassVar[bool] = False
+    """Whether its evidence takes a teacher."""
 
     def empty(self) -> Tally:
         """No example yet."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,8 @@ class Calibration(Metric):
     counts. Bins are of equal width, open below and closed above, or (``_equal_mass``) of equal
     counts, save that equal confidences share the bin of their middle rank.
     """
+
+    COMPARES: ClassVar = True
 
     bins: int = 15
     """Bins of either kind."""

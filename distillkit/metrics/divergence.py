@@ -1,5 +1,7 @@
 """How far the two models' next-token distributions are apart, on whose text."""
 
+from typing import ClassVar
+
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
 from distillkit.metrics.evidence import Evidence, Source
@@ -16,6 +18,8 @@ class TokenDivergence(Ratios):
     ``reverse_kl_own`` is KL(measured || teacher), ``overlap_own`` 1 - total variation, and
     ``top1_own`` and ``top5_own`` the shares of likeliest tokens in common.
     """
+
+    COMPARES: ClassVar = True
 
     def measure(self, evidence: Evidence) -> Tally:
         compared = [(source, evidence.compared(source)) for source in Source]

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field
 from itertools import zip_longest
 from math import fsum
+from typing import ClassVar
 
 import numpy as np
 
@@ -32,6 +33,8 @@ class ExposureBias(Sums):
     A length that fewer than ``least`` samples of either side reach has no number, and neither has
     one at which both models agree on all of the teacher's text.
     """
+
+    COMPARES: ClassVar = True
 
     lengths: list[int] = field(default_factory=lambda: [8, 16, 32, 64, 128, 256])
     """Response lengths at which to report, in tokens."""

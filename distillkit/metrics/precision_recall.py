@@ -1,6 +1,7 @@
 """Precision and recall of a generative model, in likelihoods (arXiv:2505.13111)."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ class PrecisionRecall(Ratios):
     their negatives. ``teacher_entropy`` and ``own_entropy`` are those of both models'
     distributions on own samples: a selective model has a low one.
     """
+
+    COMPARES: ClassVar = True
 
     def measure(self, evidence: Evidence) -> Tally:
         return Tally(

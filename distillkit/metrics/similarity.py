@@ -1,5 +1,7 @@
 """How much the worked response resembles the teacher's (arXiv:2505.15442, section 4)."""
 
+from typing import ClassVar
+
 from sacrebleu.metrics import BLEU
 
 from distillkit.core.spec import spec
@@ -16,6 +18,8 @@ class Similarity(Ratios):
     exponential smoothing, effective order. The paper does not say which it took. With an encoder,
     ``cosine_to_teacher`` too: the cosine of both texts' embeddings, times 100.
     """
+
+    COMPARES: ClassVar = True
 
     encoder: str | None = None
     """Hub name or folder of an encoder of transformers, such as a sentence embedding model."""

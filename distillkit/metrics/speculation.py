@@ -8,6 +8,7 @@ sides. The rest follows for rounds of k proposals whose acceptances are independ
 
 from collections.abc import Mapping
 from dataclasses import field
+from typing import ClassVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from distillkit.metrics.token_mean import token_mean
 @spec("metric/speculation")
 class Speculation(Ratios):
     """``alpha``, ``tokens_per_round_k5``, and ``speed_up_k5_c0.05`` over the teacher alone."""
+
+    COMPARES: ClassVar = True
 
     k: list[int] = field(default_factory=lambda: [5])
     """Tokens proposed in a round."""

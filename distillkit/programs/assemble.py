@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end, check_pair, load, pick_device
-from distillkit.run import TrainRun
+from distillkit.run import Distillation, TrainRun, UndoRun
 from distillkit.training.settings import Export
 from distillkit.training.step import Sides
 
@@ -23,7 +24,7 @@ class Assembled:
     notes: tuple[str, ...]
 
 
-def check_fields(run: TrainRun, overrides: Sequence[str]) -> None:
+def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
     """Refuse settings that would have no effect, or that contradict each other.
 
     Raises:
@@ -40,6 +41,10 @@ def check_fields(run: TrainRun, overrides: Sequence[str]) -> None:
             "Remove it, or use objective=divergence."
         )
     run.objective.check_authors(run.policy.may_write())
+    if run.teacher is None and (use := use_of_teacher(run)):
+        raise ConfigError(
+            f"teacher=null, but {use}; choose a teacher, or objective=sft with policy=off_policy."
+        )
     if run.checkpoint.export is Export.best and not run.evaluation.every:
         raise ConfigError(
             "checkpoint.export=best needs validations, but evaluation.every=0. Set "
@@ -50,6 +55,15 @@ def check_fields(run: TrainRun, overrides: Sequence[str]) -> None:
             "evaluation.validation=0 leaves nothing to validate on. Raise it, or set "
             "evaluation.every=0 for no validation."
         )
+
+
+def use_of_teacher(run: Distillation) -> str | None:
+    """What a run needs a model as its teacher for; None where it needs none."""
+    if hasattr(run.objective, "divergence"):
+        return f"objective={name_of(run.objective)} compares with one"
+    if Author.teacher in run.policy.may_write():
+        return f"policy={name_of(run.policy)} has it write"
+    return None
 
 
 def _check_shorthand(
@@ -77,16 +91,21 @@ def assemble(run: TrainRun) -> Assembled:
     """
     device = pick_device(run.device)
     examples = {split: run.dataset.examples(split) for split in splits(run)}
-    teacher = load(run.teacher, device=device, precision=run.precision)
+    teacher = None
+    if run.teacher is not None:
+        teacher = load(run.teacher, device=device, precision=run.precision)
     student = load(run.student, device=device, precision=run.precision)
-    check_pair(teacher, student)
-    notes = list(agree_on_the_end(teacher, student))
-    train, dropped = _fitting(run, examples[Split.train], (teacher, student))
+    models, notes = [student], list[str]()
+    if teacher is not None:
+        check_pair(teacher, student)
+        notes += agree_on_the_end(teacher, student)
+        models.append(teacher)
+    train, dropped = _fitting(run, examples[Split.train], models)
     if dropped:
         notes.append(f"dropped {dropped} prompts over loop.max_prompt_tokens")
     validation = examples.get(Split.validation, ())[: run.evaluation.validation]
     test = examples.get(Split.test, ())[: run.evaluation.test]
-    check_evaluated([*validation, *test], (teacher, student))
+    check_evaluated([*validation, *test], models)
     return Assembled(
         sides=Sides(student=student, teacher=teacher),
         train=train,
@@ -107,7 +126,7 @@ def splits(run: TrainRun) -> list[Split]:
 
 
 def _fitting(
-    run: TrainRun, examples: Sequence[Example], models: tuple[LanguageModel, LanguageModel]
+    run: TrainRun, examples: Sequence[Example], models: Sequence[LanguageModel]
 ) -> tuple[list[Example], int]:
     """Examples whose prompt leaves room for a whole response; none is ever truncated."""
     limit, needed = run.loop.max_prompt_tokens, room(run)

@@ -24,7 +24,7 @@ def writers_of(
 
     Args:
         run: whose policy, lengths and seed are used.
-        sides: both models.
+        sides: the models.
         examples: what the teacher answers.
         poll: called between the teacher's batches; may raise to stop.
         say: told how far the teacher is.
@@ -34,6 +34,7 @@ def writers_of(
         Author.student: StudentWriter(sides.student, run.rollout, seed=run.seed),
     }
     if Author.teacher in run.policy.may_write():
+        assert run.teacher is not None
         assert sides.teacher is not None
         texts = kept_text(
             Path(run.output) / "kept",

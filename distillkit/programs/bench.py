@@ -5,12 +5,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from distillkit.core.errors import DataError, ModelError
+from distillkit.core.errors import DataError, ModelError, RunError
 from distillkit.core.keeper import Keeper
+from distillkit.core.spec import SPECS
 from distillkit.core.store import key_of
 from distillkit.evaluation.evidence import ModelEvidence
 from distillkit.evaluation.parts import Decoding, Judged, Subject
-from distillkit.metrics.base import Tally
+from distillkit.metrics.base import Metric, Tally
 from distillkit.metrics.evidence import Source, Text
 from distillkit.models.loading import agree_on_the_end, check_pair, digest_of, load, pick_device
 from distillkit.models.pretrained import Pretrained
@@ -19,7 +20,7 @@ from distillkit.run import EvalRun, TrainRun
 
 
 class Bench:
-    """Measures the student, its start and the teacher of one run.
+    """Measures the student, its start and the teacher, if there is one, of one run.
 
     Args:
         asked: what is to be measured, and how texts are written.
@@ -28,6 +29,7 @@ class Bench:
 
     Raises:
         DataError: the split is empty.
+        RunError: a teacher is asked for, and the run has none.
 
     Attributes:
         judged: examples and their dataset.
@@ -35,6 +37,8 @@ class Bench:
     """
 
     def __init__(self, asked: EvalRun, run: TrainRun, *, student: Path) -> None:
+        if run.teacher is None:
+            _check_nobody_is_compared(asked)
         self._asked, self._precision = asked, run.precision
         examples = run.dataset.examples(asked.split)[: asked.limit]
         if not examples:
@@ -45,12 +49,13 @@ class Bench:
         self._measured: dict[str, Pretrained] = {
             "student": replace(run.student, name=str(student), revision=None),
             "start": run.student,
-            "teacher": run.teacher,
         }
         self._weights: dict[str, str] = {}
-        self._teacher = self._load("teacher", run.teacher)
-        self._reference = None
-        if asked.reference:
+        self._teacher = self._reference = None
+        if run.teacher is not None:
+            self._measured["teacher"] = run.teacher
+            self._teacher = self._load("teacher", run.teacher)
+        if run.teacher is not None and asked.reference:
             named = replace(run.teacher, name=asked.reference, revision=None)
             try:
                 self._reference = self._load("reference", named)
@@ -90,13 +95,17 @@ class Bench:
             bind: told the digests of the models before anything is made; may refuse.
         """
         teacher = self._teacher
-        subject = teacher if who == "teacher" else self._load(who, self._measured[who])
+        known = teacher if who == "teacher" else None
+        subject = known or self._load(who, self._measured[who])
         others = [other.model for other in (teacher, self._reference) if other is not None]
         for other in others:
             check_pair(other, subject.model)
         check_evaluated(self.judged.examples, [subject.model, *others])
-        agree_on_the_end(teacher.model, subject.model)
-        bind({"teacher": teacher.weights, who: subject.weights})
+        digests = {who: subject.weights}
+        if teacher is not None:
+            agree_on_the_end(teacher.model, subject.model)
+            digests["teacher"] = teacher.weights
+        bind(digests)
         evidence = ModelEvidence(
             who,
             subject,
@@ -129,6 +138,28 @@ class Bench:
         dtype = "autocast" if model.autocast else str(model.module.dtype).removeprefix("torch.")
         self._weights[who] = f"{digest_of(model.module)}-{dtype}"
         return Subject(model, self._weights[who])
+
+
+def _check_nobody_is_compared(asked: EvalRun) -> None:
+    """Refuse metrics that take a teacher."""
+    if asked.reference:
+        raise RunError(
+            f"reference={asked.reference} judges beside a teacher, and this run has none "
+            "(teacher=null). Remove it."
+        )
+    names = [name for name, metric in asked.metric.items() if metric.COMPARES]
+    if not names:
+        return
+    left = [name for name in asked.metric if name not in names] or [
+        path.removeprefix("metric/")
+        for path, metric in SPECS.items()
+        if issubclass(metric, Metric) and not metric.COMPARES
+    ]
+    verb = "compare" if len(names) > 1 else "compares"
+    raise RunError(
+        f"{', '.join(f'metric.{name}' for name in names)} {verb} with a teacher, and this run has "
+        f"none (teacher=null). Use metric=[{','.join(left)}]."
+    )
 
 
 def _shown(text: Text) -> dict[str, Any]:

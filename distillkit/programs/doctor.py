@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distillkit.compose import Composed
+from distillkit.core.errors import ConfigError
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
 from distillkit.preflight.checks import CHECKS, Check, examine
@@ -38,7 +39,15 @@ def doctor(
 
     Returns:
         Whether nothing fatal was found.
+
+    Raises:
+        ConfigError: the run has no teacher.
     """
+    if composed.run.teacher is None:
+        raise ConfigError(
+            "teacher=null leaves the doctor nothing to compare the student with. Give it a "
+            "teacher, or run distillkit train, which makes the quick checks by itself."
+        )
     console = console or Console()
     counts: Counter[Severity] = Counter()
     for name, finding in diagnose(composed, machine=machine or this_machine()):

@@ -96,7 +96,8 @@ def _train_inside(
         failed = False
     finally:
         run.tracker.finish(final, failed=failed)
-    console.print(closing_table(summary))
+    if summary["student_after"]:
+        console.print(closing_table(summary))
     display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
 
 

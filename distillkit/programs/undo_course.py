@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from distillkit.compose import Composed, recompose
-from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.errors import ConfigError
 from distillkit.core.keeper import Keeper
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import name_of
@@ -22,10 +22,11 @@ from distillkit.metrics.evidence import Source, Text
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pretrained import Student, Teacher
-from distillkit.programs.assemble import check_evaluated, check_fields
+from distillkit.programs.assemble import check_evaluated, check_fields, use_of_teacher
 from distillkit.programs.train import train
 from distillkit.programs.watch import Watch
 from distillkit.run import TrainRun, UndoRun
+from distillkit.teachers.tutor import RuleTutor, Tutor
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -134,11 +135,10 @@ def check_undo(composed: Composed) -> None:
     check_fields(run, composed.overrides)
     if isinstance(run.teacher, Tutor):
         RuleTutor(run.teacher, run.dataset)
-    if needs_teacher(run) and imitated_by(run) is None:
+    if (use := use_of_teacher(run)) and imitated_by(run) is None:
         raise ConfigError(
-            f"teacher={name_of(run.teacher)} writes lessons but has no distribution, which "
-            f"objective={name_of(run.objective)} with policy={name_of(run.policy)} needs. Give a "
-            "model with teacher@imitate=hf imitate.name=..., or use objective=sft."
+            f"teacher={name_of(run.teacher)} is no model of this process, but {use}. Give one with "
+            "teacher@imitate=hf imitate.name=..., or use objective=sft with policy=off_policy."
         )
     if Author.dataset not in run.policy.may_write():
         raise ConfigError(
@@ -148,8 +148,8 @@ def check_undo(composed: Composed) -> None:
 
 
 def imitated_by(run: UndoRun) -> str | None:
-    """Which field holds the model whose distribution is imitated; None where none is needed."""
-    if not needs_teacher(run):
+    """Which field holds the model that is imitated; None where none is needed, or there is none."""
+    if use_of_teacher(run) is None:
         return None
     if run.imitate is not None:
         return "imitate"

@@ -141,19 +141,15 @@ def _lesson(
         prompt=key_of(turns)[:16],
         status=status,
         attempts=len(replies),
-        prompt_tokens=_sum(reply.prompt_tokens for reply in replies),
-        completion_tokens=_sum(reply.completion_tokens for reply in replies),
+        prompt_tokens=total(reply.prompt_tokens for reply in replies),
+        completion_tokens=total(reply.completion_tokens for reply in replies),
     )
 
 
-def _sum(counts: Iterable[int | None]) -> int | None:
+def total(counts: Iterable[int | None]) -> int | None:
     """Their sum; None where one is missing, since less than the truth would pass for it."""
-    total = 0
-    for count in counts:
-        if count is None:
-            return None
-        total += count
-    return total
+    known = list(counts)
+    return None if None in known else sum(count for count in known if count is not None)
 
 
 def _plain(text: str) -> str:
