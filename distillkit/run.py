@@ -95,10 +95,10 @@ class Begin(StrEnum):
 
 
 class Kept(StrEnum):
-    """What becomes of earlier lessons when new ones are written."""
+    """Which lessons an iteration trains on."""
 
-    replace = "replace"
-    accumulate = "accumulate"
+    newest = "newest"
+    all = "all"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -147,8 +147,8 @@ class UndoRun(Distillation):
     shown: Shown = MISSING
     begin: Begin = Begin.first
     """``first`` restarts every iteration from the same student, ``previous`` goes on."""
-    lessons: Kept = Kept.replace
-    """``replace`` trains on the newest lessons, ``accumulate`` on all so far."""
+    lessons: Kept = Kept.newest
+    """``newest`` trains on the last round's lessons, ``all`` on those of all rounds so far."""
     iterations: int = 3
     """Most rewritings."""
     patience: int = 1

@@ -1,4 +1,4 @@
-"""Worked rationales for the arithmetic world: a line an operation, and whatever else is spelled out."""
+"""Worked rationales for the arithmetic world: a line an operation, and details beyond it."""
 
 from collections.abc import Collection
 from dataclasses import dataclass

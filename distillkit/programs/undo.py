@@ -12,16 +12,15 @@ from typing import Any
 from rich.console import Console
 
 from distillkit.compose import Composed
-from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.errors import DataError
 from distillkit.core.files import new_folder
 from distillkit.core.keeper import Keeper
 from distillkit.core.provenance import provenance
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
-from distillkit.core.types import Author, Split
+from distillkit.core.types import Split
 from distillkit.datasets.lessons import describe
-from distillkit.models.pretrained import Teacher
 from distillkit.programs.undo_course import Course, check_undo
 from distillkit.programs.undo_picture import draw_iterations
 from distillkit.programs.undo_results import Entrant, cost, judge, summarise
@@ -66,9 +65,7 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
             questions=questions,
             validation=validation,
             answers=_keeper(run, Path(run.output) / "evidence.sqlite", stop, watch),
-            replies=_keeper(
-                run, Path(run.replies or f"{run.output}/replies.sqlite"), stop, watch
-            ),
+            replies=_keeper(run, Path(run.replies or f"{run.output}/replies.sqlite"), stop, watch),
             watch=watch,
             console=console,
         )
@@ -77,7 +74,9 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         summary = _iterate(course)
         directory.finish(summary)
     _show(summary, console)
-    console.print(f"student  {directory.student}\nfigure   {directory.path / 'undo.png'}", highlight=False)
+    console.print(
+        f"student  {directory.student}\nfigure   {directory.path / 'undo.png'}", highlight=False
+    )
     return directory
 
 
@@ -118,9 +117,7 @@ def _iterate(course: Course) -> dict[str, Any]:
     return summary
 
 
-def _rewritten(
-    run: UndoRun, rounds: Sequence[Iteration]
-) -> Mapping[str, Sequence[Iteration]]:
+def _rewritten(run: UndoRun, rounds: Sequence[Iteration]) -> Mapping[str, Sequence[Iteration]]:
     """Controls in which the teacher rewrites too, with what their lessons are to be as long as."""
     wanted: dict[str, Sequence[Iteration]] = {}
     if run.controls.untargeted:

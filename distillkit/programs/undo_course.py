@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -27,6 +26,7 @@ from distillkit.programs.train import train
 from distillkit.programs.watch import Watch
 from distillkit.run import TrainRun, UndoRun
 from distillkit.teachers.tutor import RuleTutor, Tutor
+
 
 @dataclass(frozen=True, slots=True)
 class Course:
@@ -74,7 +74,8 @@ class Course:
             "name": name,
             "output": str(self.directory.path),
             "steps": steps,
-            "student": values["student"] | ({"name": str(begin), "revision": None} if begin else {}),
+            "student": values["student"]
+            | ({"name": str(begin), "revision": None} if begin else {}),
             "teacher": config[imitated] if imitated else None,
             "dataset": {"path": str(lessons)},
             "evaluation": values["evaluation"] | {"test": 0},
@@ -95,7 +96,9 @@ class Course:
     def student(self, folder: Path | None) -> LanguageModel:
         """The student of a folder; the one that everything begins with if None."""
         run = self.run
-        source: Student = replace(run.student, name=str(folder), revision=None) if folder else run.student
+        source: Student = (
+            replace(run.student, name=str(folder), revision=None) if folder else run.student
+        )
         return load(source, device=pick_device(run.device), precision=run.precision)
 
     def answered(

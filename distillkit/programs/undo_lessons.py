@@ -1,4 +1,4 @@
-"""Lessons of an UNDO run: who writes them, what each request shows, and the files they are kept in."""
+"""Lessons of an UNDO run: who writes them, what each request shows, where they are kept."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -102,8 +102,8 @@ def write_round(course: Course, this: Round) -> None:
             f"none of {len(requests)} lessons reached the right answer, and the dataset has no "
             "rationale to fall back on. Try another teacher, or prompt=..."
         )
-    rows = [asdict(lesson) for lesson in lessons]
-    if run.lessons is Kept.accumulate and this.before:
+    rows: list[Mapping[str, Any]] = [asdict(lesson) for lesson in lessons]
+    if run.lessons is Kept.all and this.before:
         rows += read_json_lines(this.before[-1])
     write_text(this.file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
@@ -167,9 +167,7 @@ def _by_id(file: Path, number: int) -> Mapping[str, str]:
     return {row["id"]: row["lesson"] for row in rows if row["iteration"] == number}
 
 
-def errors_of(
-    course: Course, validation: Sequence[Text], own: Sequence[Text]
-) -> Errors:
+def errors_of(course: Course, validation: Sequence[Text], own: Sequence[Text]) -> Errors:
     """What the student's answers say, item by item."""
     pairs = list(zip(course.validation, validation, strict=True))
     records = [

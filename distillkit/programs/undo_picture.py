@@ -34,7 +34,10 @@ def draw_iterations(summary: Mapping[str, Any], file: Path) -> None:
             percent(axes.yaxis)
         panels[0].set_ylabel("accuracy")
         figure.legend(
-            *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=6, frameon=False
+            *panels[0].get_legend_handles_labels(),
+            loc="outside lower center",
+            ncols=6,
+            frameon=False,
         )
         figure.savefig(file, dpi=150)
 
@@ -67,6 +70,11 @@ def _draw(axes: Axes, rows: Sequence[Mapping[str, Any]], split: str, *, returned
         axes.errorbar(x, values, yerr=reach, fmt="o-", color=tone, label=label, capsize=2)
     chosen = int(returned.rpartition("-")[2])
     axes.plot(
-        [chosen - 0.04], [named[returned]["value"]], "*", color=LIGHT["ink"], markersize=11,
-        label="returned", zorder=5,
+        [chosen - 0.04],
+        [named[returned]["value"]],
+        "*",
+        color=LIGHT["ink"],
+        markersize=11,
+        label="returned",
+        zorder=5,
     )

@@ -1,4 +1,4 @@
-"""What an UNDO run found: every student on every split, and paired differences to the returned one."""
+"""What an UNDO run found: all students on all splits, and paired differences."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -85,9 +85,7 @@ def summarise(
             "name": entrant.name,
             "kind": entrant.kind,
             "steps": entrant.steps,
-            "accuracy": {
-                split: _share(right) for split, right in verdicts[entrant.name].items()
-            },
+            "accuracy": {split: _share(right) for split, right in verdicts[entrant.name].items()},
             **entrant.numbers,
         }
         for entrant in entrants
@@ -108,7 +106,9 @@ def summarise(
     return {"rows": rows, "differences": differences}
 
 
-def cost(course: Course, rounds: Sequence[Iteration], entrants: Sequence[Entrant]) -> dict[str, Any]:
+def cost(
+    course: Course, rounds: Sequence[Iteration], entrants: Sequence[Entrant]
+) -> dict[str, Any]:
     """What the teacher wrote and the students trained, controls included."""
     tokens = {
         name: total(each.numbers[name] for each in rounds)
@@ -116,7 +116,9 @@ def cost(course: Course, rounds: Sequence[Iteration], entrants: Sequence[Entrant
     }
     money = None
     if isinstance(course.run.teacher, EndpointTeacher) and None not in tokens.values():
-        money = course.run.teacher.cost(tokens["prompt_tokens"] or 0, tokens["completion_tokens"] or 0)
+        money = course.run.teacher.cost(
+            tokens["prompt_tokens"] or 0, tokens["completion_tokens"] or 0
+        )
     summaries = [
         RunDirectory(entrant.student.parent).summary or {}
         for entrant in entrants

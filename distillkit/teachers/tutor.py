@@ -2,8 +2,8 @@
 
 It reads the evidence that any teacher is given. Where the student's first wrong line is a false
 equation, it spells out that operation; where the set-up is wrong, it puts the plan in front. It
-never takes back what an earlier lesson spelled out. Without evidence it cannot know what the student
-lacks, so it adds one detail at random.
+never takes back what an earlier lesson spelled out. Without evidence it cannot know what is
+lacking, so it adds one detail at random.
 """
 
 from collections.abc import Collection, Sequence
@@ -86,7 +86,9 @@ class RuleTutor(WritingTeacher):
 
     def _needed(self, request: Request) -> set[Detail]:
         """What the student's errors ask for."""
-        wrong = [(record.lesson, record.answer) for record in request.evidence if not record.correct]
+        wrong = [
+            (record.lesson, record.answer) for record in request.evidence if not record.correct
+        ]
         if request.answer is not None and not request.correct:
             wrong.append((request.example.reference, request.answer))
         return {remedy for _, answer in wrong if (remedy := self._remedy(answer)) is not None}
@@ -116,7 +118,7 @@ class RuleTutor(WritingTeacher):
 
 
 def details_of(steps: tuple[Step, ...], lesson: str) -> set[Detail]:
-    """What a lesson for these operations spells out; nothing where it is not of the tutor's hand."""
+    """What a lesson for these operations spells out; nothing where the tutor did not write it."""
     choices = possible(steps)
     for count in range(len(choices) + 1):
         for details in combinations(choices, count):
