@@ -130,7 +130,7 @@ class Prompts:
             )
         shared = {"question": "Why?", "lessons": ["Because.", "So."]}
         shown = {"answer": "So.", "correct": False, "evidence": [SAMPLE], "words": 100}
-        hidden = {"answer": None, "correct": None, "evidence": [], "words": None}
+        hidden: dict[str, Any] = {"answer": None, "correct": None, "evidence": [], "words": None}
         try:
             for given in (shown, hidden):
                 values = {name: (shared | given)[name] for name in allowed - {"ending"}}
