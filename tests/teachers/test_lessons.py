@@ -230,15 +230,22 @@ def test_a_teacher_that_copies_a_validation_example_is_refused(copied: str, tmp_
     assert (lesson.lesson, lesson.status) == ("earlier lesson", "fallback")
 
 
+@pytest.mark.parametrize("wrapper", [PROMPT, "Solve this, step by step:\n{question}\nAnswer:\n"])
 def test_a_question_is_known_without_the_instruction_that_all_questions_share(
-    tmp_path: Path,
+    wrapper: str, tmp_path: Path
 ) -> None:
-    wrapped, own = PROMPT.format(question=QUESTION), PROMPT.format(question="30 and 12?")
+    wrapped, own = wrapper.format(question=QUESTION), wrapper.format(question="30 and 12?")
     copied = f"A similar one: {QUESTION}\n{RIGHT}"
     assert not passes(copied, [wrapped], tmp_path, question=own)
     assert not passes(f"{wrapped}\n{RIGHT}", [wrapped], tmp_path, question=own)
-    instruction = PROMPT.rpartition("\n")[2]
+    instruction = wrapper.format(question="Now:")
     assert passes(f"{instruction}\n{RIGHT}", [wrapped], tmp_path, question=own)
+
+
+def test_a_question_is_known_around_a_line_that_all_questions_share(tmp_path: Path) -> None:
+    question = "Anna has 12.\nThink of this:\nShe finds 30."
+    own = "30 and 12?\nThink of this:\nHow many?"
+    assert not passes(f"{question}\n{RIGHT}", [question], tmp_path, question=own)
 
 
 def test_what_is_ones_own_or_too_short_to_tell_may_be_said(tmp_path: Path) -> None:
