@@ -102,18 +102,18 @@ class Kept(StrEnum):
 
 
 @dataclass(kw_only=True, slots=True)
-class Shown:
+class EvidenceSettings:
     """Validation questions that a teacher is shown with each training question."""
 
     wrong: int = 3
-    """Those that the student fails, drawn anew for each question, from every kind of error."""
+    """Those that the student fails, drawn anew for each question, by kind of error."""
     right: int = 1
     """Those that it does not fail, for contrast."""
 
     def __post_init__(self) -> None:
         for field in ("wrong", "right"):
             if getattr(self, field) < (field == "wrong"):
-                raise ConfigError(f"shown.{field} is too small, got {getattr(self, field)}.")
+                raise ConfigError(f"evidence.{field} is too small, got {getattr(self, field)}.")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -144,7 +144,7 @@ class UndoRun(Distillation):
     """How a local teacher writes."""
     retries: int = 2
     """How often a lesson that is not accepted is asked for again."""
-    shown: Shown = MISSING
+    evidence: EvidenceSettings = MISSING
     begin: Begin = Begin.first
     """``first`` restarts every iteration from the same student, ``previous`` goes on."""
     lessons: Kept = Kept.newest

@@ -62,7 +62,7 @@ RECIPES = {
     "teacher": Recipe(width=160, layers=4, stop=2400),
     "student": Recipe(width=128, layers=3, stop=800),
     "pupil": Recipe(width=96, layers=2, stop=1600, horizon=1600, away=0.3, details=SCHOOLED),
-    "classmate": Recipe(width=128, layers=2, stop=1400, horizon=1400, away=0.3, details=SCHOOLED),
+    "classmate": Recipe(width=128, layers=2, stop=1200, horizon=1200, away=0.3, details=SCHOOLED),
 }
 
 

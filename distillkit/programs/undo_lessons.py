@@ -143,8 +143,8 @@ def _shown(course: Course, request: Request, errors: Errors, row: int, number: i
     evidence = choose(
         errors.records,
         errors.faults,
-        wrong=run.shown.wrong,
-        right=run.shown.right,
+        wrong=run.evidence.wrong,
+        right=run.evidence.right,
         draw=child_random(run.seed, "evidence", number, request.example.id),
     )
     return replace(request, answer=own.text, correct=own.correct, evidence=evidence)

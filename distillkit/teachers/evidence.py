@@ -1,16 +1,14 @@
-"""Which of the student's answers a teacher is shown: errors of every kind, and some right ones."""
+"""Which of the student's answers a teacher is shown: errors in proportion, and some right ones."""
 
 import random
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
-from itertools import chain, zip_longest
+from collections.abc import Sequence
 
 from distillkit.teachers.base import Record
 
 
 def choose(
     records: Sequence[Record],
-    faults: Sequence[Hashable | None],
+    faults: Sequence[str | None],
     *,
     wrong: int,
     right: int,
@@ -18,8 +16,8 @@ def choose(
 ) -> tuple[Record, ...]:
     """Some records, wrong ones first.
 
-    Wrong ones are drawn from the kinds of fault in turn, the commonest first, so that a rare kind
-    is shown wherever there is room for it.
+    Wrong ones are a systematic sample of all, ordered by kind of fault: every kind comes up as often
+    as it occurs, and so many records never fall on one kind by chance alone.
 
     Args:
         records: all that there are.
@@ -28,13 +26,11 @@ def choose(
         right: how many right ones.
         draw: of this one request.
     """
-    kinds: dict[Hashable, list[Record]] = defaultdict(list)
-    for record, fault in zip(records, faults, strict=True):
-        kinds[fault].append(record)
-    correct = kinds.pop(None, [])
-    # Ties in order of appearance, which does not depend on hashes.
-    ordered = sorted(kinds.values(), key=len, reverse=True)
-    drawn = [draw.sample(kind, min(wrong, len(kind))) for kind in ordered]
-    turns = chain.from_iterable(zip_longest(*drawn))
-    chosen = [record for record in turns if record is not None][:wrong]
-    return (*chosen, *draw.sample(correct, min(right, len(correct))))
+    pairs = list(zip(records, faults, strict=True))
+    draw.shuffle(pairs)
+    correct = [record for record, fault in pairs if fault is None]
+    failed = sorted((pair for pair in pairs if pair[1] is not None), key=lambda pair: pair[1] or "")
+    count = min(wrong, len(failed))
+    start = draw.random()
+    chosen = [failed[int((start + place) * len(failed) / count)][0] for place in range(count)]
+    return (*chosen, *correct[:right])
