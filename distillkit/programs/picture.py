@@ -43,7 +43,8 @@ def draw_curves(journal: Path, summary: Mapping[str, Any], file: Path) -> None:
             label="student after, test",
         )
     right.set(xlabel="step", ylabel=measure, xlim=(0, None))
-    right.legend(fontsize=8, frameon=False)
+    if right.get_legend_handles_labels()[0]:
+        right.legend(fontsize=8, frameon=False)
     figure.savefig(file, dpi=130)
 
 
