@@ -24,10 +24,10 @@ import distillkit.run  # noqa: F401  (files the specs of the verbs)
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.spec import discover
 
-NO_TEACHER = ("teacher=null", "~teacher")
-"""Either leaves a run without a teacher."""
+OPTIONAL = {"teacher": "teacher", "dataset@elsewhere": "elsewhere"}
+"""Groups that may be left out as ``group=null`` or ``~group``, and the fields that they fill."""
 
-NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker")
+NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies")
 
 UNFIT = re.compile(r"In 'schema/(.+)/(.+?)'.* is not a subclass of (\w+)", re.DOTALL)
 """Hydra's words for an option whose class is none that the field takes."""
@@ -178,24 +178,38 @@ def _for_hydra(overrides: Sequence[str]) -> list[str]:
     """Overrides with ``teacher=null`` as Hydra spells it, which takes no null for a group.
 
     Raises:
-        ConfigError: something else is said of the teacher, too.
+        ConfigError: something else is said of what is left out.
     """
-    without = [item for item in overrides if item in NO_TEACHER]
-    about = [item for item in overrides if re.match(r"[+~]*teacher[.=]", item)]
-    vain = [item for item in about if item not in NO_TEACHER]
-    if without and vain:
-        raise ConfigError(f"{vain[0]} has no effect beside {without[0]}. Remove either of the two.")
-    return ["~teacher" if item in NO_TEACHER else item for item in overrides]
+    spelled = list(overrides)
+    for group, field in OPTIONAL.items():
+        ways = (f"{group}=null", f"~{group}")
+        without = [item for item in spelled if item in ways]
+        about = re.compile(rf"[+~]*({re.escape(group)}=|{re.escape(field)}\.)")
+        vain = [item for item in spelled if about.match(item) and item not in ways]
+        if without and vain:
+            raise ConfigError(
+                f"{vain[0]} has no effect beside {without[0]}. Remove either of the two."
+            )
+        spelled = [f"~{group}" if item in ways else item for item in spelled]
+    return spelled
 
 
 def _fingerprint(run: Any, config: dict[str, Any]) -> str:
     # Values alone do not tell on_policy from off_policy: neither has a field.
     classes = {key: type(getattr(run, key)).__qualname__ for key in config}
     counted = {
-        key: [classes[key], value] for key, value in config.items() if key not in NOT_IN_FINGERPRINT
+        key: [classes[key], _counted(getattr(run, key), value)]
+        for key, value in config.items()
+        if key not in NOT_IN_FINGERPRINT
     }
     text = json.dumps(counted, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _counted(component: Any, value: Any) -> Any:
+    """A component's values less those that it says change no result."""
+    left_out = getattr(component, "NOT_IN_FINGERPRINT", ())
+    return {key: value[key] for key in value if key not in left_out} if left_out else value
 
 
 def _existing(folder: Path) -> Path:

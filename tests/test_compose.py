@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import hydra
 import pytest
 import yaml
-from omegaconf import OmegaConf
 
 from distillkit.compose import (
     NOT_IN_FINGERPRINT,
     Composed,
     compose,
     conf_folder,
-    register,
     reopen,
 )
 from distillkit.core.errors import ConfigError
@@ -23,7 +20,9 @@ from distillkit.core.spec import SPECS
 
 CONF = conf_folder()
 OPTIONS = sorted(
-    f"{file.parent.relative_to(CONF)}={file.stem}" for file in CONF.glob("*/**/*.yaml")
+    f"{file.parent.relative_to(CONF)}={file.stem}"
+    for file in CONF.glob("*/**/*.yaml")
+    if file.parent.name != "settings"
 )
 REQUIRED = {
     "teacher=hf": ["teacher.name=a/model"],
@@ -35,11 +34,15 @@ REQUIRED = {
 }
 """What an option cannot do without."""
 
-VERBS = {"metric": ("eval", "run=somewhere")}
-"""Verb that has a group, and what it cannot do without, where that is not train."""
-
-ALONE = {option for option in OPTIONS if option.startswith("prompt=")} | {"teacher=endpoint"}
-"""Options that train does not take."""
+VERBS = {
+    "metric": ("eval", "run=somewhere"),
+    "prompt": ("undo",),
+    "teacher=endpoint": ("undo",),
+    "teacher=tutor": ("undo",),
+    "experiment=undo_arithmetic": ("undo",),
+    "experiment=undo_gsm8k": ("undo",),
+}
+"""Verb that takes a group or an option, and what it cannot do without, where that is not train."""
 
 CHANGES = {
     "seed": ["seed=1"],
@@ -62,6 +65,23 @@ CHANGES = {
     "evaluation": ["evaluation.test=3"],
 }
 """A change of each top-level field that a result may depend on."""
+
+UNDO_CHANGES = {
+    "teacher": ["teacher.seed=1"],
+    "imitate": ["teacher@imitate=embedded"],
+    "elsewhere": ["elsewhere.digits=1"],
+    "prompt": ["prompt.system=Hello."],
+    "writing": ["writing.temperature=1"],
+    "retries": ["retries=1"],
+    "evidence": ["evidence.wrong=5"],
+    "begin": ["begin=previous"],
+    "lessons": ["lessons=all"],
+    "iterations": ["iterations=1"],
+    "patience": ["patience=2"],
+    "min_gain": ["min_gain=0.1"],
+    "controls": ["controls.one_shot=false"],
+}
+"""The same for what undo has beyond train."""
 
 
 def train(*overrides: str) -> Composed:
@@ -93,10 +113,10 @@ def check_written(option: str, found: dict[str, Any], component: object) -> None
     assert {key: found[key] for key in plain} == plain
 
 
-@pytest.mark.parametrize("option", sorted(set(OPTIONS) - ALONE))
+@pytest.mark.parametrize("option", OPTIONS)
 def test_every_committed_option_composes_to_what_its_yaml_says(option: str) -> None:
     group, name = option.split("=")
-    verb, *needed = VERBS.get(group, ("train",))
+    verb, *needed = VERBS.get(option) or VERBS.get(group, ("train",))
     composed = compose(verb, [*needed, option, *REQUIRED.get(option, [])])
     assert yaml.safe_load(composed.yaml()) == composed.config
     if group in {"experiment", "debug"}:
@@ -109,16 +129,6 @@ def test_every_committed_option_composes_to_what_its_yaml_says(option: str) -> N
         assert len(composed.run.metric) > 1
         return
     check_written(option, found, component)
-
-
-@pytest.mark.parametrize("option", sorted(ALONE))
-def test_an_option_that_train_does_not_take_composes_by_itself(option: str) -> None:
-    group = option.split("=")[0]
-    register()
-    with hydra.initialize_config_dir(str(CONF.resolve()), version_base="1.3"):
-        config = hydra.compose(overrides=[f"+{option}", *REQUIRED.get(option, [])])
-    found = OmegaConf.to_container(config, resolve=True, throw_on_missing=True, enum_to_str=True)
-    check_written(option, found[group], OmegaConf.to_object(config)[group])
 
 
 def test_train_takes_no_teacher_that_it_cannot_load() -> None:
@@ -176,11 +186,23 @@ def test_the_fingerprint_ignores_where_and_how_a_run_is_watched(typed: str) -> N
 def test_every_other_top_level_field_is_in_the_fingerprint() -> None:
     chosen = ["divergence=jsd", "policy=mixed"]
     base = train(*chosen)
-    assert set(CHANGES) | set(NOT_IN_FINGERPRINT) == set(base.config)
+    assert set(CHANGES) | set(NOT_IN_FINGERPRINT) == set(base.config) | {"replies"}
     found = {base.fingerprint}
     for typed in CHANGES.values():
         found.add(train(*chosen, *typed).fingerprint)
     assert len(found) == 1 + len(CHANGES)
+
+
+def test_every_other_field_of_undo_is_in_its_fingerprint() -> None:
+    base = compose("undo", [])
+    assert set(UNDO_CHANGES) | (set(CHANGES) - {"teacher"}) | set(NOT_IN_FINGERPRINT) == set(
+        base.config
+    )
+    found = {base.fingerprint}
+    for typed in UNDO_CHANGES.values():
+        found.add(compose("undo", typed).fingerprint)
+    assert len(found) == 1 + len(UNDO_CHANGES)
+    assert compose("undo", ["replies=elsewhere.sqlite"]).fingerprint == base.fingerprint
 
 
 def test_the_fingerprint_tells_components_without_fields_apart() -> None:

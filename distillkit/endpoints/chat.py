@@ -65,6 +65,11 @@ class ChatEndpoint:
     """Where a model is served, and how it is asked. The key itself is no part of it."""
 
     FIELD: ClassVar = "endpoint"
+    NOT_IN_FINGERPRINT: ClassVar[tuple[str, ...]] = (
+        *("url", "key_variable", "length_field", "concurrency"),
+        *("requests_per_minute", "patience_seconds", "timeout"),
+    )
+    """How a server is reached, which changes no reply."""
 
     url: str
     """Root of the server, such as http://127.0.0.1:8000/v1."""

@@ -19,6 +19,10 @@ class EndpointTeacher(ChatEndpoint, AnyTeacher):
     """A served model. ``temperature`` and ``max_tokens`` are those of its lessons."""
 
     FIELD: ClassVar = "teacher"
+    NOT_IN_FINGERPRINT: ClassVar[tuple[str, ...]] = (
+        *ChatEndpoint.NOT_IN_FINGERPRINT,
+        *("input_price", "output_price"),
+    )
 
     retry_temperature: float | None = 0.7
     """Of all later attempts, where a lesson was refused; null leaves it to the server."""

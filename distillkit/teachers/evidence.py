@@ -16,8 +16,8 @@ def choose(
 ) -> tuple[Record, ...]:
     """Some records, wrong ones first.
 
-    Wrong ones are a systematic sample of all, ordered by kind of fault: every kind comes up as often
-    as it occurs, and so many records never fall on one kind by chance alone.
+    Wrong ones are a systematic sample of all, ordered by kind of fault: every kind comes up as
+    often as it occurs, and no sample misses a common kind by chance.
 
     Args:
         records: all that there are.
