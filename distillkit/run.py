@@ -111,9 +111,11 @@ class EvidenceSettings:
     """Those that it does not fail, for contrast."""
 
     def __post_init__(self) -> None:
-        for field in ("wrong", "right"):
-            if getattr(self, field) < (field == "wrong"):
-                raise ConfigError(f"evidence.{field} is too small, got {getattr(self, field)}.")
+        for field, least in {"wrong": 1, "right": 0}.items():
+            if getattr(self, field) < least:
+                raise ConfigError(
+                    f"evidence.{field} must be at least {least}, got {getattr(self, field)}."
+                )
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,13 +1,20 @@
 """``distillkit undo-iterate`` through the command line: rounds, controls, leakage, resuming."""
 
 import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from transformers import AutoModelForCausalLM
 
 from distillkit.core.types import Example, Split
@@ -289,3 +296,148 @@ def test_every_reply_is_paid_for_once_though_the_server_and_the_process_die(
     cost = summary_of(tmp_path / "outputs/undo/run")["cost"]
     assert (cost["teacher_calls"], cost["prompt_tokens"], cost["completion_tokens"]) == (12, 36, 24)
     assert cost["money"] == pytest.approx(36 * 1 + 24 * 2)
+
+
+def killed_when(file: Path, folder: Path, number: int) -> None:
+    """Start the run, and send the signal as soon as the file is there."""
+    command = [sys.executable, "-m", "distillkit", "undo-iterate", *SMALL]
+    process = subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while not file.is_file() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), said
+    if number != signal.SIGKILL:
+        assert "the same command goes on" in said
+
+
+def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(
+    whole: Path, tmp_path: Path, distillkit_process: CommandLine
+) -> None:
+    run = tmp_path / "outputs/undo/run"
+    killed_when(tmp_path / "outputs/replies.sqlite", tmp_path, signal.SIGKILL)
+    killed_when(run / "train/iteration-0/metrics.jsonl", tmp_path, signal.SIGTERM)
+    killed_when(run / "lessons-1.jsonl", tmp_path, signal.SIGINT)
+    killed_when(run / "train/untargeted-1/run.yaml", tmp_path, signal.SIGKILL)
+    done = distillkit_process("undo-iterate", *SMALL, folder=tmp_path)
+    assert done.code == 0, done.err
+    other = whole / "outputs/undo/run"
+    assert without_seconds(run) == without_seconds(other)
+    compared = [
+        file.relative_to(other)
+        for pattern in ("*.jsonl", "train/*/student/model.safetensors", "train/*/metrics.jsonl")
+        for file in other.glob(pattern)
+    ]
+    assert len(compared) > 20
+    for file in compared:
+        assert (run / file).read_bytes() == (other / file).read_bytes(), file
+    assert replies(tmp_path) == replies(whole)
+
+
+def replies(folder: Path) -> set[tuple[str, bytes]]:
+    """What the store of the teacher's texts holds."""
+    with closing(sqlite3.connect(folder / "outputs/replies.sqlite")) as connection:
+        return set(connection.execute("SELECT key, value FROM kept"))
+
+
+@pytest.mark.parametrize("begin", ["first", "previous"])
+def test_an_iteration_begins_with_the_first_student_or_with_the_one_before(
+    distillkit: CommandLine, tmp_path: Path, begin: str
+) -> None:
+    assert distillkit("undo-iterate", *SMALL, *ALONE, f"begin={begin}", "iterations=1").code == 0
+    run = tmp_path / "outputs/undo/run"
+    student = yaml.safe_load((run / "train/iteration-1/run.yaml").read_text())["student"]["name"]
+    first = "embedded:pupil"
+    assert student == (first if begin == "first" else "outputs/undo/run/train/iteration-0/student")
+    steps = {row["name"]: row["steps"] for row in summary_of(run)["rows"]}
+    assert steps["iteration-1"] == (2 if begin == "first" else 4)
+
+
+def test_lessons_of_all_rounds_may_be_kept(distillkit: CommandLine, tmp_path: Path) -> None:
+    assert distillkit("undo-iterate", *SMALL, *ALONE, "lessons=all").code == 0
+    run = tmp_path / "outputs/undo/run"
+    counts = [Counter(r["iteration"] for r in rows(run / f"lessons-{n}.jsonl")) for n in range(3)]
+    assert counts == [{0: 16}, {0: 16, 1: 16}, {0: 16, 1: 16, 2: 16}]
+
+
+def test_the_students_of_an_iteration_may_imitate_a_model_too(
+    distillkit: CommandLine, tmp_path: Path
+) -> None:
+    done = distillkit(
+        "undo-iterate",
+        *SMALL,
+        *ALONE,
+        "objective=divergence",
+        "divergence=jsd",
+        "policy=mixed",
+        "teacher@imitate=embedded",
+        "iterations=1",
+    )
+    assert done.code == 0, done.err
+    config = yaml.safe_load((tmp_path / "outputs/undo/run/train/iteration-1/run.yaml").read_text())
+    assert config["teacher"]["name"] == "embedded:teacher"
+    assert config["divergence"]["beta"] == 0.5
+
+
+def test_a_local_model_may_write_and_its_nonsense_falls_back(
+    distillkit: CommandLine, tmp_path: Path
+) -> None:
+    """The embedded teacher knows bare questions alone, and makes nothing of a longer prompt."""
+    done = distillkit(
+        "undo-iterate",
+        *SMALL,
+        *ALONE,
+        "teacher=embedded",
+        "writing.max_new_tokens=40",
+        "iterations=1",
+        "retries=1",
+    )
+    assert done.code == 0, done.err
+    run = tmp_path / "outputs/undo/run"
+    rounds = [Counter(row["status"] for row in rows(run / f"lessons-{n}.jsonl")) for n in (0, 1)]
+    assert all(found["fallback"] > 8 for found in rounds)
+    gold = {example.id: example.reference for example in Arithmetic(train=16).examples(Split.train)}
+    for row in rows(run / "lessons-0.jsonl"):
+        assert row["status"] != "fallback" or row["lesson"] == gold[row["id"]]
+    assert all(row["prompt_tokens"] > 10 for row in rows(run / "lessons-1.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["dataset=svamp"], "teacher=tutor knows only the embedded world"),
+        (["objective=divergence"], "teacher=tutor is no model of this process, but objective="),
+        (["policy=seq_kd"], "but policy=seq_kd has it write"),
+        (
+            ["policy=on_policy", "objective=divergence", "teacher@imitate=embedded"],
+            "policy=on_policy never reads the lessons",
+        ),
+        (["iterations=0"], "iterations must be at least 1, got 0"),
+        (["patience=0"], "patience must be at least 1, got 0"),
+        (["retries=-1"], "retries must be at least 0, got -1"),
+        (["min_gain=2"], "min_gain must lie in [0, 1), got 2"),
+        (["evidence.wrong=0"], "evidence.wrong must be at least 1, got 0"),
+        (["evidence.right=-1"], "evidence.right must be at least 0, got -1"),
+        (["writing.retry_temperature=0"], "writing.retry_temperature must be more than 0"),
+        (["teacher=endpoint"], "teacher.url"),
+        (["prompt.first='{{ question'"], "prompt.first is no Jinja template"),
+        (["teacher=hf"], "teacher.name"),
+        (["dataset@elsewhere=nowhere"], "nowhere"),
+        (["elsewhere.digits=1", "dataset@elsewhere=null"], "has no effect"),
+        (["beta=0.5"], "beta=0.5 has no effect"),
+        (["teacher=null"], "teacher"),
+        (["begin=middle"], "begin"),
+        (["evaluation.validation=0"], "validation"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    distillkit: CommandLine, tmp_path: Path, overrides: list[str], said: str
+) -> None:
+    done = distillkit("undo-iterate", *SMALL[:2], *overrides)
+    assert done.code == 2
+    assert said in done.err
+    assert done.err.startswith("distillkit: ")
+    assert done.err.count("\n") == 1
+    assert contents(tmp_path) == {}

@@ -5,6 +5,7 @@ from the files that are there: no lesson, training or answer is made twice.
 """
 
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         DistillkitError: something the user has to mend.
         Interrupted: a stop was asked for; all that was made is kept.
     """
-    console = console or Console()
+    console = console or Console(width=None if sys.stdout.isatty() else 120)
     run: UndoRun = composed.run
     check_undo(composed)
     name = run.name or f"undo-{composed.fingerprint[:8]}"

@@ -87,6 +87,7 @@ def write_round(course: Course, this: Round) -> None:
     run = course.run
     requests = _requests(course, this)
     shown = [record for request in requests for record in request.evidence]
+    counts = course.replies.made["lessons"], course.replies.reused["lessons"]
     with course.watch.running():
         lessons = write_lessons(
             hire(course),
@@ -102,6 +103,11 @@ def write_round(course: Course, this: Round) -> None:
             f"none of {len(requests)} lessons reached the right answer, and the dataset has no "
             "rationale to fall back on. Try another teacher, or prompt=..."
         )
+    made, reused = course.replies.made["lessons"], course.replies.reused["lessons"]
+    course.watch.say(
+        f"{this.file.name}: {made - counts[0]} texts written by {lessons[0].teacher}, "
+        f"{reused - counts[1]} kept from before"
+    )
     rows: list[Mapping[str, Any]] = [asdict(lesson) for lesson in lessons]
     if run.lessons is Kept.all and this.before:
         rows += read_json_lines(this.before[-1])

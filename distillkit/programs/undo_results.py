@@ -1,10 +1,12 @@
 """What an UNDO run found: all students on all splits, and paired differences."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distillkit.core.files import write_text
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset
@@ -40,7 +42,10 @@ class Entrant:
 
 
 def judge(course: Course, entrants: Sequence[Entrant]) -> dict[str, Verdicts]:
-    """Question every student on every split; the test split is read here and nowhere else."""
+    """Question every student on every split; the test split is read here and nowhere else.
+
+    What each is right on is left in ``verdicts.jsonl``.
+    """
     run, most = course.run, course.run.evaluation.test
     splits: dict[str, tuple[Dataset, Sequence[Example]]] = {
         "validation": (run.dataset, course.validation),
@@ -57,6 +62,17 @@ def judge(course: Course, entrants: Sequence[Entrant]) -> dict[str, Verdicts]:
                 for split, of in splits.items()
                 if of[1]
             }
+    rows = (
+        {
+            "split": split,
+            "id": example.id,
+            **{name: of_split[split][row] for name, of_split in verdicts.items()},
+        }
+        for split, (_, examples) in splits.items()
+        for row, example in enumerate(examples)
+    )
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_text(course.directory.path / "verdicts.jsonl", "".join(lines))
     return verdicts
 
 

@@ -13,12 +13,12 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
     splits = [split for split in SPLITS if split in summary["rows"][0]["accuracy"]]
     table = Table(
         title=f"{summary['name']}: {summary['returned']} is returned ({summary['reason']})",
-        caption="95 % Wilson intervals; nats before: a token of the lessons under the student that "
-        "is about to learn from them",
+        caption="±: half of Wilson's 95 % interval; lessons: accepted / retried / fallback; nats: a "
+        "token of the lessons under the student that is about to learn from them",
     )
-    table.add_column("")
-    for column in ("steps", *splits, "accepted / retried / fallback", "tokens", "nats before"):
-        table.add_column(column, justify="right")
+    table.add_column("", no_wrap=True)
+    for column in ("steps", *splits, "lessons", "tokens", "nats"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in summary["rows"]:
         shares = [row.get(status) for status in ("accepted", "retried", "fallback")]
         mark = " *" if row["name"] == summary["returned"] else ""
@@ -26,7 +26,7 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
             f"{row['name']}{mark}",
             str(row["steps"]),
             *(_share(row["accuracy"][split]) for split in splits),
-            "-" if None in shares else " / ".join(f"{share:.0%}" for share in shares),
+            "-" if None in shares else "/".join(f"{100 * share:.0f}" for share in shares) + " %",
             _number(row.get("mean_tokens"), ".1f"),
             _number(row.get("nll_before"), ".3f"),
             end_section=row["name"] == "start",
@@ -40,7 +40,7 @@ def difference_table(summary: Mapping[str, Any]) -> Table:
         title=f"{summary['returned']} against",
         caption="points of accuracy, paired over examples; p: McNemar, corrected by Holm",
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in ("split", "gain", "95 % interval", "relative", "p"):
         table.add_column(column, justify="right")
     for row in summary["differences"]:
@@ -61,7 +61,7 @@ def error_table(summary: Mapping[str, Any]) -> Table:
     kinds = list(rows[0]["faults"])
     changes = ("fixed", "still wrong", "newly broken")
     table = Table(title="errors on validation, by kind and since the round before")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for column in (*kinds, *changes):
         table.add_column(column, justify="right")
     for row in rows:
@@ -73,7 +73,7 @@ def error_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _share(share: Mapping[str, float]) -> str:
-    return f"{share['value']:.1%} ({100 * share['low']:.1f}-{100 * share['high']:.1f})"
+    return f"{share['value']:.1%} ±{50 * (share['high'] - share['low']):.1f}"
 
 
 def _number(value: float | None, form: str) -> str:
