@@ -13,8 +13,8 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
     splits = [split for split in SPLITS if split in summary["rows"][0]["accuracy"]]
     table = Table(
         title=f"{summary['name']}: {summary['returned']} is returned ({summary['reason']})",
-        caption="±: half of Wilson's 95 % interval; lessons: accepted / retried / fallback; nats: a "
-        "token of the lessons under the student that is about to learn from them",
+        caption="±: half of Wilson's 95 % interval; lessons: accepted / retried / fallback; nats: "
+        "a token of the lessons, under the student that is about to learn from them",
     )
     table.add_column("", no_wrap=True)
     for column in ("steps", *splits, "lessons", "tokens", "nats"):
