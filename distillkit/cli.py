@@ -6,7 +6,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from distillkit import __version__
-from distillkit.core.errors import ConfigError, DistillkitError, Interrupted
+from distillkit.core.errors import FULL, ConfigError, DistillkitError, Interrupted, is_full
 
 app = typer.Typer(
     help="Experiments in distilling language models. Settings are Hydra overrides: a=b, +a=b, ~a.",
@@ -19,6 +19,9 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
+VERBS = ("train", "eval", "undo")
+"""Roots under conf/."""
+
 ConfigDir = Annotated[
     Path | None, typer.Option(help="A folder of your own yaml files, searched beside the built-in.")
 ]
@@ -122,9 +125,15 @@ def doctor(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 
 
 @app.command()
-def show(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def show(
+    overrides: Overrides = None,
+    verb: Annotated[str, typer.Option(help="train, eval or undo.")] = "train",
+    config_dir: ConfigDir = None,
+) -> None:
     """Print the composed run as yaml, without running it."""
-    typer.echo(_compose("train", overrides, config_dir).yaml(), nl=False)
+    if verb not in VERBS:
+        raise ConfigError(f"--verb {verb} is unknown. Choose from {', '.join(VERBS)}.")
+    typer.echo(_compose(verb, overrides, config_dir).yaml(), nl=False)
 
 
 study = typer.Typer(help="Statistics of whole studies.", no_args_is_help=True)
@@ -172,6 +181,11 @@ def main() -> NoReturn:
     except Interrupted as stop:
         typer.echo(f"distillkit: {stop}", err=True)
         raise SystemExit(128 + stop.signal) from None
+    except Exception as error:
+        if not is_full(error):
+            raise
+        typer.echo(f"distillkit: {FULL}", err=True)
+        raise SystemExit(2) from None
     raise SystemExit(0)
 
 

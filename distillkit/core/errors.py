@@ -3,6 +3,8 @@
 A message names the field as the user types it, the value given, and the way out.
 """
 
+import errno
+
 
 class DistillkitError(ValueError):
     """Base of everything the command line prints as one sentence."""
@@ -38,3 +40,17 @@ class Interrupted(Exception):  # noqa: N818 (a request, not an error)
     def __init__(self, message: str, *, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+
+FULL = "no space is left on the disk. Free some, and the same command goes on from there."
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error, or what caused it, is a full disk, in whatever library's words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(error) for words in ("No space left on device", "disk is full")):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -8,7 +8,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from distillkit.core.errors import RunError
+from distillkit.core.errors import FULL, RunError, is_full
 
 AT_ONCE = 500
 """Keys of one query; SQLite allows a few tens of thousands."""
@@ -70,6 +70,8 @@ class Store:
                 )
                 yield connection
         except (OSError, sqlite3.DatabaseError) as error:
+            if is_full(error):
+                raise RunError(f"{self.path}: {FULL}") from error
             raise RunError(
                 f"{self.path} cannot be {done} as a store ({error}). Move it away, or name another."
             ) from error

@@ -143,6 +143,11 @@ def check_undo(composed: Composed) -> None:
             f"teacher={name_of(run.teacher)} is no model of this process, but {use}. Give one with "
             "teacher@imitate=hf imitate.name=..., or use objective=sft with policy=off_policy."
         )
+    if run.evaluation.validation == 0:
+        raise ConfigError(
+            "evaluation.validation=0 leaves nothing to diagnose the student on. Raise it, or give "
+            "null for all."
+        )
     if Author.dataset not in run.policy.may_write():
         raise ConfigError(
             f"policy={name_of(run.policy)} never reads the lessons, so rewriting them changes "
