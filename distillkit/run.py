@@ -105,9 +105,9 @@ class Kept(StrEnum):
 class EvidenceSettings:
     """Validation questions that a teacher is shown with each training question."""
 
-    wrong: int = 3
+    wrong: int = 6
     """Those that the student fails, drawn anew for each question, by kind of error."""
-    right: int = 1
+    right: int = 2
     """Those that it does not fail, for contrast."""
 
     def __post_init__(self) -> None:

@@ -41,7 +41,7 @@ def test_the_version_is_printed(distillkit: CommandLine) -> None:
 @pytest.mark.parametrize("asked", [["--help"], ["-h"], []])
 def test_help_lists_the_verbs(asked: list[str], distillkit: CommandLine) -> None:
     out = distillkit(*asked).out
-    for verb in ("train", "sweep", "eval", "doctor", "show"):
+    for verb in ("train", "sweep", "eval", "doctor", "show", "undo-iterate"):
         assert f" {verb} " in out
 
 
@@ -52,6 +52,19 @@ def test_show_prints_the_run_as_yaml_and_runs_nothing(
     assert (result.code, result.err) == (0, "")
     assert yaml.safe_load(result.out) == compose("train", ["divergence=jsd", "beta=0.1"]).config
     assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize(("verb", "needed"), [("undo", []), ("eval", ["run=somewhere"])])
+def test_show_prints_the_runs_of_other_verbs(
+    distillkit: CommandLine, verb: str, needed: list[str]
+) -> None:
+    result = distillkit("show", "--verb", verb, *needed)
+    assert yaml.safe_load(result.out) == compose(verb, needed).config
+
+
+def test_show_names_the_verbs_that_it_knows(distillkit: CommandLine) -> None:
+    result = distillkit("show", "--verb", "sweep")
+    assert (result.code, "train, eval, undo" in result.err) == (2, True)
 
 
 @pytest.fixture(scope="module")
