@@ -430,6 +430,7 @@ def test_a_local_model_may_write_and_its_nonsense_falls_back(
         (["prompt.first='{{ question'"], "prompt.first is no Jinja template"),
         (["teacher=hf"], "teacher.name"),
         (["dataset@elsewhere=nowhere"], "nowhere"),
+        (["student=hf", "student.name=/no/where"], "student.name=/no/where could not"),
         (["elsewhere.digits=1", "dataset@elsewhere=null"], "has no effect"),
         (["beta=0.5"], "beta=0.5 has no effect"),
         (["teacher=null"], "teacher"),
@@ -446,3 +447,16 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert done.err.startswith("distillkit: ")
     assert done.err.count("\n") == 1
     assert contents(tmp_path) == {}
+
+
+def test_a_dataset_without_a_test_split_of_its_own_is_refused_before_a_lesson_is_paid_for(
+    distillkit: CommandLine, tmp_path: Path
+) -> None:
+    data = rows_of_our_own(tmp_path / "data")
+    (data / "test.jsonl").unlink()
+    with serving(hostile) as (url, requests):
+        done = distillkit(*endpoint_run(data, url))
+    assert done.code == 2
+    assert "dataset=jsonl has no test split of its own here" in done.err
+    assert not requests
+    assert not (tmp_path / "outputs").exists()

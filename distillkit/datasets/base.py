@@ -19,6 +19,10 @@ class Dataset(ABC):
             DataError: the split does not exist, or a row lacks a field.
         """
 
+    def splits(self) -> set[Split]:
+        """The splits that it has of its own, told without reading any."""
+        return set(Split)
+
     @abstractmethod
     def extract(self, text: str) -> str | None:
         """The final answer stated in a response, or None where none can be read."""

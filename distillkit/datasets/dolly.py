@@ -5,7 +5,8 @@ from typing import ClassVar
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import ask
-from distillkit.datasets.source import Row, RowDataset, Values
+from distillkit.datasets.json_lines import Values
+from distillkit.datasets.source import Row, RowDataset
 
 
 @spec("dataset/dolly")

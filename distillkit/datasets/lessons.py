@@ -18,7 +18,8 @@ from distillkit.core.files import read_json, write_json
 from distillkit.core.spec import SPECS, discover_in, name_of, spec
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset
-from distillkit.datasets.source import Row, Values, read_json_lines
+from distillkit.datasets.json_lines import Values, read_json_lines
+from distillkit.datasets.source import Row
 
 DESCRIPTION = "lessons.json"
 """File beside the lessons that names the dataset which they were written for."""
@@ -62,6 +63,9 @@ class Lessons(Dataset):
         if split is Split.train:
             examples = self._taught(read_json_lines(file), examples)
         return examples[: getattr(self, split)]
+
+    def splits(self) -> set[Split]:
+        return self._base.splits()
 
     def extract(self, text: str) -> str | None:
         return self._base.extract(text)

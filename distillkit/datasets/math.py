@@ -8,7 +8,8 @@ from distillkit.core.types import Example, Split
 from distillkit.datasets.answers import normalise_number
 from distillkit.datasets.base import ask
 from distillkit.datasets.equivalence import comparer
-from distillkit.datasets.source import Row, RowDataset, Values
+from distillkit.datasets.json_lines import Values
+from distillkit.datasets.source import Row, RowDataset
 
 PROMPT = """{question}
 

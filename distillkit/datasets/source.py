@@ -3,18 +3,16 @@
 Hub rows are brought into the shape of the local files first, so that one path leads to examples.
 """
 
-import json
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset
-
-Values = Mapping[str, Any]
+from distillkit.datasets.json_lines import Values, read_json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,31 +140,6 @@ class Hub:
             ) from error
 
 
-def read_json_lines(file: Path) -> list[Values]:
-    """The objects of a file of JSON lines; blank lines are passed over.
-
-    Raises:
-        DataError: the file cannot be read, or a line is no JSON object.
-    """
-    rows: list[Mapping[str, Any]] = []
-    try:
-        lines = file.read_bytes().split(b"\n")
-    except OSError as error:
-        raise DataError(f"{file} cannot be read ({error.strerror}).") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            values = json.loads(line)
-        except ValueError as error:
-            reason = f"{error}".removesuffix(".")
-            raise DataError(f"{file}:{number} is not JSON ({reason}); mend the line.") from error
-        if not isinstance(values, dict):
-            raise DataError(f"{file}:{number} is not a JSON object; write one object a line.")
-        rows.append(values)
-    return rows
-
-
 @dataclass(kw_only=True, slots=True)
 class SplitDataset(Dataset):
     """Rows by split, with caps, and with stand-ins for splits that were never published.
@@ -207,6 +180,11 @@ class SplitDataset(Dataset):
         Raises:
             DataError: the row lacks a field, or a field makes no sense.
         """
+
+    def splits(self) -> set[Split]:
+        there = self.source().splits()
+        carved = _carves(there, self.validation_share)
+        return there | ({Split.validation} if carved else set())
 
     def examples(self, split: Split) -> Sequence[Example]:
         rows = _rows(self.source(), split, self.validation_share)
@@ -263,7 +241,7 @@ def folder(path: str, required: Iterable[Split], otherwise: str) -> Files:
 def _rows(source: Source, split: Split, share: int) -> list[Row]:
     """Rows of a split, or of what stands in for it."""
     there = source.splits()
-    carved = share > 0 and Split.train in there and Split.validation not in there
+    carved = _carves(there, share)
     if split is Split.test and split not in there and (carved or Split.validation in there):
         split = Split.validation
     if split is Split.validation and carved:
@@ -277,6 +255,11 @@ def _rows(source: Source, split: Split, share: int) -> list[Row]:
         f"{source.name} has no {split} split; {carve}choose another dataset for it, or give a "
         f"folder with {split}.jsonl as dataset.path."
     )
+
+
+def _carves(there: set[Split], share: int) -> bool:
+    """Whether validation is cut from train."""
+    return share > 0 and Split.train in there and Split.validation not in there
 
 
 def _checked(source: Source, split: Split, *, keep: int) -> list[Row]:

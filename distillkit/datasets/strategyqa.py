@@ -6,7 +6,8 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
 from distillkit.datasets.answers import last_yes_or_no
 from distillkit.datasets.base import ask
-from distillkit.datasets.source import Row, RowDataset, Values
+from distillkit.datasets.json_lines import Values
+from distillkit.datasets.source import Row, RowDataset
 
 ANSWERS = ("yes", "no")
 STATEMENT = "The answer is {answer}."

@@ -22,7 +22,7 @@ from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
 from distillkit.core.types import Split
 from distillkit.datasets.lessons import describe
-from distillkit.programs.undo_course import Course, check_undo
+from distillkit.programs.undo_course import Course, check_parts, check_undo
 from distillkit.programs.undo_picture import draw_iterations
 from distillkit.programs.undo_results import Entrant, cost, judge, summarise
 from distillkit.programs.undo_rounds import Iteration, best, first_round, targeted, untargeted
@@ -49,6 +49,7 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         _show(directory.summary, console)
         return directory
     questions, validation = (_examples(run, split) for split in (Split.train, Split.validation))
+    check_parts(run, [*questions, *validation])
     record = {**provenance(), "seed": run.seed}
     with (
         stopping() as stop,

@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from distillkit.compose import Composed, recompose
-from distillkit.core.errors import ConfigError
+from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.keeper import Keeper
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import name_of
@@ -19,7 +19,7 @@ from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.evaluation.quality import reference_nll
 from distillkit.metrics.evidence import Source, Text
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.loading import digest_of, load, pick_device
+from distillkit.models.loading import check_pair, digest_of, load, pick_device
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.programs.assemble import check_evaluated, check_fields, use_of_teacher
 from distillkit.programs.train import train
@@ -153,6 +153,28 @@ def check_undo(composed: Composed) -> None:
             f"policy={name_of(run.policy)} never reads the lessons, so rewriting them changes "
             "nothing. Use policy=off_policy or policy=mixed."
         )
+
+
+def check_parts(run: UndoRun, examples: Sequence[Example]) -> None:
+    """Find out before a lesson is paid for what would end the run later.
+
+    Raises:
+        DataError: a dataset has no test split of its own, or a prompt fills the student's context.
+        ModelError: a model cannot be loaded, or the student and what it imitates do not fit.
+    """
+    for field, dataset in {"dataset": run.dataset, "dataset@elsewhere": run.elsewhere}.items():
+        if dataset is not None and Split.test not in dataset.splits():
+            raise DataError(
+                f"{field}={name_of(dataset)} has no test split of its own here, and what chooses "
+                "the student cannot judge it too. Give one that has, such as a folder with "
+                "test.jsonl."
+            )
+    device = pick_device(run.device)
+    student = load(run.student, device=device, precision=run.precision)
+    check_evaluated(examples, [student])
+    if (imitated := imitated_by(run)) is not None:
+        teacher = load(getattr(run, imitated), device=device, precision=run.precision)
+        check_pair(teacher, student)
 
 
 def imitated_by(run: UndoRun) -> str | None:

@@ -11,7 +11,7 @@ from distillkit.core.files import write_text
 from distillkit.core.seeds import child_random
 from distillkit.core.types import Example
 from distillkit.datasets.faults import Fault, fault_of
-from distillkit.datasets.source import read_json_lines
+from distillkit.datasets.json_lines import read_json_lines
 from distillkit.metrics.evidence import Text
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pretrained import Teacher

@@ -13,7 +13,7 @@ from typing import Any
 
 from distillkit.core.errors import DataError
 from distillkit.core.files import write_text
-from distillkit.datasets.source import read_json_lines
+from distillkit.datasets.json_lines import read_json_lines
 from distillkit.evaluation.harness import rows
 
 OWN = Path(__file__).parent / "tasks"
