@@ -169,6 +169,35 @@ def test_gradient_steps_of_the_one_shot_control_are_those_of_all_iterations(whol
     assert by_name["one-shot"]["steps"] == 3 * by_name["iteration-2"]["steps"] == 6
 
 
+def test_every_number_is_made_of_the_verdicts(whole: Path) -> None:
+    folder = whole / "outputs/undo/run"
+    summary, verdicts = summary_of(folder), rows(folder / "verdicts.jsonl")
+    assert Counter(row["split"] for row in verdicts) == dict.fromkeys(
+        ("validation", "test", "elsewhere"), 8
+    )
+
+    def share(name: str, split: str) -> float:
+        return sum(row[name] for row in verdicts if row["split"] == split) / 8
+
+    for row in summary["rows"]:
+        for split, of in row["accuracy"].items():
+            assert of["value"] == share(row["name"], split)
+    assert summary["differences"]
+    for row in summary["differences"]:
+        assert row["left"] == summary["returned"]
+        assert row["split"] in ("test", "elsewhere")
+        expected = share(row["left"], row["split"]) - share(row["right"], row["split"])
+        assert row["estimate"] == pytest.approx(expected)
+        assert row["low"] <= row["estimate"] <= row["high"]
+        assert row["p_holm"] >= row["p"]
+    chosen = [row for row in summary["rows"] if row["kind"] == "iteration"]
+    best = max(chosen, key=lambda row: row["accuracy"]["validation"]["value"])
+    assert summary["returned"] == best["name"]
+    trained = [row["steps"] for row in summary["rows"][1:]]
+    assert summary["cost"]["gradient_steps"] == sum(trained) == 2 * 7 + 6
+    assert summary["cost"]["teacher_calls"] == 16 * 7
+
+
 def test_refined_lessons_feed_another_student(whole: Path, distillkit_process: CommandLine) -> None:
     done = distillkit_process(
         "train",

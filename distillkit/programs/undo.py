@@ -66,8 +66,15 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
             directory=directory,
             questions=questions,
             validation=validation,
-            answers=_keeper(run, Path(run.output) / "evidence.sqlite", stop, watch),
-            replies=_keeper(run, Path(run.replies or f"{run.output}/replies.sqlite"), stop, watch),
+            answers=_keeper(
+                Path(run.output) / "evidence.sqlite", run.evaluation.batch_size, stop, watch
+            ),
+            replies=_keeper(
+                Path(run.replies or f"{run.output}/replies.sqlite"),
+                run.writing.batch_size,
+                stop,
+                watch,
+            ),
             watch=watch,
             console=console,
         )
@@ -156,10 +163,10 @@ def _examples(run: UndoRun, split: Split) -> Sequence[Any]:
     return judged
 
 
-def _keeper(run: UndoRun, path: Path, stop: Stop, watch: Watch) -> Keeper:
+def _keeper(path: Path, batch_size: int, stop: Stop, watch: Watch) -> Keeper:
     return Keeper(
         Store(path),
-        batch_size=run.evaluation.batch_size,
+        batch_size=batch_size,
         poll=stop.poll,
         progress=watch.progress,
         say=watch.say,
