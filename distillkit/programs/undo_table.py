@@ -41,11 +41,12 @@ def difference_table(summary: Mapping[str, Any]) -> Table:
         caption="points of accuracy, paired over examples; p: McNemar, corrected by Holm",
     )
     table.add_column("", no_wrap=True)
-    for column in ("split", "gain", "95 % interval", "relative", "p"):
-        table.add_column(column, justify="right")
+    for column in ("student", "split", "gain", "95 % interval", "relative", "p"):
+        table.add_column(column, justify="right", no_wrap=True)
     for row in summary["differences"]:
         table.add_row(
             row["baseline"],
+            row["right"],
             row["split"],
             f"{100 * row['estimate']:+.1f}",
             f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",
