@@ -7,7 +7,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test check fix smoke bench
+.PHONY: help setup train undo test check fix smoke bench
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -23,6 +23,9 @@ $(READY): pyproject.toml constraints.txt
 
 train: $(READY) ## distil the embedded student (a minute on two cores)
 	$(BIN)/distillkit train $(ARGS)
+
+undo: $(READY) ## rewrite lessons for the embedded pupil's errors (six minutes)
+	$(BIN)/distillkit undo-iterate $(ARGS)
 
 test: $(READY) ## run the tests
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal

@@ -207,9 +207,12 @@ def _fingerprint(run: Any, config: dict[str, Any]) -> str:
 
 
 def _counted(component: Any, value: Any) -> Any:
-    """A component's values less those that it says change no result."""
+    """A component's values less those that it says change no result, with what it reads."""
     left_out = getattr(component, "NOT_IN_FINGERPRINT", ())
-    return {key: value[key] for key in value if key not in left_out} if left_out else value
+    if not left_out:
+        return value
+    counted = {key: value[key] for key in value if key not in left_out}
+    return counted | ({"digest": component.digest()} if hasattr(component, "digest") else {})
 
 
 def _existing(folder: Path) -> Path:

@@ -7,8 +7,9 @@ but the training texts is that dataset's own: prompts, the other splits, extract
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,6 +33,9 @@ class Lessons(Dataset):
     A row has ``id``, ``question``, ``lesson`` and ``iteration``. Of several rows with one id, the
     first keeps it, and the later ones are called ``<id>@<iteration>``.
     """
+
+    NOT_IN_FINGERPRINT: ClassVar = ("path",)
+    """What was learnt is what the file says, wherever it lies."""
 
     path: str
     """A file of JSON lines with ``lessons.json`` beside it, as undo-iterate leaves them."""
@@ -63,6 +67,14 @@ class Lessons(Dataset):
         if split is Split.train:
             examples = self._taught(read_json_lines(file), examples)
         return examples[: getattr(self, split)]
+
+    def digest(self) -> str:
+        """Of the lessons and of what they were written for, whether or not they are there."""
+        files = (self._file, self._file.parent / DESCRIPTION)
+        read = sha256()
+        for file in files:
+            read.update(file.read_bytes() if file.is_file() else b"")
+        return read.hexdigest()
 
     def splits(self) -> set[Split]:
         return self._base.splits()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from distillkit.compose import compose
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.types import Split
 from distillkit.datasets.arithmetic import Arithmetic
@@ -178,3 +179,17 @@ def test_a_student_trains_on_lessons(distillkit):
     assert summary["student_after"]["n"] == 8
     result = distillkit("eval", "run=outputs/train/run", "metric=accuracy")
     assert (result.code, result.err) == (0, "")
+
+
+def test_a_runs_fingerprint_is_of_the_lessons_and_not_of_their_place(tmp_path):
+    def fingerprint(folder, lesson):
+        folder.mkdir(exist_ok=True)
+        dataset = lessons(folder, [row(WORLD.examples(Split.train)[0], lesson)])
+        return compose("train", ["dataset=lessons", f"dataset.path={dataset.path}"]).fingerprint
+
+    first = fingerprint(tmp_path / "a", "one")
+    assert fingerprint(tmp_path / "b", "one") == first
+    assert fingerprint(tmp_path / "a", "two") != first
+    describe(tmp_path / "b", Arithmetic())
+    there = f"dataset.path={tmp_path / 'b' / 'lessons.jsonl'}"
+    assert compose("train", ["dataset=lessons", there]).fingerprint != first
