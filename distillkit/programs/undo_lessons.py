@@ -104,9 +104,11 @@ def write_round(course: Course, this: Round) -> None:
             "rationale to fall back on. Try another teacher, or prompt=..."
         )
     made, reused = course.replies.made["lessons"], course.replies.reused["lessons"]
+    found = shares(lessons, len(requests))
     course.watch.say(
         f"{this.file.name}: {made - counts[0]} texts written by {lessons[0].teacher}, "
-        f"{reused - counts[1]} kept from before"
+        f"{reused - counts[1]} kept from before; "
+        + ", ".join(f"{found[name]:.0%} {name}" for name in (*Status, "dropped"))
     )
     rows: list[Mapping[str, Any]] = [asdict(lesson) for lesson in lessons]
     if run.lessons is Kept.all and this.before:
