@@ -363,6 +363,9 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(
     for file in compared:
         assert (run / file).read_bytes() == (other / file).read_bytes(), file
     assert replies(tmp_path) == replies(whole)
+    said = [line.split()[1] for line in (run / "log.txt").read_text().splitlines()]
+    for number in range(3):
+        assert said.count(f"lessons-{number}.jsonl:") == 1
 
 
 def replies(folder: Path) -> set[tuple[str, bytes]]:
