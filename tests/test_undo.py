@@ -424,6 +424,7 @@ def test_a_local_model_may_write_and_its_nonsense_falls_back(
         "teacher=embedded",
         "prompt.first='{{ question }}'",
         "writing.max_new_tokens=40",
+        "objective=divergence",
         "iterations=1",
         "retries=1",
     )
@@ -437,6 +438,8 @@ def test_a_local_model_may_write_and_its_nonsense_falls_back(
         assert row["status"] != "fallback" or row["lesson"] == gold[row["id"]]
         assert row["prompt_tokens"] > 10
         assert row["teacher"] == "embedded:teacher"
+    config = yaml.safe_load((run / "train/iteration-1/run.yaml").read_text())
+    assert config["teacher"]["name"] == "embedded:teacher"
     cost = summary_of(run)["cost"]
     assert cost["teacher_calls"] == sum(row["attempts"] for row in (*first, *second)) > 32
 

@@ -97,6 +97,14 @@ def test_subtraction_is_spelled_out_column_by_column_with_borrowing():
     assert text == "13 - 7 = 6\n10 - 9 = 1\n5 - 1 = 4\n503 - 87 = 416\n#### 416"
 
 
+def test_the_columns_of_a_subtraction_are_the_digits_of_its_result():
+    for left in range(1, 1000, 7):
+        for right in range(1, left + 1, 11):
+            lines = write_rationale((Step(left, Operation.subtract, right),), [Detail.subtract])
+            columns = [line.split(" = ")[1] for line in lines.splitlines()[:-2]]
+            assert "".join(reversed(columns)) == str(left - right).zfill(len(str(left)))
+
+
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
