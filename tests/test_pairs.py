@@ -11,7 +11,11 @@ from .conftest import SMOKE, CommandLine
 
 DIVERGENCES = sorted(path.split("/")[1] for path in discover() if path.startswith("divergence/"))
 POLICIES = sorted(path.split("/")[1] for path in discover() if path.startswith("policy/"))
-EXPERIMENTS = sorted(file.stem for file in (conf_folder() / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted(
+    file.stem
+    for file in (conf_folder() / "experiment").glob("*.yaml")
+    if not file.stem.startswith("undo_")
+)
 QUICK = (*SMOKE, "evaluation.every=0", "evaluation.test=2", "name=run")
 
 

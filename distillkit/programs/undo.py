@@ -61,31 +61,24 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         ),
     ):
         watch = Watch(console, log=directory.path / "log.txt")
+        watch.say(f"run directory {directory.path}")
+        describe(directory.path, run.dataset)
+        replies = Path(run.replies or f"{run.output}/replies.sqlite")
+        answers = Path(run.output) / "evidence.sqlite"
         course = Course(
             composed=composed,
             directory=directory,
             questions=questions,
             validation=validation,
-            answers=_keeper(
-                Path(run.output) / "evidence.sqlite", run.evaluation.batch_size, stop, watch
-            ),
-            replies=_keeper(
-                Path(run.replies or f"{run.output}/replies.sqlite"),
-                run.writing.batch_size,
-                stop,
-                watch,
-            ),
+            answers=_keeper(answers, run.evaluation.batch_size, stop, watch),
+            replies=_keeper(replies, run.writing.batch_size, stop, watch),
             watch=watch,
             console=console,
         )
-        watch.say(f"run directory {directory.path}")
-        describe(directory.path, run.dataset)
         summary = _iterate(course)
         directory.finish(summary)
     _show(summary, console)
-    console.print(
-        f"student  {directory.student}\nfigure   {directory.path / 'undo.png'}", highlight=False
-    )
+    watch.say(f"student  {directory.student}\nfigure   {directory.path / 'undo.png'}")
     return directory
 
 
