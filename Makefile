@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY) ## distil the embedded student (a minute on two cores)
 	$(BIN)/distillkit train $(ARGS)
 
-undo: $(READY) ## rewrite lessons for the embedded pupil's errors (six minutes)
+undo: $(READY) ## rewrite lessons for the embedded pupil's errors (five minutes)
 	$(BIN)/distillkit undo-iterate $(ARGS)
 
 test: $(READY) ## run the tests

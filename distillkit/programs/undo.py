@@ -167,8 +167,10 @@ def _keeper(path: Path, batch_size: int, stop: Stop, watch: Watch) -> Keeper:
 
 
 def _show(summary: Mapping[str, Any], console: Console) -> None:
-    for table in (accuracy_table(summary), error_table(summary), difference_table(summary)):
-        console.print(table)
+    console.print(accuracy_table(summary))
+    console.print(error_table(summary))
+    if summary["differences"]:
+        console.print(difference_table(summary))
     spent = summary["cost"]
     tokens = [spent[name] for name in ("prompt_tokens", "completion_tokens")]
     counted = "" if None in tokens else f", {tokens[0]} tokens read and {tokens[1]} written"
