@@ -27,6 +27,7 @@ from distillkit.core.spec import discover
 OPTIONAL = {"teacher": "teacher", "dataset@elsewhere": "elsewhere"}
 """Groups that may be left out as ``group=null`` or ``~group``, and the fields that they fill."""
 
+SHOW = "distillkit show"
 NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies")
 
 UNFIT = re.compile(r"In 'schema/(.+)/(.+?)'.* is not a subclass of (\w+)", re.DOTALL)
@@ -80,13 +81,14 @@ def compose(verb: str, overrides: Sequence[str], *, config_dir: Path | None = No
     if config_dir:
         # Kept with the other overrides, so that the run can be reopened.
         overrides = [*overrides, f'hydra.searchpath=["file://{_existing(config_dir)}"]']
-    with _one_sentence(overrides):
-        return from_config(_composed(verb, overrides), overrides)
+    see = SHOW if verb == "train" else f"{SHOW} --verb {verb}"
+    with _one_sentence(overrides, see):
+        return from_config(_composed(verb, overrides), overrides, see=see)
 
 
-def from_config(config: DictConfig, overrides: Sequence[str]) -> Composed:
-    """The run object of a composed configuration."""
-    with _one_sentence(overrides):
+def from_config(config: DictConfig, overrides: Sequence[str], *, see: str = SHOW) -> Composed:
+    """The run object of a composed configuration; ``see`` prints its fields."""
+    with _one_sentence(overrides, see):
         plain = OmegaConf.to_container(
             config, resolve=True, throw_on_missing=True, enum_to_str=True
         )
@@ -115,14 +117,14 @@ def reopen(folder: Path) -> Composed:
         raise RunError(
             f"run={folder} is damaged ({where}). Run it again under another name."
         ) from error
-    return recompose("train", overrides, values)
+    return recompose(overrides, values)
 
 
-def recompose(verb: str, overrides: Sequence[str], values: Any) -> Composed:
-    """The run of overrides that choose the groups, with all values laid over."""
+def recompose(overrides: Sequence[str], values: Any) -> Composed:
+    """The training of overrides that choose the groups, with all values laid over."""
     register()
     with _one_sentence(overrides):
-        config = _composed(verb, overrides)
+        config = _composed("train", overrides)
         config.merge_with(values)
         return from_config(config, overrides)
 
@@ -222,7 +224,7 @@ def _existing(folder: Path) -> Path:
 
 
 @contextmanager
-def _one_sentence(overrides: Sequence[str]) -> Iterator[None]:
+def _one_sentence(overrides: Sequence[str], see: str = SHOW) -> Iterator[None]:
     """Hydra's and OmegaConf's errors as one sentence that names the field."""
     try:
         yield
@@ -231,7 +233,7 @@ def _one_sentence(overrides: Sequence[str]) -> Iterator[None]:
     except MissingMandatoryValue as error:
         raise ConfigError(f"{_key(error)} is required. Give it as {_key(error)}=...") from error
     except OmegaConfBaseException as error:
-        raise _reworded(error) from error
+        raise _reworded(error, see) from error
     except AttributeError as error:
         # Slots refuse what +key=value added to a spec.
         added = [item for item in overrides if item.startswith("+")]
@@ -239,10 +241,10 @@ def _one_sentence(overrides: Sequence[str]) -> Iterator[None]:
             raise
         raise ConfigError(
             f"{' '.join(added)}: {error}, and no field can be added. Remove it, or see the fields "
-            "with distillkit show."
+            f"with {see}."
         ) from error
     except HydraException as error:
-        raise _reworded_hydra(error) from error
+        raise _reworded_hydra(error, see) from error
     except yaml.YAMLError as error:
         where = re.sub(r"\s+", " ", str(error))
         raise ConfigError(f"a yaml file cannot be read ({where}). Mend it.") from error
@@ -260,9 +262,9 @@ def _key(error: OmegaConfBaseException) -> str:
     return str(getattr(error, "full_key", None) or "a value")
 
 
-def _reworded_hydra(error: HydraException) -> ConfigError:
+def _reworded_hydra(error: HydraException, see: str) -> ConfigError:
     if isinstance(error.__cause__, OmegaConfBaseException):
-        return _reworded(error.__cause__)
+        return _reworded(error.__cause__, see)
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"{error.override!r} cannot be read. Write field=value, and put quotes around a value "
@@ -286,12 +288,12 @@ def _reworded_hydra(error: HydraException) -> ConfigError:
     # What follows is Hydra's search path: of use to Hydra's authors alone.
     useful = str(error).split("Config search path:")[0]
     sentence = re.sub(r"\s+", " ", useful).strip().removesuffix(".")
-    return ConfigError(f"{sentence}. See the fields with distillkit show.")
+    return ConfigError(f"{sentence}. See the fields with {see}.")
 
 
-def _reworded(error: OmegaConfBaseException) -> ConfigError:
+def _reworded(error: OmegaConfBaseException, see: str) -> ConfigError:
     cause = error.__cause__
     if isinstance(cause, DistillkitError):
         return ConfigError(str(cause))
     first = re.sub(r"\s+", " ", str(error).splitlines()[0])
-    return ConfigError(f"{_key(error)}: {first}. See the fields with distillkit show.")
+    return ConfigError(f"{_key(error)}: {first}. See the fields with {see}.")

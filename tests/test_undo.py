@@ -365,7 +365,8 @@ def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(
     assert replies(tmp_path) == replies(whole)
     said = [line.split()[1] for line in (run / "log.txt").read_text().splitlines()]
     for number in range(3):
-        assert said.count(f"lessons-{number}.jsonl:") == 1
+        assert said.count(f"lessons-{number}.jsonl:") <= 1
+    assert said.count("lessons-2.jsonl:") == 1
 
 
 def replies(folder: Path) -> set[tuple[str, bytes]]:
@@ -469,7 +470,9 @@ def test_a_local_model_may_write_and_its_nonsense_falls_back(
         (["elsewhere.digits=1", "dataset@elsewhere=null"], "has no effect"),
         (["beta=0.5"], "beta=0.5 has no effect"),
         (["teacher=null"], "teacher"),
-        (["begin=middle"], "begin"),
+        (["begin=middle"], "distillkit show --verb undo"),
+        (["+made_up=1"], "distillkit show --verb undo"),
+        (["made_up=1"], "distillkit show --verb undo"),
         (["evaluation.validation=0"], "validation"),
     ],
 )

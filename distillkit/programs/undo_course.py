@@ -86,7 +86,7 @@ class Course:
             "dataset=lessons",
             *(item for item in self.composed.overrides if item.startswith("hydra.searchpath=")),
         ]
-        composed = recompose("train", overrides, values | given)
+        composed = recompose(overrides, values | given)
         directory = RunDirectory(self.directory.path / "train" / name)
         directory.check(composed.fingerprint)
         if directory.summary is None:

@@ -103,6 +103,10 @@ def write_round(course: Course, this: Round) -> None:
             f"none of {len(requests)} lessons reached the right answer, and the dataset has no "
             "rationale to fall back on. Try another teacher, or prompt=..."
         )
+    rows: list[Mapping[str, Any]] = [asdict(lesson) for lesson in lessons]
+    if run.lessons is Kept.all and this.before:
+        rows += read_json_lines(this.before[-1])
+    write_text(this.file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     made, reused = course.replies.made["lessons"], course.replies.reused["lessons"]
     found = shares(lessons, len(requests))
     course.watch.say(
@@ -110,10 +114,6 @@ def write_round(course: Course, this: Round) -> None:
         f"{reused - counts[1]} kept from before; "
         + ", ".join(f"{found[name]:.0%} {name}" for name in (*Status, "dropped"))
     )
-    rows: list[Mapping[str, Any]] = [asdict(lesson) for lesson in lessons]
-    if run.lessons is Kept.all and this.before:
-        rows += read_json_lines(this.before[-1])
-    write_text(this.file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def account(file: Path, number: int, *, asked: int) -> dict[str, Any]:
