@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.core.errors import RunError
-from distillkit.core.files import read_json, write_json, write_text
+from distillkit.core.files import read_json, write_json, write_json_lines
 from distillkit.evaluation.results import Tallies
 from distillkit.metrics.base import Metric, Tally
 from distillkit.metrics.rebuilding import metric_of
@@ -83,10 +83,6 @@ class EvaluationFolder:
                 for each, record in tally.records.items():
                     row = records.setdefault(each, {"id": each, **{side: {} for side in tallies}})
                     row[who][name] = record
-        write_text(self.path / "items.jsonl", _lines(items))
-        write_text(self.path / "records.jsonl", _lines(records.values()))
+        write_json_lines(self.path / "items.jsonl", items)
+        write_json_lines(self.path / "records.jsonl", records.values())
         write_json(self.path / "results.json", results)
-
-
-def _lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

@@ -1,16 +1,14 @@
 """Lessons of an UNDO run: who writes them, what each request shows, where they are kept."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from distillkit.core.errors import DataError
-from distillkit.core.files import write_text
+from distillkit.core.files import write_json_lines
 from distillkit.core.seeds import child_random
-from distillkit.core.types import Example
-from distillkit.datasets.faults import Fault, fault_of
+from distillkit.datasets.faults import Fault
 from distillkit.datasets.json_lines import read_json_lines
 from distillkit.metrics.evidence import Text
 from distillkit.models.loading import digest_of, load, pick_device
@@ -106,7 +104,7 @@ def write_round(course: Course, this: Round) -> None:
     rows: list[Mapping[str, Any]] = [asdict(lesson) for lesson in lessons]
     if run.lessons is Kept.all and this.before:
         rows += read_json_lines(this.before[-1])
-    write_text(this.file, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+    write_json_lines(this.file, rows)
     made, reused = course.replies.made["lessons"], course.replies.reused["lessons"]
     found = shares(lessons, len(requests))
     course.watch.say(
@@ -175,16 +173,9 @@ def _by_id(file: Path, number: int) -> Mapping[str, str]:
     return {row["id"]: row["lesson"] for row in rows if row["iteration"] == number}
 
 
-def errors_of(course: Course, validation: Sequence[Text], own: Sequence[Text]) -> Errors:
-    """What the student's answers say, item by item."""
-    pairs = list(zip(course.validation, validation, strict=True))
-    records = [
+def records_of(course: Course, answers: Sequence[Text]) -> list[Record]:
+    """The student's validation answers as a teacher is shown them."""
+    return [
         Record(each.id, each.question, each.reference or each.answer, text.text, bool(text.correct))
-        for each, text in pairs
+        for each, text in zip(course.validation, answers, strict=True)
     ]
-    return Errors(records, [fault(course, each, text) for each, text in pairs], own)
-
-
-def fault(course: Course, example: Example, text: Text) -> Fault | None:
-    """Kind of error of an answer; None where it is right."""
-    return None if text.correct else fault_of(course.run.dataset, example, text.text)

@@ -1,12 +1,11 @@
 """What an UNDO run found: all students on all splits, and paired differences."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.core.files import write_text
+from distillkit.core.files import write_json_lines
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset
@@ -71,8 +70,7 @@ def judge(course: Course, entrants: Sequence[Entrant]) -> dict[str, Verdicts]:
         for split, (_, examples) in splits.items()
         for row, example in enumerate(examples)
     )
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(course.directory.path / "verdicts.jsonl", "".join(lines))
+    write_json_lines(course.directory.path / "verdicts.jsonl", rows)
     return verdicts
 
 

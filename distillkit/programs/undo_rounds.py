@@ -3,19 +3,18 @@
 The same loop serves the controls, which differ only in what the teacher is told.
 """
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.core.files import write_text
-from distillkit.datasets.faults import Fault
+from distillkit.core.files import write_json_lines
+from distillkit.datasets.faults import Fault, fault_of
 from distillkit.evaluation.convergence import Decision, decide
 from distillkit.metrics.evidence import Text
 from distillkit.programs.undo_course import Course
-from distillkit.programs.undo_lessons import Errors, Round, account, errors_of, fault, write_round
+from distillkit.programs.undo_lessons import Errors, Round, account, records_of, write_round
 from distillkit.run import Begin
 
 
@@ -29,6 +28,7 @@ class Iteration:
         lessons: the file.
         student: folder of the trained student.
         validation: its answers.
+        faults: kind of error of each, None where it is right.
         numbers: what is reported of it.
     """
 
@@ -37,6 +37,7 @@ class Iteration:
     lessons: Path
     student: Path
     validation: Sequence[Text]
+    faults: Sequence[Fault | None]
     numbers: dict[str, Any]
 
     @property
@@ -108,7 +109,7 @@ def _diagnosis(course: Course, last: Iteration) -> Errors:
     with course.watch.running():
         student = course.student(last.student)
         own = course.answered(student, course.run.dataset, course.questions)
-    return errors_of(course, last.validation, own)
+    return Errors(records_of(course, last.validation), last.faults, own)
 
 
 def _distilled(
@@ -130,7 +131,7 @@ def _distilled(
     with course.watch.running():
         answers = course.answered(course.student(student), run.dataset, course.validation)
     faults = [
-        fault(course, example, text)
+        None if text.correct else fault_of(run.dataset, example, text.text)
         for example, text in zip(course.validation, answers, strict=True)
     ]
     changes = _changes(answers, before.validation if before else None)
@@ -141,7 +142,7 @@ def _distilled(
         "faults": {str(kind): Counter(faults)[kind] for kind in Fault},
         "changes": dict(Counter(changes)),
     }
-    found = Iteration(name, number, file, student, answers, numbers)
+    found = Iteration(name, number, file, student, answers, faults, numbers)
     course.watch.say(f"{name}: {found.accuracy:.1%} of {len(answers)} validation items right")
     return found
 
@@ -182,5 +183,4 @@ def _write_errors(
             course.validation, answers, faults, changes, strict=True
         )
     ]
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    write_text(course.directory.path / f"errors-{name}.jsonl", "".join(lines))
+    write_json_lines(course.directory.path / f"errors-{name}.jsonl", rows)

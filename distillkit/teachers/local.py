@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from jinja2 import TemplateError
 
@@ -85,12 +86,9 @@ class LocalTeacher(WritingTeacher):
             else 0
             for request in requests
         ]
-        about = [
-            self._weights,
-            sorted(model.stop_ids),
-            sampling.temperature,
-            sampling.max_new_tokens,
-        ]
+        decoding = asdict(sampling)
+        del decoding["batch_size"]
+        about = [self._weights, sorted(model.stop_ids), decoding]
         keys = [
             key_of(LAYOUT, "lesson", *about, prompt, seed)
             for prompt, seed in zip(prompts, seeds, strict=True)

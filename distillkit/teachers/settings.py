@@ -1,6 +1,6 @@
 """How a teacher of this process writes lessons."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import ClassVar
 
 from distillkit.core.errors import ConfigError
@@ -8,7 +8,7 @@ from distillkit.models.sampling import Sampling
 
 
 @dataclass(kw_only=True, slots=True)
-class Writing:
+class Writing(Sampling):
     """How lessons are written, and written again where a text was refused."""
 
     FIELD: ClassVar = "writing"
@@ -23,21 +23,13 @@ class Writing:
     """Lessons written side by side."""
 
     def __post_init__(self) -> None:
-        checks = {
-            "temperature": (self.temperature >= 0, "be 0 (greedy) or more"),
-            "retry_temperature": (self.retry_temperature > 0, "be more than 0"),
-            "max_new_tokens": (self.max_new_tokens >= 1, "be at least 1"),
-            "batch_size": (self.batch_size >= 1, "be at least 1"),
-        }
-        for field, (holds, rule) in checks.items():
-            if not holds:
-                value = getattr(self, field)
-                raise ConfigError(f"{self.FIELD}.{field} must {rule}, got {value}.")
+        Sampling.__post_init__(self)
+        if not self.retry_temperature > 0:
+            raise ConfigError(
+                f"writing.retry_temperature must be more than 0, got {self.retry_temperature}."
+            )
 
     def sampling(self, attempt: int) -> Sampling:
-        """Neutral sampling at the temperature of an attempt, 0 for the first."""
-        return Sampling(
-            temperature=self.retry_temperature if attempt else self.temperature,
-            max_new_tokens=self.max_new_tokens,
-            batch_size=self.batch_size,
-        )
+        """How an attempt is decoded, 0 for the first."""
+        shared = {field.name: getattr(self, field.name) for field in fields(Sampling)}
+        return Sampling(**shared | ({"temperature": self.retry_temperature} if attempt else {}))

@@ -8,6 +8,7 @@ lacking, so it adds one detail at random.
 
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
+from functools import lru_cache
 from itertools import combinations
 from json import dumps, loads
 
@@ -95,9 +96,9 @@ class RuleTutor(WritingTeacher):
 
     def _remedy(self, answer: str) -> Detail | None:
         """Against the first thing that went wrong: what follows only stands on it."""
-        false = false_equations(answer)
-        if false:
-            return REMEDIES.get(false[0].operators[-1])
+        sign = _first_failure(answer)
+        if sign is not None:
+            return REMEDIES.get(sign)
         return None if self._world.extract(answer) is None else Detail.plan
 
     def _guessed(
@@ -115,6 +116,13 @@ class RuleTutor(WritingTeacher):
         while left and len(write_rationale(steps, {*told, *added}).split()) < request.words:
             added.add(left.pop())
         return added
+
+
+@lru_cache(maxsize=1 << 14)
+def _first_failure(answer: str) -> str | None:
+    """Sign of the first false equation; the same few answers are shown with many questions."""
+    false = false_equations(answer)
+    return false[0].operators[-1] if false else None
 
 
 def details_of(steps: tuple[Step, ...], lesson: str) -> set[Detail]:

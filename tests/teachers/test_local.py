@@ -148,6 +148,7 @@ def test_a_text_is_kept_for_those_who_would_write_the_same_alone(
     assert made(teacher(model, seed=1), 1)
     assert made(teacher(model, Writing(max_new_tokens=8, temperature=0.5)), 0)
     assert made(teacher(model, Writing(max_new_tokens=8, retry_temperature=0.5)), 1)
+    assert made(teacher(model, Writing(max_new_tokens=8, top_p=0.5)), 1)
 
 
 def test_a_conversation_that_fills_the_context_is_named_before_anything_is_written(
