@@ -42,7 +42,9 @@ def save_checkpoint(
     target = folder / f"step-{progress.step:06d}"
     with new_folder(target) as partial:
         save_file(_tensors(student), partial / "student.safetensors")
-        torch.save(optimizer.state_dict(), partial / "optimizer.pt")
+        # Given a path instead, torch says of a full disk only that a position is unexpected.
+        with (partial / "optimizer.pt").open("wb") as file:
+            torch.save(optimizer.state_dict(), file)
         files = {file.name: _digest(file) for file in sorted(partial.iterdir())}
         write_json(partial / "progress.json", {**asdict(progress), "files": files})
     return target
