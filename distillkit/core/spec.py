@@ -18,6 +18,7 @@ COMPONENT_PACKAGES = (
     "distillkit.models",
     "distillkit.objectives",
     "distillkit.policies",
+    "distillkit.rewards",
     "distillkit.supports",
     "distillkit.teachers",
     "distillkit.training",

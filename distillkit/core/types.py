@@ -23,6 +23,8 @@ class Author(StrEnum):
     dataset = "dataset"
     teacher = "teacher"
     student = "student"
+    mixture = "mixture"
+    """Student and teacher together, every token drawn from a mixture of both."""
 
 
 class Split(StrEnum):
@@ -77,21 +79,30 @@ class Response:
         truncated: the length limit cut it.
         author: who wrote it.
         log_probs: of each token under the distribution it was drawn from, in nats, where a model
-            drew it during this step; else empty.
+            drew it while the run went on; else empty.
+        of_student: the same under the student as it was then, at temperature 1; empty if unknown.
+        of_teacher: the same under the teacher, at temperature 1; empty if unknown.
     """
 
     tokens: tuple[int, ...]
     truncated: bool
     author: Author
     log_probs: tuple[float, ...] = field(default=(), repr=False)
+    of_student: tuple[float, ...] = field(default=(), repr=False)
+    of_teacher: tuple[float, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """An example and the response that will be trained on."""
+    """An example and the response that will be trained on.
+
+    Attributes:
+        reward: what the response is worth, where the run has a reward.
+    """
 
     example: Example
     response: Response
+    reward: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
