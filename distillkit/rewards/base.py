@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 
+from distillkit.core.errors import DataError
 from distillkit.core.types import Example
 from distillkit.datasets.base import Dataset
 
@@ -46,3 +48,24 @@ class Reward(ABC):
         Raises:
             DistillkitError: the reward cannot judge this dataset, or cannot be loaded.
         """
+
+
+def finite(rewards: Sequence[float], answers: Sequence[Answer], *, source: str) -> list[float]:
+    """The rewards as they are: one infinite or undefined one would spoil the whole update.
+
+    Args:
+        rewards: one for each answer.
+        answers: what was judged.
+        source: where the rewards come from, as the user types it: ``reward=python``.
+
+    Raises:
+        DataError: a reward is not a finite number.
+    """
+    for reward, answer in zip(rewards, answers, strict=True):
+        if not isfinite(reward):
+            raise DataError(
+                f"{source} gave {reward} for the example {answer.example.id} and the response "
+                f"{answer.text[:60]!r}, and a reward must be a finite number. Mend it, or choose "
+                "another reward."
+            )
+    return list(rewards)

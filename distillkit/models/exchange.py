@@ -1,0 +1,119 @@
+"""A prompt and its answer as one row of token ids, as a classifier reads them."""
+
+from bisect import bisect_left
+from dataclasses import replace
+from enum import StrEnum
+from typing import Any
+
+from distillkit.core.errors import ModelError
+from distillkit.core.types import Message
+from distillkit.models.prompts import ANSWER
+
+QUESTION = "What is it?"
+"""Stands for any question when a chat template is asked whether it shows both."""
+
+Row = dict[str, list[int]]
+"""``input_ids`` and what else the tokenizer says of each token, of one length."""
+
+
+class Form(StrEnum):
+    """How prompt and answer are put together; ``auto`` is the first of these that can be done."""
+
+    auto = "auto"
+    chat = "chat"
+    """By the chat template, the answer as the assistant's message: most reward models."""
+    pair = "pair"
+    """As the tokenizer's text pair, the prompt first: entailment, cross-encoders."""
+    text = "text"
+    """Prompt, line break, answer as one text."""
+    answer = "answer"
+    """The answer alone: sentiment, toxicity, style."""
+
+
+class Exchanges:
+    """Puts prompts and answers together for one tokenizer.
+
+    What is too long loses the beginning of its last question. The answer is never cut.
+
+    Args:
+        tokenizer: a transformers tokenizer.
+        form: how.
+        longest: most tokens of a row.
+
+    Raises:
+        ModelError: ``chat`` was asked for, and there is no template that shows both; or ``pair``,
+            and nothing would stand between the two.
+    """
+
+    def __init__(self, tokenizer: Any, form: Form, *, longest: int) -> None:
+        self._tokenizer, self._form, self._longest = tokenizer, form, longest
+        if form is Form.auto:
+            possible = {Form.chat: tokenizer.chat_template, Form.pair: self._separates()}
+            self._form = next((form for form, able in possible.items() if able), Form.text)
+        if self._form is Form.chat:
+            self._check_template()
+        if self._form is Form.pair and not self._separates():
+            raise ModelError(
+                "reward.form=pair, but the tokenizer puts nothing between two texts. Use "
+                "reward.form=text."
+            )
+
+    def row(self, prompt: tuple[Message, ...], answer: str) -> Row:
+        """The ids of an exchange.
+
+        Raises:
+            ModelError: the answer does not fit even without its question.
+        """
+        row = self._together(prompt, answer)
+        if self._fits(row):
+            return row
+        *before, last = prompt
+
+        def without(start: int) -> Row:
+            cut = replace(last, content=last.content[start:])
+            return self._together((*before, cut), answer)
+
+        starts = range(len(last.content) + 1)
+        start = bisect_left(starts, True, key=lambda start: self._fits(without(start)))
+        if start == len(starts):
+            least = len(without(starts[-1])["input_ids"])
+            raise ModelError(
+                f"reward.name: an answer needs {least} tokens, and the model reads "
+                f"{self._longest} (its context, or reward.max_tokens). Lower "
+                "rollout.max_new_tokens, or choose a model with a longer context."
+            )
+        return without(start)
+
+    def _fits(self, row: Row) -> bool:
+        return len(row["input_ids"]) <= self._longest
+
+    def _together(self, prompt: tuple[Message, ...], answer: str) -> Row:
+        if self._form is Form.chat:
+            turns = _turns((*prompt, Message("assistant", answer)))
+            return dict(self._tokenizer.apply_chat_template(turns, return_dict=True))
+        question = "\n\n".join(turn.content for turn in prompt)
+        texts = {
+            Form.pair: (question, answer),
+            Form.text: (f"{question}\n{answer}",),
+            Form.answer: (answer,),
+        }
+        return dict(self._tokenizer(*texts[self._form]))
+
+    def _separates(self) -> bool:
+        marks = self._tokenizer.num_special_tokens_to_add
+        return marks(pair=True) > marks(pair=False)
+
+    def _check_template(self) -> None:
+        shown = ""
+        if self._tokenizer.chat_template:
+            turns = _turns((Message("user", QUESTION), Message("assistant", ANSWER)))
+            shown = self._tokenizer.apply_chat_template(turns, tokenize=False)
+        if QUESTION not in shown or ANSWER not in shown:
+            raise ModelError(
+                "reward.form=chat, but the tokenizer has no chat template that shows a question "
+                "and its answer. Use reward.form=pair or reward.form=text."
+            )
+
+
+def _turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
+    return [{"role": turn.role, "content": turn.content} for turn in messages]

@@ -1,0 +1,46 @@
+"""What rewards need to know of an example: its answer, or responses that were given to it."""
+
+from collections.abc import Callable
+
+from distillkit.core.errors import DataError
+from distillkit.core.spec import name_of
+from distillkit.core.types import Example, Split
+from distillkit.datasets.base import Dataset
+from distillkit.metrics.references import references
+
+Check = Callable[[Example], None]
+"""Raises DataError for an example that cannot be judged."""
+
+
+def needs_answer(dataset: Dataset, *, reward: str) -> Check:
+    """A check that an example has a final answer; ``reward`` is named as the user types it."""
+
+    def check(example: Example) -> None:
+        if not example.answer:
+            raise DataError(
+                f"dataset={name_of(dataset)}: the example {example.id} has no final answer, so "
+                f"{reward} cannot judge responses to it. Use reward=rouge, reward=classifier or "
+                "reward=python, or a dataset whose examples have answers."
+            )
+
+    return check
+
+
+def needs_references(dataset: Dataset, *, reward: str, instead: str) -> Check:
+    """A check that an example has a reference; ``instead`` is what else could be typed."""
+
+    def check(example: Example) -> None:
+        if not references(example):
+            raise DataError(
+                f"dataset={name_of(dataset)}: the example {example.id} has no reference response, "
+                f"so {reward} cannot judge responses to it. Use {instead}, or a dataset whose "
+                "examples have references."
+            )
+
+    return check
+
+
+def check_training_split(dataset: Dataset, check: Check) -> None:
+    """Apply a check to all that is learnt from, before anything is written or learnt."""
+    for example in dataset.examples(Split.train):
+        check(example)

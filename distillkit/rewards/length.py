@@ -1,0 +1,62 @@
+"""How near a response comes to a wanted length."""
+
+from collections.abc import Sequence
+
+import torch
+
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import spec
+from distillkit.datasets.base import Dataset
+from distillkit.metrics.references import references
+from distillkit.rewards.base import Answer, Judge, Reward
+from distillkit.rewards.known import check_training_split, needs_references
+
+
+@spec("reward/length")
+class LengthReward(Reward):
+    """The shorter of both lengths over the longer: 1 at the target, 1/2 at its half and its double.
+
+    So it lies in [0, 1], and still tells a response of ten times the target from one of twenty
+    times. A response that the length limit cut counts as what was written of it.
+    """
+
+    target: int | None = None
+    """Tokens, the end token included; null for the length of the example's reference, where both
+    are counted in words and the nearest of several references counts."""
+
+    def __post_init__(self) -> None:
+        if self.target is not None and self.target < 1:
+            raise ConfigError(
+                f"reward.target={self.target} must be at least 1, or null for the reference's "
+                "length."
+            )
+
+    def judge(self, dataset: Dataset, *, device: torch.device) -> Judge:
+        if self.target is not None:
+            target = self.target
+            return lambda answers: [nearness(answer.tokens, target) for answer in answers]
+        instead = "reward.target=<tokens>"
+        check = needs_references(dataset, reward="reward.target=null", instead=instead)
+        check_training_split(dataset, check)
+
+        def rewards(answers: Sequence[Answer]) -> list[float]:
+            for answer in answers:
+                check(answer.example)
+            return [
+                max(
+                    nearness(_words(answer.text), _words(reference))
+                    for reference in references(answer.example)
+                )
+                for answer in answers
+            ]
+
+        return rewards
+
+
+def nearness(length: int, target: int) -> float:
+    """The smaller over the larger; 1 where both are 0."""
+    return min(length, target) / max(length, target) if length != target else 1.0
+
+
+def _words(text: str) -> int:
+    return len(text.split())
