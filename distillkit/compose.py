@@ -24,7 +24,11 @@ import distillkit.run  # noqa: F401  (files the specs of the verbs)
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.spec import discover
 
-OPTIONAL = {"teacher": "teacher", "dataset@elsewhere": "elsewhere"}
+OPTIONAL = {
+    "teacher": "teacher",
+    "dataset@elsewhere": "elsewhere",
+    "dataset@dataset_pt": "dataset_pt",
+}
 """Groups that may be left out as ``group=null`` or ``~group``, and the fields that they fill."""
 
 SHOW = "distillkit show"
@@ -37,6 +41,8 @@ UNFIT = re.compile(r"In 'schema/(.+)/(.+?)'.* is not a subclass of (\w+)", re.DO
 OmegaConf.register_new_resolver(
     "or", lambda given, default: default if given is None else given, replace=True
 )
+# ${pick:${objective.variant},{paper:1.0,reference:0.95}} follows another field unless given.
+OmegaConf.register_new_resolver("pick", lambda key, table: table[key], replace=True)
 
 
 def conf_folder() -> Path:

@@ -15,6 +15,7 @@ from distillkit.models.pretrained import AnyTeacher, Student, Teacher
 from distillkit.models.sampling import Sampling, TeacherSampling
 from distillkit.objectives.base import Objective
 from distillkit.policies.base import Policy
+from distillkit.rewards.base import Reward
 from distillkit.supports.base import Support
 from distillkit.teachers.prompts import Prompts
 from distillkit.teachers.settings import Writing
@@ -68,6 +69,10 @@ class Distillation:
     optimizer: OptimizerSettings = MISSING
     checkpoint: CheckpointSettings = MISSING
     evaluation: EvaluationSettings = MISSING
+    reward: Reward = MISSING
+    """What an answer is worth, where the objective asks."""
+    dataset_pt: Dataset | None = None
+    """Pre-training text that is learnt beside the rollouts, where the objective asks for it."""
     tracker: Tracker = MISSING
 
     def __post_init__(self) -> None:

@@ -134,10 +134,12 @@ class Update:
         step: 1 for the first.
         metrics: what is the same whenever the step is repeated.
         rollouts: the text it learnt from.
+        collection: the text that the next step learns from too; empty where it is written anew.
         seconds: by phase; no part of the metrics, because they differ at every repetition.
     """
 
     step: int
     metrics: dict[str, float]
     rollouts: Sequence[Rollout] = field(default=(), repr=False)
+    collection: Sequence[Rollout] = field(default=(), repr=False)
     seconds: Mapping[str, float] = field(default_factory=dict, repr=False, compare=False)

@@ -171,8 +171,7 @@ def _output(labels: dict[int, str], source: Classifying) -> int:
     given = "null" if source.label is None else source.label
     told = ", ".join(f"{label} ({number})" for number, label in labels.items())
     raise ConfigError(
-        f"reward.label={given} is no output of {source.name}, which has {told}. "
-        "Give one of these."
+        f"reward.label={given} is no output of {source.name}, which has {told}. Give one of these."
     )
 
 

@@ -112,6 +112,19 @@ class LanguageModel:
         """Parameters that may learn."""
         return [p for p in self.module.parameters() if p.requires_grad]
 
+    def learn(self, *, dropout: bool) -> None:
+        """Training mode; without dropout it is gone from this copy of the model for good."""
+        self.module.train()
+        if dropout:
+            return
+        for part in self.module.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = 0.0
+            # Others pass a rate of their own (``attention_dropout``, ``layerdrop``) to a function.
+            for name, value in vars(part).items():
+                if "drop" in name and isinstance(value, float):
+                    setattr(part, name, 0.0)
+
     def save(self, folder: Path) -> None:
         """Write safetensors weights, configuration and tokenizer for ``from_pretrained``."""
         self.module.save_pretrained(folder, safe_serialization=True)

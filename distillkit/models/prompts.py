@@ -1,5 +1,6 @@
 """Prompts and references as token ids, rendered for each model in its own format."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -54,6 +55,10 @@ class PromptFormat:
     def prompt_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids up to and including the invitation to answer, never truncated."""
         return self._rendered(example.prompt)
+
+    def of(self, examples: Sequence[Example]) -> list[tuple[int, ...]]:
+        """:meth:`prompt_ids` of each."""
+        return [self.prompt_ids(example) for example in examples]
 
     def _render(self, prompt: tuple[Message, ...]) -> tuple[int, ...]:
         if self.style is PromptStyle.chat:

@@ -1,15 +1,19 @@
 """What every objective is: it scores one micro-batch and leaves the gradient behind."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Optional, Protocol
 
+import torch
 from torch import Tensor
 
 from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
-from distillkit.core.types import Author, Batch
+from distillkit.core.types import Author, Batch, PerToken, Rollout
+from distillkit.datasets.base import Dataset
 from distillkit.models.head import Head
+from distillkit.rewards.base import Judge
 
 
 class Scorer(Protocol):
@@ -23,6 +27,34 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Credit:
+    """What a policy gradient makes of tokens that were drawn, of one rollout or of a batch.
+
+    Each token's share of the global batch's mean is in the numbers already.
+
+    Attributes:
+        advantages: what the gradient of each token's log-probability is multiplied with [N].
+        exact: weight of the exact comparison with the teacher at each position [N].
+        drawn: log-probability of each token under the distribution it was drawn from [N].
+        total: response tokens of the global batch.
+    """
+
+    advantages: PerToken
+    exact: PerToken
+    drawn: PerToken
+    total: int
+
+    @classmethod
+    def join(cls, parts: Sequence["Credit"], device: torch.device) -> "Credit":
+        """Several rollouts end to end, in fp32."""
+        advantages, exact, drawn = (
+            torch.cat([getattr(part, name) for part in parts]).float().to(device)
+            for name in ("advantages", "exact", "drawn")
+        )
+        return cls(advantages, exact, drawn, parts[0].total)
+
+
+@dataclass(frozen=True, slots=True)
 class Scored:
     """One micro-batch as both models read it.
 
@@ -31,16 +63,23 @@ class Scored:
         teacher: the same responses after prompts in the teacher's format; the packed positions
             of both run through the same response tokens in the same order.
         weights: share of each packed position in the global batch's mean [N], fp32.
+        credit: of the packed positions, where the objective gives any.
+        opinions: the teacher's last hidden states at the packed positions [N, D], where known.
     """
 
     student: Batch
     teacher: Batch
     weights: Tensor
+    credit: Credit | None = None
+    opinions: Tensor | None = None
 
 
 @dataclass(kw_only=True, slots=True)
 class Objective(ABC):
     """A loss over packed positions whose weights are given, so it reduces exactly once."""
+
+    DROPOUT: ClassVar = True
+    """Whether the student drops activations while it learns. It does not while it writes."""
 
     chunk_mb: int = 160
     """Mebibytes for logits of teacher and student; positions are projected so many at a time."""
@@ -57,7 +96,7 @@ class Objective(ABC):
         student: Scorer,
         teacher: Scorer | None,
         clock: Clock | None = None,
-    ) -> float:
+    ) -> dict[str, float]:
         """Add this micro-batch's gradient to the student's parameters.
 
         Args:
@@ -67,8 +106,44 @@ class Objective(ABC):
             clock: counts the phases ``teacher``, ``student`` and ``loss``.
 
         Returns:
-            Its part of the loss; the parts of a global batch add up to the loss.
+            Its parts of ``loss`` and of what else is to be logged; the parts of a global batch
+            add up to the whole.
         """
+
+    def credit(
+        self, rollouts: Sequence[Rollout], weights: Sequence[float]
+    ) -> Sequence[Credit] | None:
+        """What each rollout's tokens earn, where the objective is a policy gradient.
+
+        Args:
+            rollouts: the global batch, with the log-probs and rewards that the objective asks for.
+            weights: share of each response position of a row in the mean, a number for each row.
+        """
+        return None
+
+    def comparison(self) -> Optional["Objective"]:
+        """The exact comparison with the teacher at every position; None where there is none."""
+        return None
+
+    def scores_text(self) -> bool:
+        """Whether :meth:`credit` reads what the teacher thinks of the tokens that were drawn."""
+        return False
+
+    def needs_teacher(self) -> bool:
+        """Whether there is nothing to learn without a teacher."""
+        return self.comparison() is not None or self.scores_text()
+
+    def beside(self) -> Optional["Beside"]:
+        """What is minimised on pre-training text beside the rollouts; None for nothing."""
+        return None
+
+    def judge(self, dataset: Dataset, *, device: torch.device) -> Judge | None:
+        """Who gives rollouts their rewards, ready to; None where none is asked for.
+
+        Raises:
+            DistillkitError: nobody can judge this dataset's answers so.
+        """
+        return None
 
     def check_authors(self, authors: frozenset[Author]) -> None:  # noqa: B027 (most take any)
         """Refuse text that this objective must not be trained on.
@@ -76,3 +151,11 @@ class Objective(ABC):
         Raises:
             ConfigError: an author may write what the objective cannot use.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """An objective on other text, and its weight beside the first one's loss."""
+
+    objective: Objective
+    weight: float

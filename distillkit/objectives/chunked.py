@@ -21,7 +21,8 @@ BLOCK = 1 << 19
 """Entries of a block on the CPU: two megabytes of fp32."""
 
 LossOf = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
-"""Logits [n, V] of a slice of positions to their summed loss and its gradient [n, V]."""
+"""Logits [n, V] of a slice of positions to sums over them [P], the loss among these, and the
+gradient of the loss [n, V]."""
 
 
 def rows_within(chunk_mb: int, vocabulary: int) -> int:
@@ -31,7 +32,7 @@ def rows_within(chunk_mb: int, vocabulary: int) -> int:
 
 def backward_in_chunks(
     hidden: Tensor, head: Head, loss_of: LossOf, *, rows: int, clock: Clock
-) -> float:
+) -> list[float]:
     """Back-propagate a sum over positions without holding all logits.
 
     Args:
@@ -42,27 +43,26 @@ def backward_in_chunks(
         clock: counts the phases ``loss``, head included, and ``student``, the body's backward pass.
 
     Returns:
-        The whole sum. Gradients are in ``.grad`` of every parameter involved.
+        The whole sums [P]. Gradients are in ``.grad`` of every parameter involved.
     """
-    if len(hidden) == 0:
-        return 0.0
+    assert len(hidden) > 0
     keep_freed_pages()
     total = torch.zeros((), dtype=torch.float64, device=hidden.device)
     with torch.no_grad(), clock("loss"):
-        ready, sums = head.prepared(), HeadGradient(head)
+        ready, added = head.prepared(), HeadGradient(head)
         gradient, room = torch.empty_like(hidden), ready.room(min(rows, len(hidden)))
         for start in range(0, len(hidden), rows):
             part = slice(start, min(start + rows, len(hidden)))
             logits = ready.logits(hidden[part], into=room)
-            loss, slope = loss_of(logits, part)
+            sums, slope = loss_of(logits, part)
             slope = ready.gradient_of_product(slope, logits)
             gradient[part] = ready.gradient_of_hidden(slope)
-            sums.add(slope, hidden[part])
-            total += loss
-        sums.close()
+            added.add(slope, hidden[part])
+            total = total + sums
+        added.close()
     with clock("student"):
         hidden.backward(gradient)
-    return total.item()
+    return total.tolist()
 
 
 def blocks(logits: Tensor) -> Iterator[slice]:

@@ -7,9 +7,12 @@ from torch.nn import functional
 from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
-from distillkit.core.types import Author, Batch
+from distillkit.core.types import Author, Batch, PerToken
+from distillkit.models.head import Head
 from distillkit.objectives.base import Objective, Scored, Scorer
-from distillkit.objectives.chunked import backward_in_chunks, blocks, fused, rows_within
+from distillkit.objectives.chunked import rows_within
+from distillkit.objectives.pulls import Likelihood
+from distillkit.objectives.scoring import Pulled, pull_tokens
 
 
 @spec("objective/sft")
@@ -17,12 +20,7 @@ class SFT(Objective):
     """Negative log-likelihood: SFT on the dataset's text, SeqKD on the teacher's."""
 
     def check_authors(self, authors: frozenset[Author]) -> None:
-        # Cross-entropy on a model's own samples feeds its errors back to it until it collapses.
-        if Author.student in authors:
-            raise ConfigError(
-                "objective=sft takes text as true and cannot learn from what the student wrote. "
-                "Use objective=divergence, or policy=off_policy or policy=seq_kd."
-            )
+        refuse_own_text("sft", authors)
 
     def backward(
         self,
@@ -31,40 +29,40 @@ class SFT(Objective):
         student: Scorer,
         teacher: Scorer | None,
         clock: Clock | None = None,
-    ) -> float:
-        clock = clock or Clock()
-        targets, weights = batch.student.targets, batch.weights
-        nll = fused(_nll, targets.device)
-
-        def loss_of(logits: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-            total, gradient = weights.new_zeros(()), torch.empty_like(logits)
-            for block in blocks(logits):
-                loss, gradient[block] = nll(
-                    logits[block], targets[part][block], weights[part][block]
-                )
-                total += loss
-            return total, gradient
-
-        rows = rows_within(self.chunk_mb, student.head.vocabulary)
-        with clock("student"):
-            hidden = student.hidden(batch.student)
-        return backward_in_chunks(hidden, student.head, loss_of, rows=rows, clock=clock)
+    ) -> dict[str, float]:
+        pulled = Pulled(Likelihood(), batch.weights[:, None])
+        sums = pull_tokens(
+            pulled, batch, student=student, chunk_mb=self.chunk_mb, clock=clock or Clock()
+        )
+        return {"loss": sums.pulled}
 
 
-def _nll(logits: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Weighted sum of the negative log-likelihood, and its gradient by the logits [n, V]."""
-    log_probs = logits.log_softmax(-1)
-    likelihood = log_probs.gather(-1, targets[:, None])
-    gradient = log_probs.exp_()
-    gradient.scatter_add_(-1, targets[:, None], torch.full_like(likelihood, -1))
-    return -(likelihood[:, 0] * weights).sum(), gradient * weights[:, None]
+def refuse_own_text(objective: str, authors: frozenset[Author]) -> None:
+    """Refuse cross-entropy on a model's own samples: it feeds its errors back until it collapses.
+
+    Raises:
+        ConfigError: the student writes some of the text, alone or in a mixture.
+    """
+    if authors & {Author.student, Author.mixture}:
+        raise ConfigError(
+            f"objective={objective} takes text as true and cannot learn from what the student "
+            "wrote. Use objective=divergence, or policy=off_policy or policy=seq_kd."
+        )
+
+
+def token_nlls(hidden: Tensor, targets: Tensor, head: Head, *, chunk_mb: int) -> PerToken:
+    """Negative log-likelihood of every packed target in nats [N], without a gradient."""
+    ready = head.prepared()
+    rows = rows_within(chunk_mb, ready.vocabulary)
+    return torch.cat(
+        [
+            functional.cross_entropy(ready.logits(states), wanted, reduction="none")
+            for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)
+        ]
+    )
 
 
 def total_nll(batch: Batch, model: Scorer, *, chunk_mb: int) -> float:
     """Summed negative log-likelihood of the responses, in nats, without a gradient."""
-    hidden, targets, head = model.hidden(batch), batch.targets, model.head.prepared()
-    rows = rows_within(chunk_mb, head.vocabulary)
-    return sum(
-        functional.cross_entropy(head.logits(states), wanted, reduction="sum").item()
-        for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)
-    )
+    nlls = token_nlls(model.hidden(batch), batch.targets, model.head, chunk_mb=chunk_mb)
+    return nlls.sum(dtype=torch.float64).item()

@@ -16,7 +16,8 @@ from distillkit.policies.base import Policy
 from distillkit.preflight.finding import Finding, ok
 from distillkit.preflight.sizes import duration, size
 from distillkit.preflight.subject import Subject
-from distillkit.training.loop import Parts, build_optimizer, distil
+from distillkit.training.loop import build_optimizer, distil
+from distillkit.training.parts import Parts
 from distillkit.training.sampler import draw_indices
 from distillkit.training.step import Sides
 from distillkit.training.writers import DatasetWriter, KeptWriter, StudentWriter, Writer

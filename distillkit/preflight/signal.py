@@ -138,7 +138,7 @@ def _loss_and_norm(
     training = student.module.training
     student.module.eval()
     try:
-        loss = objective.backward(scored, student=student, teacher=teacher)
+        loss = objective.backward(scored, student=student, teacher=teacher)["loss"]
         grads = [p.grad for p in student.parameters() if p.grad is not None]
         norm = torch.stack([grad.norm(dtype=torch.float32) for grad in grads]).norm().item()
     finally:

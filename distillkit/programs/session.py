@@ -1,17 +1,18 @@
 """The part of a run between its first and last update: log, validate, save, stop."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from distillkit.core.errors import Interrupted
 from distillkit.core.rundir import Journal, RunDirectory
 from distillkit.core.stopping import Stop
-from distillkit.core.types import Update
+from distillkit.core.types import Rollout, Update
 from distillkit.evaluation.quality import measure
 from distillkit.models.sampling import Sampling
 from distillkit.programs.assemble import Assembled
 from distillkit.programs.authors import writers_of
 from distillkit.run import TrainRun
 from distillkit.training.checkpoint import (
+    ROLLOUTS,
     Progress,
     keep_newest,
     load_checkpoint,
@@ -20,7 +21,9 @@ from distillkit.training.checkpoint import (
     save_weights,
 )
 from distillkit.training.display import Display
-from distillkit.training.loop import Parts, build_optimizer, distil
+from distillkit.training.loop import build_optimizer, distil
+from distillkit.training.parts import Parts, other_text
+from distillkit.training.rollout_file import load_rollouts
 from distillkit.training.tracker import Sample
 
 JOURNALS = ("metrics.jsonl", "samples.jsonl")
@@ -55,11 +58,15 @@ class Session:
             optimizer=run.optimizer,
             seed=run.seed,
             steps=run.steps,
+            judge=run.objective.judge(run.dataset, device=self._student.device),
+            other=other_text(run.objective, run.dataset_pt, sides=parts.sides),
         )
         self._optimizer = build_optimizer(self._parts)
         self.progress, self.seconds = Progress(), 0.0
+        self._kept: Sequence[Rollout] = ()
         newest = newest_checkpoint(directory.checkpoints)
         if newest is not None:
+            self._kept = load_rollouts(newest / ROLLOUTS, parts.train)
             self.progress = load_checkpoint(
                 newest, student=self._student, optimizer=self._optimizer
             )
@@ -78,8 +85,8 @@ class Session:
         """
         run, start = self._run, self.progress.step
         with self._display.running(done=start):
-            for update in distil(self._parts, self._optimizer, start=start):
-                self.progress.step = update.step
+            for update in distil(self._parts, self._optimizer, start=start, kept=self._kept):
+                self.progress.step, self._kept = update.step, update.collection
                 timing = self._display.update(update)
                 self._log(update, timing)
                 last = update.step == run.steps
@@ -132,7 +139,11 @@ class Session:
         self.progress.journals = {name: file.tell() for name, file in self._journals.items()}
         folder = self._directory.checkpoints
         save_checkpoint(
-            folder, student=self._student, optimizer=self._optimizer, progress=self.progress
+            folder,
+            student=self._student,
+            optimizer=self._optimizer,
+            progress=self.progress,
+            rollouts=self._kept,
         )
         keep_newest(folder, self._run.checkpoint.keep_last)
 

@@ -1,11 +1,13 @@
 """Checkpoints: all that the next step depends on, written whole or not at all.
 
 Random draws are functions of the seed and the step, the learning rate of the step, the order of
-the data of seed and step; so weights, optimiser, step and journal lengths are the whole state.
+the data of seed and step; so weights, optimiser, step and journal lengths are the whole state, and
+rollouts that more than one step learns from.
 """
 
 import hashlib
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,7 +17,12 @@ from safetensors.torch import load_file, save_file
 
 from distillkit.core.errors import RunError
 from distillkit.core.files import new_folder, read_json, write_json
+from distillkit.core.types import Rollout
 from distillkit.models.language_model import LanguageModel
+from distillkit.training.rollout_file import save_rollouts
+
+ROLLOUTS = "rollouts.jsonl"
+"""File of the rollouts that the next step learns from too."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,15 +43,25 @@ class Progress:
 
 
 def save_checkpoint(
-    folder: Path, *, student: LanguageModel, optimizer: torch.optim.Optimizer, progress: Progress
+    folder: Path,
+    *,
+    student: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+    progress: Progress,
+    rollouts: Sequence[Rollout] = (),
 ) -> Path:
-    """Write ``folder/step-000500`` and return it."""
+    """Write ``folder/step-000500`` and return it.
+
+    ``rollouts`` are those that the next step learns from too: who wrote them is gone by then.
+    """
     target = folder / f"step-{progress.step:06d}"
     with new_folder(target) as partial:
         save_file(_tensors(student), partial / "student.safetensors")
         # Given a path instead, torch says of a full disk only that a position is unexpected.
         with (partial / "optimizer.pt").open("wb") as file:
             torch.save(optimizer.state_dict(), file)
+        if rollouts:
+            save_rollouts(partial / ROLLOUTS, rollouts)
         files = {file.name: _digest(file) for file in sorted(partial.iterdir())}
         write_json(partial / "progress.json", {**asdict(progress), "files": files})
     return target

@@ -1,38 +1,18 @@
 """The loop: draw examples, have them answered, take a step. It knows no method by name."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
 from distillkit.core.clock import Clock
 from distillkit.core.errors import RunError
 from distillkit.core.seeds import child_seed
-from distillkit.core.types import Author, Example, Update
-from distillkit.objectives.base import Objective
-from distillkit.policies.base import Policy
-from distillkit.training.ranks import Ranks
-from distillkit.training.sampler import draw_indices
+from distillkit.core.types import Author, Response, Rollout, Update
+from distillkit.training.collection import Collection, collect, reopen
+from distillkit.training.parts import Parts
 from distillkit.training.schedule import learning_rate
-from distillkit.training.settings import LoopSettings, OptimizerSettings
-from distillkit.training.step import ALONE, Sides, accumulate
-from distillkit.training.writers import Writer, write_rollouts
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """All that an update is made of."""
-
-    sides: Sides
-    examples: Sequence[Example]
-    policy: Policy
-    writers: Mapping[Author, Writer]
-    objective: Objective
-    loop: LoopSettings
-    optimizer: OptimizerSettings
-    seed: int
-    steps: int
-    ranks: Ranks = ALONE
+from distillkit.training.step import Opinions, accumulate
 
 
 def build_optimizer(parts: Parts) -> torch.optim.AdamW:
@@ -47,67 +27,96 @@ def build_optimizer(parts: Parts) -> torch.optim.AdamW:
     )
 
 
-def distil(parts: Parts, optimizer: torch.optim.Optimizer, *, start: int = 0) -> Iterator[Update]:
+def distil(
+    parts: Parts,
+    optimizer: torch.optim.Optimizer,
+    *,
+    start: int = 0,
+    kept: Sequence[Rollout] = (),
+) -> Iterator[Update]:
     """Yield one :class:`Update` a step, from ``start`` to the end.
 
     Every draw depends on the seed and the step, so a loop started at step k from the state after
     k steps goes on exactly as the one that was not stopped.
 
+    Args:
+        parts: what an update is made of.
+        optimizer: moves the student.
+        start: updates that are done.
+        kept: :attr:`Update.collection` of the last of them.
+
     Raises:
         RunError: the loss or the gradient is not finite.
     """
+    collection = None
     for step in range(start, parts.steps):
-        yield _update(parts, optimizer, step)
+        clock, first = Clock(parts.sides.student.wait), step - step % parts.loop.span
+        if collection is None and step != first:
+            collection = reopen(parts, first, kept, clock=clock)
+        elif collection is None or step == first:
+            collection = collect(parts, step, clock=clock)
+        yield _update(parts, optimizer, step, collection=collection, clock=clock)
 
 
-def _update(parts: Parts, optimizer: torch.optim.Optimizer, step: int) -> Update:
-    student, loop, ranks = parts.sides.student, parts.loop, parts.ranks
-    clock = Clock(student.wait)
-    indices = draw_indices(
-        step, batch_size=loop.batch_size, count=len(parts.examples), seed=parts.seed
-    )
-    examples = [parts.examples[index] for index in indices]
-    authors = parts.policy.authors(step, len(examples), steps=parts.steps, seed=parts.seed)
-    with clock("rollout"):
-        # One for each step and process, so that no two draw alike; alone, it is the step.
-        place = step * ranks.size + ranks.rank
-        written = write_rollouts(
-            ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=place
-        )
-    rollouts = ranks.gather(written)
-
+def _update(
+    parts: Parts,
+    optimizer: torch.optim.Optimizer,
+    step: int,
+    *,
+    collection: Collection,
+    clock: Clock,
+) -> Update:
+    student, loop = parts.sides.student, parts.loop
+    rollouts, opinions = collection.batch(parts, step)
     torch.manual_seed(child_seed(parts.seed, "dropout", step))
-    student.module.train()
+    student.learn(dropout=parts.objective.DROPOUT)
     optimizer.zero_grad(set_to_none=True)
-    loss = accumulate(
-        rollouts,
-        sides=parts.sides,
-        objective=parts.objective,
-        loop=loop,
-        ranks=ranks,
-        clock=clock,
-    )
+    numbers = _gradient(parts, rollouts, step, opinions=opinions, clock=clock)
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)
     with clock("optimizer"):
         norm = torch.nn.utils.clip_grad_norm_(student.parameters(), loop.max_grad_norm).item()
-        _check_finite(loss, norm, step)
+        _check_finite(numbers["loss"], norm, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
-    responses = [rollout.response for rollout in rollouts]
     return Update(
         step=step + 1,
         rollouts=rollouts,
+        collection=collection.rollouts if (step + 1) % loop.span else (),
         seconds=clock.seconds,
         metrics={
-            "loss": loss,
+            "loss": numbers.pop("loss"),
             "grad_norm": norm,
             "lr": rate,
-            "tokens": float(sum(len(response.tokens) for response in responses)),
-            "student_share": authors.count(Author.student) / len(authors),
-            "truncated_share": sum(response.truncated for response in responses) / len(responses),
+            **_shares([rollout.response for rollout in rollouts]),
+            **numbers,
         },
     )
+
+
+def _gradient(
+    parts: Parts, rollouts: Sequence[Rollout], step: int, *, opinions: Opinions, clock: Clock
+) -> dict[str, float]:
+    """Put the gradient of all processes into the student; return the loss and its parts."""
+    shared: Any = {"sides": parts.sides, "loop": parts.loop, "ranks": parts.ranks, "clock": clock}
+    numbers = accumulate(rollouts, objective=parts.objective, opinions=opinions, **shared)
+    if parts.other is not None:
+        seed = child_seed(parts.seed, "beside")
+        text = parts.other.rollouts(step, batch_size=parts.loop.batch_size, seed=seed)
+        objective, weight = parts.other.beside.objective, parts.other.beside.weight
+        more = accumulate(text, objective=objective, scale=weight, **shared)
+        numbers["loss/pretraining"] = more.get("loss", 0.0)
+        numbers["loss"] = numbers.get("loss", 0.0) + more.get("loss", 0.0)
+    return parts.ranks.add_up(parts.sides.student.parameters(), numbers)
+
+
+def _shares(responses: Sequence[Response]) -> dict[str, float]:
+    own = sum(response.author is Author.student for response in responses)
+    return {
+        "tokens": float(sum(len(response.tokens) for response in responses)),
+        "student_share": own / len(responses),
+        "truncated_share": sum(response.truncated for response in responses) / len(responses),
+    }
 
 
 def _check_finite(loss: float, norm: float, step: int) -> None:

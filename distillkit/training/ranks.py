@@ -1,7 +1,8 @@
 """The processes that share an update: each writes and scores its rows, all take the same step."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 from typing import TypeVar
 
 import torch
@@ -36,18 +37,29 @@ class Ranks:
         count = sum(map(len, shares))
         return [shares[place % self.size][place // self.size] for place in range(count)]
 
-    def add_up(self, parameters: Iterable[nn.Parameter], loss: float) -> float:
-        """Sum the gradients in place and the loss over all processes.
+    def merge(self, mine: Mapping[int, Item]) -> dict[int, Item]:
+        """All processes' entries of one mapping, whose keys no two share."""
+        if self.size == 1:
+            return dict(mine)
+        shares: list[Mapping[int, Item]] = [{}] * self.size
+        dist.all_gather_object(shares, mine)
+        return {key: item for share in shares for key, item in share.items()}
+
+    def add_up(
+        self, parameters: Iterable[nn.Parameter], numbers: Mapping[str, float]
+    ) -> dict[str, float]:
+        """Sum the gradients in place, and numbers of the same names, over all processes.
 
         A parameter without a gradient here counts as zero, so that every process joins every sum.
         """
         if self.size == 1:
-            return loss
-        total = torch.tensor(loss, dtype=torch.float64)
+            return dict(numbers)
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
-            total = total.to(parameter.device)
-        dist.all_reduce(total)
-        return total.item()
+        # A process without a row has no names of its own.
+        shares: list[Mapping[str, float]] = [{}] * self.size
+        dist.all_gather_object(shares, dict(numbers))
+        names = dict.fromkeys(name for share in shares for name in share)
+        return {name: fsum(share.get(name, 0.0) for share in shares) for name in names}

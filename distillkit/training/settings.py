@@ -12,6 +12,7 @@ class Reduction(StrEnum):
 
     token_mean = "token_mean"
     sequence_mean = "sequence_mean"
+    sequence_sum = "sequence_sum"
 
 
 @dataclass(kw_only=True, slots=True)
@@ -23,21 +24,38 @@ class LoopSettings:
     micro_batch_tokens: int = 16384
     """Most padded tokens that go through the models at once; more rows are accumulated."""
     reduction: Reduction = Reduction.token_mean
-    """``token_mean`` over all response tokens, or the GKD paper's ``sequence_mean``."""
+    """``token_mean`` over all response tokens, the GKD paper's ``sequence_mean``, or
+    ``sequence_sum``: the mean of each sequence's sum, as a divergence of whole sequences has it."""
+    group: int = 1
+    """Responses to each prompt, side by side in a batch."""
+    collect: int = 1
+    """Batches that are written at once, before any of them is trained on."""
+    inner_epochs: int = 1
+    """How often each rollout is trained on before new ones are written."""
     max_grad_norm: float = 1.0
     """Gradients longer than this are scaled down to it."""
     max_prompt_tokens: int | None = None
     """Drop training prompts longer than this, and say how many; null refuses to start instead."""
 
     def __post_init__(self) -> None:
-        for field in ("batch_size", "micro_batch_tokens"):
+        for field in ("batch_size", "micro_batch_tokens", "group", "collect", "inner_epochs"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"loop.{field} must be at least 1, got {getattr(self, field)}.")
+        if self.batch_size % self.group:
+            raise ConfigError(
+                f"loop.group={self.group} does not divide loop.batch_size={self.batch_size}. "
+                "A batch holds whole groups: change one of the two."
+            )
         if not self.max_grad_norm > 0:
             raise ConfigError(
                 f"loop.max_grad_norm must be above 0, got {self.max_grad_norm}. "
                 "A large number such as 1e9 turns clipping off."
             )
+
+    @property
+    def span(self) -> int:
+        """Updates from one writing to the next."""
+        return self.collect * self.inner_epochs
 
 
 class Shape(StrEnum):

@@ -4,15 +4,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import Rollout
 from distillkit.models.language_model import LanguageModel
-from distillkit.objectives.base import Objective, Scored
+from distillkit.objectives.base import Credit, Objective, Scored
 from distillkit.training.ranks import Ranks
 from distillkit.training.settings import LoopSettings, Reduction
 
 ALONE = Ranks()
+
+Opinions = Sequence[Tensor | None]
+"""The teacher's last hidden states at the response positions of each rollout [T, D], where kept;
+empty where none are."""
 
 OVERHEAD = {"cpu": 1e9, "cuda": 1e13}
 """Operations that a device does while a micro-batch is set up: some 5 ms on two cores, 30 ms on
@@ -32,11 +37,15 @@ def position_weights(lengths: Sequence[int], reduction: Reduction) -> list[float
 
     Args:
         lengths: response tokens of every row of the *global* batch, counted after rollouts exist.
-        reduction: mean over tokens, or over sequences of each one's mean.
+        reduction: mean over tokens, or over sequences of each one's mean or sum.
     """
-    if reduction is Reduction.token_mean:
-        return [1 / sum(lengths)] * len(lengths)
-    return [1 / (len(lengths) * length) for length in lengths]
+    match reduction:
+        case Reduction.token_mean:
+            return [1 / sum(lengths)] * len(lengths)
+        case Reduction.sequence_mean:
+            return [1 / (len(lengths) * length) for length in lengths]
+        case Reduction.sequence_sum:
+            return [1 / len(lengths)] * len(lengths)
 
 
 def split_rows(lengths: Sequence[int], budget: int, *, spare: int) -> list[list[int]]:
@@ -79,11 +88,13 @@ def accumulate(
     loop: LoopSettings,
     ranks: Ranks = ALONE,
     clock: Clock | None = None,
-) -> float:
-    """Add the global batch's gradient to the student and return its loss.
+    opinions: Opinions = (),
+    scale: float = 1.0,
+) -> dict[str, float]:
+    """Add this process's part of the global batch's gradient; return that of its loss.
 
     The weights are those of the whole batch, so any split into micro-batches, or over processes,
-    gives one result.
+    gives one result once the processes' parts are added up.
 
     Args:
         rollouts: the global batch, the same in every process.
@@ -92,35 +103,69 @@ def accumulate(
         loop: how the batch is split and averaged.
         ranks: the processes that share it.
         clock: counts the phases of the objective.
+        opinions: of the teacher, where they are known.
+        scale: factor of the loss.
     """
-    loss = 0.0
-    for batch in micro_batches(rollouts, sides=sides, loop=loop, ranks=ranks):
-        loss += objective.backward(batch, student=sides.student, teacher=sides.teacher, clock=clock)
-    return ranks.add_up(sides.student.parameters(), loss)
+    totals: dict[str, float] = {}
+    batches = micro_batches(
+        rollouts,
+        sides=sides,
+        loop=loop,
+        ranks=ranks,
+        objective=objective,
+        opinions=opinions,
+        scale=scale,
+    )
+    for batch in batches:
+        parts = objective.backward(batch, student=sides.student, teacher=sides.teacher, clock=clock)
+        for name, part in parts.items():
+            totals[name] = totals.get(name, 0.0) + part
+    return totals
 
 
 def micro_batches(
-    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, ranks: Ranks = ALONE
+    rollouts: Sequence[Rollout],
+    *,
+    sides: Sides,
+    loop: LoopSettings,
+    ranks: Ranks = ALONE,
+    objective: Objective | None = None,
+    opinions: Opinions = (),
+    scale: float = 1.0,
 ) -> Iterator[Scored]:
     """This process's share of the global batch, in parts that fit through the models."""
     student, teacher = sides.student, sides.teacher or sides.student
-    prompts = [student.prompts.prompt_ids(rollout.example) for rollout in rollouts]
-    theirs = [teacher.prompts.prompt_ids(rollout.example) for rollout in rollouts]
     responses = [rollout.response.tokens for rollout in rollouts]
     weights = position_weights([len(response) for response in responses], loop.reduction)
-    widths = [
-        max(len(prompt), len(other)) + len(response)
-        for prompt, other, response in zip(prompts, theirs, responses, strict=True)
-    ]
-    share = ranks.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
-    lengths = [widths[row] for row in share]
-    spare = spare_padding(student, teacher)
-    for group in split_rows(lengths, loop.micro_batch_tokens, spare=spare):
-        rows = [share[place] for place in group]
+    weights = [scale * weight for weight in weights]
+    earned = objective.credit(rollouts, weights) if objective else None
+    for rows in groups_of_rows(rollouts, sides=sides, loop=loop, ranks=ranks):
         texts = [responses[row] for row in rows]
         spread = [weights[row] for row in rows for _ in responses[row]]
+        known = [opinion for row in rows if opinions and (opinion := opinions[row]) is not None]
+        examples = [rollouts[row].example for row in rows]
         yield Scored(
-            student=student.batch([prompts[row] for row in rows], texts),
-            teacher=teacher.batch([theirs[row] for row in rows], texts),
+            student=student.batch(student.prompts.of(examples), texts),
+            teacher=teacher.batch(teacher.prompts.of(examples), texts),
             weights=torch.tensor(spread, dtype=torch.float32, device=student.device),
+            credit=Credit.join([earned[row] for row in rows], student.device) if earned else None,
+            opinions=torch.cat(known) if len(known) == len(rows) else None,
         )
+
+
+def groups_of_rows(
+    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, ranks: Ranks = ALONE
+) -> list[list[int]]:
+    """Which of this process's rows go through the models side by side."""
+    student, teacher = sides.student, sides.teacher or sides.student
+    examples = [rollout.example for rollout in rollouts]
+    widths = [
+        max(len(prompt), len(other)) + len(rollout.response.tokens)
+        for prompt, other, rollout in zip(
+            student.prompts.of(examples), teacher.prompts.of(examples), rollouts, strict=True
+        )
+    ]
+    share = ranks.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
+    spare = spare_padding(student, teacher)
+    groups = split_rows([widths[row] for row in share], loop.micro_batch_tokens, spare=spare)
+    return [[share[place] for place in group] for group in groups]

@@ -18,7 +18,8 @@ from distillkit.models.sampling import Sampling
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full
-from distillkit.training.loop import Parts, build_optimizer, distil
+from distillkit.training.loop import build_optimizer, distil
+from distillkit.training.parts import Parts
 from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.settings import Shape as Schedule
 from distillkit.training.step import Sides

@@ -16,7 +16,7 @@ from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full
-from distillkit.training.loop import Parts
+from distillkit.training.parts import Parts
 from distillkit.training.settings import LoopSettings, OptimizerSettings, Reduction
 from distillkit.training.step import Sides
 from distillkit.training.writers import DatasetWriter, StudentWriter

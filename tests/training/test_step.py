@@ -20,7 +20,8 @@ from distillkit.objectives.divergence import Control, DivergenceObjective
 from distillkit.objectives.sft import SFT
 from distillkit.policies.fixed import OffPolicy
 from distillkit.supports.full import Full
-from distillkit.training.loop import Parts, build_optimizer, distil
+from distillkit.training.loop import build_optimizer, distil
+from distillkit.training.parts import Parts
 from distillkit.training.settings import LoopSettings, Reduction
 from distillkit.training.step import Sides, accumulate, position_weights, split_rows
 from tests.tiny import CPU, build, distance, gradients, save

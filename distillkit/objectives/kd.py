@@ -1,0 +1,63 @@
+"""Classical distillation on given text: the teacher's distribution and the text's own token.
+
+G. Hinton et al., arXiv:1503.02531; with ratio 0.5 the KD baseline of MiniLLM, arXiv:2306.08543.
+"""
+
+from distillkit.core.clock import Clock
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import spec
+from distillkit.core.types import Author
+from distillkit.objectives.base import Scored, Scorer
+from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.objectives.pulls import Likelihood
+from distillkit.objectives.scoring import Pulled, compare
+from distillkit.objectives.sft import refuse_own_text
+
+
+@spec("objective/kd")
+class KD(DivergenceObjective):
+    """``ratio`` of the divergence and the rest of the negative log-likelihood."""
+
+    ratio: float = 0.5
+    """Weight of the divergence, in [0, 1]."""
+
+    def __post_init__(self) -> None:
+        DivergenceObjective.__post_init__(self)
+        if not 0 <= self.ratio <= 1:
+            raise ConfigError(
+                f"objective.ratio must lie in [0, 1], got {self.ratio}. "
+                "For cross-entropy alone use objective=sft."
+            )
+        if self.student_temperature != 1:
+            raise ConfigError(
+                f"objective.student_temperature={self.student_temperature} would change the "
+                "likelihood too. Set it to 1, or use objective=divergence."
+            )
+
+    def check_authors(self, authors: frozenset[Author]) -> None:
+        refuse_own_text("kd", authors)
+
+    def backward(
+        self,
+        batch: Scored,
+        *,
+        student: Scorer,
+        teacher: Scorer | None,
+        clock: Clock | None = None,
+    ) -> dict[str, float]:
+        assert teacher is not None
+        sums = compare(
+            self,
+            batch,
+            self.ratio * batch.weights,
+            student=student,
+            teacher=teacher,
+            chunk_mb=self.chunk_mb,
+            clock=clock or Clock(),
+            pulled=Pulled(Likelihood(), (1 - self.ratio) * batch.weights[:, None]),
+        )
+        return {
+            "loss": sums.exact + sums.pulled,
+            "loss/divergence": sums.exact,
+            "loss/likelihood": sums.pulled,
+        }

@@ -1,0 +1,128 @@
+"""A reward and a teacher at once: (1 - alpha) E[r] - alpha E[D] (GKD, arXiv:2306.13649, eq. 5).
+
+The teacher takes the place of the starting model that reinforcement learning usually stays close
+to. The reward's part is REINFORCE with a baseline over the responses to one prompt.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import ClassVar
+
+import torch
+from omegaconf import MISSING
+
+from distillkit.core.clock import Clock
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import spec
+from distillkit.core.types import Author, Rollout
+from distillkit.datasets.base import Dataset
+from distillkit.objectives.base import Credit, Scored, Scorer
+from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.objectives.policy_gradient import Sides, check_clip, step_on_credit
+from distillkit.objectives.returns import drawn
+from distillkit.rewards.base import Judge, Reward
+
+
+class Baseline(StrEnum):
+    """What is subtracted from a reward."""
+
+    none = "none"
+    leave_one_out = "leave_one_out"
+    group = "group"
+
+
+@spec("objective/reward")
+class RewardObjective(DivergenceObjective):
+    """Policy gradient of a reward, and a divergence from the teacher on the same text."""
+
+    DROPOUT: ClassVar = False  # a ratio to the sampler, which drops nothing, must not be noise
+
+    reward: Reward = MISSING
+    """What an answer is worth; set by the ``reward`` group."""
+    alpha: float = 0.5
+    """Share of the divergence: 1 is on-policy distillation, 0 the reward alone."""
+    baseline: Baseline = Baseline.leave_one_out
+    """``leave_one_out``: mean reward of the other responses to the prompt, which biases nothing;
+    ``group``: of all of them, which makes the step (n - 1) / n as long; ``none``."""
+    clip: float | None = None
+    """PPO's epsilon on the ratio to the sampler; null for no limit."""
+
+    def __post_init__(self) -> None:
+        DivergenceObjective.__post_init__(self)
+        check_clip(self.clip)
+        if not 0 <= self.alpha <= 1:
+            raise ConfigError(
+                f"objective.alpha must lie in [0, 1], got {self.alpha}: 1 is the teacher alone, "
+                "0 the reward alone."
+            )
+        if self.alpha < 1 and self.student_temperature != 1:
+            raise ConfigError(
+                f"objective.student_temperature={self.student_temperature} would change the "
+                "policy that earns the reward. Set it to 1."
+            )
+
+    def check_authors(self, authors: frozenset[Author]) -> None:
+        if authors != {Author.student}:
+            raise ConfigError(
+                "objective=reward learns from what its own text earns. Use policy=on_policy."
+            )
+
+    def comparison(self) -> DivergenceObjective | None:
+        return DivergenceObjective.comparison(self) if self.alpha else None
+
+    def judge(self, dataset: Dataset, *, device: torch.device) -> Judge | None:
+        return self.reward.judge(dataset, device=device) if self.alpha < 1 else None
+
+    def credit(self, rollouts: Sequence[Rollout], weights: Sequence[float]) -> list[Credit]:
+        total = sum(len(rollout.response.tokens) for rollout in rollouts)
+        earned = []
+        for rollout, gain, share in zip(rollouts, self._gains(rollouts), weights, strict=True):
+            log_probs = drawn(rollout.response)
+            # A reward is one response's, so its mean is over responses, whatever the reduction.
+            each = (1 - self.alpha) * gain / len(rollouts)
+            earned.append(
+                Credit(
+                    advantages=torch.full_like(log_probs, each),
+                    exact=torch.full_like(log_probs, self.alpha * share),
+                    drawn=log_probs,
+                    total=total,
+                )
+            )
+        return earned
+
+    def _gains(self, rollouts: Sequence[Rollout]) -> list[float]:
+        """Each response's reward less its baseline."""
+        rewards = [rollout.reward for rollout in rollouts]
+        if self.alpha == 1:
+            return [0.0] * len(rollouts)
+        groups = defaultdict[str, list[float]](list)
+        for rollout, reward in zip(rollouts, rewards, strict=True):
+            assert reward is not None
+            groups[rollout.example.id].append(reward)
+        found = []
+        for rollout, reward in zip(rollouts, rewards, strict=True):
+            assert reward is not None
+            found.append(reward - self._baseline(groups[rollout.example.id], reward))
+        return found
+
+    def _baseline(self, group: Sequence[float], own: float) -> float:
+        match self.baseline:
+            case Baseline.none:
+                return 0.0
+            case Baseline.group:
+                return sum(group) / len(group)
+            case Baseline.leave_one_out:
+                return (sum(group) - own) / (len(group) - 1)
+
+    def backward(
+        self,
+        batch: Scored,
+        *,
+        student: Scorer,
+        teacher: Scorer | None,
+        clock: Clock | None = None,
+    ) -> dict[str, float]:
+        return step_on_credit(
+            self, batch, sides=Sides(student, teacher), clip=self.clip, clock=clock
+        )

@@ -1,0 +1,103 @@
+"""Rollouts that are written together, and in which order updates learn from them.
+
+Usually a collection is one batch, and one update learns from it. ``loop.collect`` makes it several
+batches, ``loop.inner_epochs`` has each of them learnt from several times (PPO's inner epochs).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+
+from distillkit.core.clock import Clock
+from distillkit.core.seeds import child_random
+from distillkit.core.types import Rollout
+from distillkit.rewards.base import Answer
+from distillkit.training.appraisal import appraise
+from distillkit.training.parts import Parts
+from distillkit.training.sampler import draw_indices
+from distillkit.training.step import Opinions
+from distillkit.training.writers import write_rollouts
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Rollouts of one writing, with what is kept of the teacher's reading.
+
+    Attributes:
+        first: index of the first update that learns from them.
+        rollouts: of all processes.
+        opinions: see :data:`Opinions`.
+    """
+
+    first: int
+    rollouts: Sequence[Rollout]
+    opinions: Opinions
+
+    def batch(self, parts: Parts, step: int) -> tuple[list[Rollout], Opinions]:
+        """What one update learns from; the responses to a prompt stay together."""
+        loop = parts.loop
+        epoch, place = divmod(step - self.first, loop.collect)
+        groups = [
+            range(start, start + loop.group) for start in range(0, len(self.rollouts), loop.group)
+        ]
+        if loop.collect > 1:
+            child_random(parts.seed, "inner", self.first, epoch).shuffle(groups)
+        order = list(chain.from_iterable(groups))
+        rows = order[place * loop.batch_size : (place + 1) * loop.batch_size]
+        opinions = [self.opinions[row] for row in rows] if self.opinions else ()
+        return [self.rollouts[row] for row in rows], opinions
+
+
+def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
+    """Have the rollouts of the updates from ``step`` on written, rewarded and read."""
+    loop, ranks = parts.loop, parts.ranks
+    assert step % loop.span == 0
+    indices = draw_indices(
+        step // loop.span,
+        batch_size=loop.batch_size * loop.collect // loop.group,
+        count=len(parts.examples),
+        seed=parts.seed,
+    )
+    examples = [parts.examples[index] for index in indices for _ in range(loop.group)]
+    authors = parts.policy.authors(step, len(examples), steps=parts.steps, seed=parts.seed)
+    with clock("rollout"):
+        # One for each step and process, so that no two draw alike; alone, it is the step.
+        place = step * ranks.size + ranks.rank
+        written = write_rollouts(
+            ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=place
+        )
+    with clock("reward"):
+        rewarded = _rewarded(written, parts)
+    return reopen(parts, step, ranks.gather(rewarded), clock=clock)
+
+
+def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Clock) -> Collection:
+    """The collection of rollouts that are written already, as those of a checkpoint are."""
+    read, opinions = appraise(
+        rollouts,
+        sides=parts.sides,
+        objective=parts.objective,
+        loop=parts.loop,
+        ranks=parts.ranks,
+        clock=clock,
+    )
+    return Collection(first, read, opinions)
+
+
+def _rewarded(rollouts: Sequence[Rollout], parts: Parts) -> list[Rollout]:
+    if parts.judge is None:
+        return list(rollouts)
+    tokenizer = parts.sides.student.tokenizer
+    answers = [
+        Answer(
+            example=rollout.example,
+            text=tokenizer.decode(rollout.response.tokens, skip_special_tokens=True),
+            tokens=len(rollout.response.tokens),
+            truncated=rollout.response.truncated,
+        )
+        for rollout in rollouts
+    ]
+    rewards = parts.judge(answers)
+    return [
+        replace(rollout, reward=reward) for rollout, reward in zip(rollouts, rewards, strict=True)
+    ]

@@ -1,0 +1,65 @@
+"""All that an update is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from distillkit.core.types import Author, Example, Rollout, Split
+from distillkit.datasets.base import Dataset
+from distillkit.objectives.base import Beside, Objective
+from distillkit.policies.base import Policy
+from distillkit.rewards.base import Judge
+from distillkit.training.ranks import Ranks
+from distillkit.training.sampler import draw_indices
+from distillkit.training.settings import LoopSettings, OptimizerSettings
+from distillkit.training.step import ALONE, Sides
+from distillkit.training.writers import DatasetWriter, Writer, write_rollouts
+
+
+@dataclass(frozen=True, slots=True)
+class OtherText:
+    """Text of its own that is learnt beside the rollouts, as much in every update.
+
+    Attributes:
+        beside: what is minimised on it.
+        examples: whose references are the text.
+        writer: closes and cuts them.
+    """
+
+    beside: Beside
+    examples: Sequence[Example]
+    writer: Writer
+
+    def rollouts(self, step: int, *, batch_size: int, seed: int) -> list[Rollout]:
+        """The text of one update."""
+        count = len(self.examples)
+        indices = draw_indices(step, batch_size=batch_size, count=count, seed=seed)
+        examples = [self.examples[index] for index in indices]
+        authors = [Author.dataset] * len(examples)
+        return write_rollouts(examples, authors, writers={Author.dataset: self.writer}, step=step)
+
+
+def other_text(objective: Objective, dataset: Dataset | None, *, sides: Sides) -> OtherText | None:
+    """The text beside the rollouts; None where the objective asks for none, or none is given."""
+    beside = objective.beside()
+    if beside is None or dataset is None:
+        return None
+    writer = DatasetWriter(sides.student, sides.teacher)
+    return OtherText(beside, dataset.examples(Split.train), writer)
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The models, what they read, what is minimised, and how."""
+
+    sides: Sides
+    examples: Sequence[Example]
+    policy: Policy
+    writers: Mapping[Author, Writer]
+    objective: Objective
+    loop: LoopSettings
+    optimizer: OptimizerSettings
+    seed: int
+    steps: int
+    ranks: Ranks = ALONE
+    judge: Judge | None = None
+    other: OtherText | None = None

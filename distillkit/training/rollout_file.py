@@ -1,0 +1,61 @@
+"""Rollouts that outlive the step they were written in, as JSON lines beside a checkpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from distillkit.core.errors import RunError
+from distillkit.core.files import write_json_lines
+from distillkit.core.types import Author, Example, Response, Rollout
+from distillkit.datasets.json_lines import read_json_lines
+
+
+def save_rollouts(file: Path, rollouts: Sequence[Rollout]) -> None:
+    """Write them; every float can be read back to the last bit."""
+    write_json_lines(
+        file,
+        [
+            {
+                "example": rollout.example.id,
+                "response": asdict(rollout.response),
+                "reward": rollout.reward,
+            }
+            for rollout in rollouts
+        ],
+    )
+
+
+def load_rollouts(file: Path, examples: Sequence[Example]) -> list[Rollout]:
+    """Read them; none where there is no file.
+
+    Args:
+        file: written by :func:`save_rollouts`.
+        examples: those of the run, of which a rollout holds one.
+
+    Raises:
+        RunError: an example is none of the run's, or a field is missing.
+    """
+    if not file.is_file():
+        return []
+    known = {example.id: example for example in examples}
+    try:
+        return [_rollout(row, known) for row in read_json_lines(file)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(
+            f"the kept rollouts {file} are not those of this run ({error}). Delete that checkpoint "
+            "to resume from the one before it, or the run directory to start anew."
+        ) from error
+
+
+def _rollout(row: Mapping[str, Any], known: Mapping[str, Example]) -> Rollout:
+    values = row["response"]
+    response = Response(
+        tokens=tuple(values["tokens"]),
+        truncated=values["truncated"],
+        author=Author(values["author"]),
+        log_probs=tuple(values["log_probs"]),
+        of_student=tuple(values["of_student"]),
+        of_teacher=tuple(values["of_teacher"]),
+    )
+    return Rollout(known[row["example"]], response, row["reward"])
