@@ -78,8 +78,9 @@ class Scored:
 class Objective(ABC):
     """A loss over packed positions whose weights are given, so it reduces exactly once."""
 
-    DROPOUT: ClassVar = True
-    """Whether the student drops activations while it learns. It does not while it writes."""
+    POLICY_GRADIENT: ClassVar = False
+    """Whether tokens are credited by how likely they were drawn. The student then drops nothing
+    while it learns, as it drops nothing while it writes, and writes by its own distribution."""
 
     chunk_mb: int = 160
     """Mebibytes for logits of teacher and student; positions are projected so many at a time."""
@@ -144,6 +145,13 @@ class Objective(ABC):
             DistillkitError: nobody can judge this dataset's answers so.
         """
         return None
+
+    def check_group(self, size: int) -> None:  # noqa: B027 (most look at each row alone)
+        """Refuse a number of responses to each prompt.
+
+        Raises:
+            ConfigError: they are too few.
+        """
 
     def check_authors(self, authors: frozenset[Author]) -> None:  # noqa: B027 (most take any)
         """Refuse text that this objective must not be trained on.

@@ -52,7 +52,7 @@ class Variant(StrEnum):
 class MiniLLM(Objective):
     """Exact reverse KL at each position, policy gradient for the positions after it."""
 
-    DROPOUT: ClassVar = False  # a ratio to the sampler, which drops nothing, must not be noise
+    POLICY_GRADIENT: ClassVar = True
 
     variant: Variant = Variant.paper
     """``paper`` (eq. 7) or ``reference`` (the authors' code); fields below follow it by default."""

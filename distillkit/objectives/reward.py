@@ -36,7 +36,7 @@ class Baseline(StrEnum):
 class RewardObjective(DivergenceObjective):
     """Policy gradient of a reward, and a divergence from the teacher on the same text."""
 
-    DROPOUT: ClassVar = False  # a ratio to the sampler, which drops nothing, must not be noise
+    POLICY_GRADIENT: ClassVar = True
 
     reward: Reward = MISSING
     """What an answer is worth; set by the ``reward`` group."""
@@ -60,6 +60,13 @@ class RewardObjective(DivergenceObjective):
             raise ConfigError(
                 f"objective.student_temperature={self.student_temperature} would change the "
                 "policy that earns the reward. Set it to 1."
+            )
+
+    def check_group(self, size: int) -> None:
+        if size < 2 and self.alpha < 1 and self.baseline is not Baseline.none:
+            raise ConfigError(
+                f"objective.baseline={self.baseline} compares responses to one prompt, and "
+                f"loop.group={size} has one written. Set loop.group=4, or objective.baseline=none."
             )
 
     def check_authors(self, authors: frozenset[Author]) -> None:

@@ -24,7 +24,7 @@ from distillkit.objectives.returns import drawn, log_ratios, returns
 class SampledKL(Objective):
     """Policy gradient of log teacher - log student at the tokens that were drawn."""
 
-    DROPOUT: ClassVar = False  # a ratio to the sampler, which drops nothing, must not be noise
+    POLICY_GRADIENT: ClassVar = True
 
     gamma: float = 0.0
     """Discount of later tokens' differences; 0 is reverse KL at each position, 1 of the whole."""

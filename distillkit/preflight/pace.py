@@ -17,13 +17,11 @@ from distillkit.preflight.finding import Finding, ok
 from distillkit.preflight.sizes import duration, size
 from distillkit.preflight.subject import Subject
 from distillkit.training.loop import build_optimizer, distil
-from distillkit.training.parts import Parts
+from distillkit.training.parts import Parts, other_text
 from distillkit.training.sampler import draw_indices
 from distillkit.training.step import Sides
 from distillkit.training.writers import DatasetWriter, KeptWriter, StudentWriter, Writer
 
-UPDATES = 2
-"""Updates made for each author; the last one is timed."""
 ANSWERS = 32
 """Examples answered to time an evaluation."""
 STEPS_COUNTED = 1000
@@ -77,10 +75,11 @@ def _update_seconds(
 ) -> tuple[float, float]:
     """Seconds to prepare this author's text for the whole run, and for one update."""
     run, count = subject.run, len(examples)
-    steps = max(run.steps, UPDATES)
+    # One to warm up, then as many as share a writing.
+    steps = 1 + run.loop.span
     drawn = {
         index
-        for step in range(UPDATES)
+        for step in range(steps)
         for index in draw_indices(step, batch_size=run.loop.batch_size, count=count, seed=run.seed)
     }
     start = time.perf_counter()
@@ -88,8 +87,9 @@ def _update_seconds(
     took = time.perf_counter() - start
     # Only the teacher writes beforehand, and then for all examples.
     writing = took * count / len(drawn) if author is Author.teacher else 0.0
+    sides = Sides(student=subject.student, teacher=subject.teacher)
     parts = Parts(
-        sides=Sides(student=subject.student, teacher=subject.teacher),
+        sides=sides,
         examples=examples,
         policy=Always(author=author),
         writers={author: writer},
@@ -98,13 +98,15 @@ def _update_seconds(
         optimizer=run.optimizer,
         seed=run.seed,
         steps=steps,
+        judge=run.objective.judge(run.dataset, device=subject.student.device),
+        other=other_text(run.objective, run.dataset_pt, sides=sides),
     )
-    start = 0.0
     updates = distil(parts, build_optimizer(parts))
-    for _ in range(UPDATES):
-        start = time.perf_counter()
+    next(updates)
+    start = time.perf_counter()
+    for _ in range(run.loop.span):
         next(updates)
-    return writing, time.perf_counter() - start
+    return writing, (time.perf_counter() - start) / run.loop.span
 
 
 def _writer(subject: Subject, author: Author, examples: Sequence[Example]) -> Writer:

@@ -25,7 +25,7 @@ ERRORS = 3.0
 
 def zero(subject: Subject) -> Iterator[Finding]:
     """The student as its own teacher gives no loss and no gradient; the real pair gives both."""
-    objective = subject.run.objective
+    objective = subject.run.objective.comparison()
     if not isinstance(objective, DivergenceObjective):
         yield ok("this objective compares no two models, so there is no zero to be seen")
         return
@@ -57,7 +57,7 @@ def zero(subject: Subject) -> Iterator[Finding]:
 
 def teacher_signal(subject: Subject) -> Iterator[Finding]:
     """The teacher likes the right text better than chance, a shuffle and the student do."""
-    compared = isinstance(subject.run.objective, DivergenceObjective)
+    compared = subject.run.objective.needs_teacher()
     if not compared and Author.teacher not in subject.authors:
         yield ok("nothing is learned from the teacher in this run, it is measured only")
         return
@@ -104,7 +104,7 @@ def _weaknesses(figures: str, *, right: float, own: float, uniform: float) -> It
 
 def _heard(subject: Subject) -> Iterator[Finding]:
     """The objective's value must depend on what the teacher says where."""
-    objective = subject.run.objective
+    objective = subject.run.objective.comparison()
     if not isinstance(objective, DivergenceObjective):
         return
     scored = subject.probe.scored

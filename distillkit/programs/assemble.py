@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distillkit.core.errors import ConfigError, DataError
-from distillkit.core.spec import name_of
+from distillkit.core.errors import DataError
 from distillkit.core.types import Author, Example, Split
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end, check_pair, load, pick_device
-from distillkit.run import Distillation, TrainRun, UndoRun
-from distillkit.training.settings import Export
+from distillkit.run import TrainRun
 from distillkit.training.step import Sides
 
 
@@ -22,65 +20,6 @@ class Assembled:
     validation: Sequence[Example]
     test: Sequence[Example]
     notes: tuple[str, ...]
-
-
-def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
-    """Refuse settings that would have no effect, or that contradict each other.
-
-    Raises:
-        ConfigError: a shorthand or group that nothing reads.
-    """
-    used = getattr(run.objective, "divergence", None)
-    _check_shorthand("beta", run.beta, used, group="divergence", option="jsd")
-    _check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
-    groups = ("divergence=", "divergence.", "support=", "support.")
-    typed = [item for item in overrides if item.lstrip("+").startswith(groups)]
-    if typed and used is None:
-        raise ConfigError(
-            f"{typed[0]} has no effect with objective=sft, which has no divergence. "
-            "Remove it, or use objective=divergence."
-        )
-    run.objective.check_authors(run.policy.may_write())
-    if run.teacher is None and (use := use_of_teacher(run)):
-        raise ConfigError(
-            f"teacher=null, but {use}; choose a teacher, or objective=sft with policy=off_policy."
-        )
-    if run.checkpoint.export is Export.best and not run.evaluation.every:
-        raise ConfigError(
-            "checkpoint.export=best needs validations, but evaluation.every=0. Set "
-            "evaluation.every above 0, or use checkpoint.export=last."
-        )
-    if run.evaluation.every and run.evaluation.validation == 0:
-        raise ConfigError(
-            "evaluation.validation=0 leaves nothing to validate on. Raise it, or set "
-            "evaluation.every=0 for no validation."
-        )
-
-
-def use_of_teacher(run: Distillation) -> str | None:
-    """What a run needs a model as its teacher for; None where it needs none."""
-    if hasattr(run.objective, "divergence"):
-        return f"objective={name_of(run.objective)} compares with one"
-    if Author.teacher in run.policy.may_write():
-        return f"policy={name_of(run.policy)} has it write"
-    return None
-
-
-def _check_shorthand(
-    name: str, given: float | None, component: object, *, group: str, option: str
-) -> None:
-    if given is None:
-        return
-    if not hasattr(component, name):
-        raise ConfigError(
-            f"{name}={given} has no effect here: only {group}={option} has a {name}. "
-            f"Remove {name}, or use {group}={option}."
-        )
-    found = getattr(component, name)
-    if found != given:
-        raise ConfigError(
-            f"{name}={given} has no effect here: {group}.{name} is set to {found}. Give only one."
-        )
 
 
 def assemble(run: TrainRun) -> Assembled:

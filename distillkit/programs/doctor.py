@@ -16,7 +16,8 @@ from distillkit.preflight.checks import CHECKS, Check, examine
 from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.subject import Subject
-from distillkit.programs.assemble import check_fields, room, splits
+from distillkit.programs.assemble import room, splits
+from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 
 STYLES = {

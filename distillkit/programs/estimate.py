@@ -20,10 +20,11 @@ from distillkit.evaluation.comparison import Comparison, Plan, Reading
 from distillkit.evaluation.tally import Row
 from distillkit.models.language_model import evaluating
 from distillkit.objectives.divergence import DivergenceObjective
-from distillkit.programs.assemble import Assembled, assemble, check_fields
+from distillkit.programs.assemble import Assembled, assemble
 from distillkit.programs.authors import writers_of
 from distillkit.programs.estimate_picture import draw_estimate
 from distillkit.programs.estimate_table import estimate_table
+from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 from distillkit.run import TrainRun
 from distillkit.training.sampler import draw_indices

@@ -18,7 +18,9 @@ from distillkit.core.types import Example
 from distillkit.evaluation.quality import Quality, measure
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
-from distillkit.programs.assemble import Assembled, assemble, check_fields
+from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.programs.assemble import Assembled, assemble
+from distillkit.programs.fields import check_fields
 from distillkit.programs.picture import draw_curves
 from distillkit.programs.screen import screen
 from distillkit.programs.session import Session
@@ -61,9 +63,10 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
 
 
 def directory_of(composed: Composed) -> RunDirectory:
-    """Where a run lives: its name, or one made of policy, divergence and fingerprint."""
+    """Where a run lives: its name, or one of policy, divergence or objective, and fingerprint."""
     run: TrainRun = composed.run
-    used = getattr(run.objective, "divergence", run.objective)
+    objective = run.objective
+    used = objective.divergence if type(objective) is DivergenceObjective else objective
     name = run.name or f"{name_of(run.policy)}-{name_of(used)}-{composed.fingerprint[:8]}"
     return RunDirectory(Path(run.output) / "train" / name)
 

@@ -21,7 +21,8 @@ from distillkit.metrics.evidence import Source, Text
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import check_pair, digest_of, load, pick_device
 from distillkit.models.pretrained import Student, Teacher
-from distillkit.programs.assemble import check_evaluated, check_fields, use_of_teacher
+from distillkit.programs.assemble import check_evaluated
+from distillkit.programs.fields import check_fields, use_of_teacher
 from distillkit.programs.train import train
 from distillkit.programs.watch import Watch
 from distillkit.run import TrainRun, UndoRun

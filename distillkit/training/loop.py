@@ -69,7 +69,7 @@ def _update(
     student, loop = parts.sides.student, parts.loop
     rollouts, opinions = collection.batch(parts, step)
     torch.manual_seed(child_seed(parts.seed, "dropout", step))
-    student.learn(dropout=parts.objective.DROPOUT)
+    student.learn(dropout=not parts.objective.POLICY_GRADIENT)
     optimizer.zero_grad(set_to_none=True)
     numbers = _gradient(parts, rollouts, step, opinions=opinions, clock=clock)
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)

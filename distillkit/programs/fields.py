@@ -1,0 +1,95 @@
+"""Settings that would have no effect, or that contradict each other, before anything is loaded."""
+
+from collections.abc import Sequence
+
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import name_of
+from distillkit.core.types import Author
+from distillkit.run import Distillation, TrainRun, UndoRun
+from distillkit.training.settings import Export
+
+
+def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
+    """Refuse settings that would have no effect, or that contradict each other.
+
+    Raises:
+        ConfigError: a shorthand or group that nothing reads.
+    """
+    used = getattr(run.objective, "divergence", None)
+    _check_shorthand("beta", run.beta, used, group="divergence", option="jsd")
+    _check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
+    _check_groups(run, overrides)
+    run.objective.check_authors(run.policy.may_write())
+    run.objective.check_group(run.loop.group)
+    if run.objective.POLICY_GRADIENT and not run.rollout.neutral:
+        raise ConfigError(
+            f"objective={name_of(run.objective)} learns from what the student itself would write, "
+            "and rollout.temperature, top_k, top_p or min_p makes it write otherwise. Leave "
+            "temperature at 1 and the filters off."
+        )
+    if run.teacher is None and (use := use_of_teacher(run)):
+        raise ConfigError(
+            f"teacher=null, but {use}; choose a teacher, or objective=sft with policy=off_policy."
+        )
+    if run.checkpoint.export is Export.best and not run.evaluation.every:
+        raise ConfigError(
+            "checkpoint.export=best needs validations, but evaluation.every=0. Set "
+            "evaluation.every above 0, or use checkpoint.export=last."
+        )
+    if run.evaluation.every and run.evaluation.validation == 0:
+        raise ConfigError(
+            "evaluation.validation=0 leaves nothing to validate on. Raise it, or set "
+            "evaluation.every=0 for no validation."
+        )
+
+
+READ_BY = {
+    "divergence": ("objective=divergence", ("divergence=", "divergence.")),
+    "support": ("objective=divergence", ("support=", "support.")),
+    "reward": ("objective=reward", ("reward=", "reward.")),
+}
+"""Groups that an objective reads by a field of that name, who does, and how one is typed."""
+
+
+def _check_groups(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
+    """Refuse a group that was typed and that the objective does not read."""
+    objective = name_of(run.objective)
+    for group, (reader, starts) in READ_BY.items():
+        typed = [item for item in overrides if item.lstrip("+").startswith(starts)]
+        if typed and not hasattr(run.objective, group):
+            raise ConfigError(
+                f"{typed[0]} has no effect with objective={objective}, which has no {group}. "
+                f"Remove it, or use {reader}."
+            )
+    if run.dataset_pt is not None and run.objective.beside() is None:
+        raise ConfigError(
+            f"dataset@dataset_pt={name_of(run.dataset_pt)} has no effect with "
+            f"objective={objective}, which learns nothing beside its rollouts. Remove it, or use "
+            "objective=minillm with objective.pretraining above 0."
+        )
+
+
+def use_of_teacher(run: Distillation) -> str | None:
+    """What a run needs a model as its teacher for; None where it needs none."""
+    if run.objective.needs_teacher():
+        return f"objective={name_of(run.objective)} compares with one"
+    if Author.teacher in run.policy.may_write():
+        return f"policy={name_of(run.policy)} has it write"
+    return None
+
+
+def _check_shorthand(
+    name: str, given: float | None, component: object, *, group: str, option: str
+) -> None:
+    if given is None:
+        return
+    if not hasattr(component, name):
+        raise ConfigError(
+            f"{name}={given} has no effect here: only {group}={option} has a {name}. "
+            f"Remove {name}, or use {group}={option}."
+        )
+    found = getattr(component, name)
+    if found != given:
+        raise ConfigError(
+            f"{name}={given} has no effect here: {group}.{name} is set to {found}. Give only one."
+        )
