@@ -1,10 +1,12 @@
 """Writes responses: batched, cached, each row with draws of its own.
 
 Prompts of like length go together, so that little is padded. Rows that are finished leave the
-batch, so that the longest response is not paid for by all.
+batch, so that the longest response is not paid for by all. Several models may have a voice in every
+token: each reads the same response behind prompts of its own.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +19,10 @@ from distillkit.models.sampling import Sampling, choose
 LEAVING = 8
 """The batch is cut when one row in so many has finished: moving the cache costs about a step."""
 
+Pick = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, Sequence[Tensor]]]
+"""Every model's logits [B, V] and draws in [0, 1) [B] to token ids [B] and their log-probabilities
+[B], in the order of the fields of :class:`Written`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Written:
@@ -27,11 +33,16 @@ class Written:
         truncated: whether it did.
         log_probs: of each token under the distribution it was drawn from, in nats; see
             :func:`distillkit.models.sampling.choose`.
+        of_student: of each token under the student alone at temperature 1, where two models wrote
+            together; else empty.
+        of_teacher: the same under the teacher.
     """
 
     tokens: tuple[int, ...]
     truncated: bool
     log_probs: tuple[float, ...]
+    of_student: tuple[float, ...] = ()
+    of_teacher: tuple[float, ...] = ()
 
 
 def generate(
@@ -60,24 +71,114 @@ def generate(
         DataError: a prompt fills the model's context.
         ModelError: the logits are not finite, as after an update that went astray.
     """
+
+    def pick(logits: Sequence[Tensor], uniform: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        chosen, log_prob = choose(logits[0], sampling, uniform)
+        return chosen, (log_prob,)
+
+    return write([model], [prompts], pick=pick, sampling=sampling, seed=seed, poll=poll)
+
+
+def write(
+    models: Sequence[LanguageModel],
+    prompts: Sequence[Sequence[Sequence[int]]],
+    *,
+    pick: Pick,
+    sampling: Sampling,
+    seed: int | Sequence[int],
+    poll: Callable[[], None],
+) -> list[Written]:
+    """:func:`generate` with a voice in every token for each of the models.
+
+    Args:
+        models: on one device, with one vocabulary; left in the mode they were in.
+        prompts: for each model, its own to every response. The first model's lengths say which
+            rows go together.
+        pick: chooses each row's next token.
+        sampling: longest response and rows side by side.
+        seed: as in :func:`generate`.
+        poll: as in :func:`generate`.
+    """
+    for model, texts in zip(models, prompts, strict=True):
+        _check_room(model, texts)
+    limits = [
+        min(
+            sampling.max_new_tokens,
+            *(model.context - len(text) for model, text in zip(models, row, strict=True)),
+        )
+        for row in zip(*prompts, strict=True)
+    ]
+    uniform = _draws(seed, len(limits), sampling.max_new_tokens).to(models[0].device)
+    order = sorted(range(len(limits)), key=lambda row: len(prompts[0][row]))
+    stops = frozenset[int]().union(*(model.stop_ids for model in models))
+    written: dict[int, Written] = {}
+    with ExitStack() as stack:
+        for model in models:
+            stack.enter_context(evaluating(model))
+        scores = [model.head.scorer() for model in models]
+        for start in range(0, len(order), sampling.batch_size):
+            poll()
+            part = order[start : start + sampling.batch_size]
+            room = [limits[row] for row in part]
+            voices = [
+                Voice(model, [texts[row] for row in part], score=score, room=max(room))
+                for model, texts, score in zip(models, prompts, scores, strict=True)
+            ]
+            answers = _write(voices, pick, limits=room, stops=stops, uniform=uniform[part])
+            written.update(zip(part, answers, strict=True))
+    return [written[row] for row in range(len(order))]
+
+
+def _check_room(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> None:
     longest = max(map(len, prompts), default=0)
     if longest >= model.context:
         raise DataError(
             f"a prompt of {longest} tokens fills the model's context of {model.context}. "
             "Drop long prompts with loop.max_prompt_tokens=..., or choose a model with more room."
         )
-    uniform = _draws(seed, len(prompts), sampling.max_new_tokens).to(model.device)
-    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
-    written: dict[int, Written] = {}
-    with evaluating(model):
-        score = model.head.scorer()
-        for start in range(0, len(order), sampling.batch_size):
-            poll()
-            part = order[start : start + sampling.batch_size]
-            side_by_side = [prompts[index] for index in part]
-            texts = _write(model, score, side_by_side, sampling, uniform[part])
-            written.update(zip(part, texts, strict=True))
-    return [written[index] for index in range(len(prompts))]
+
+
+class Voice:
+    """One model's place in the text that is being written, and its opinion of what comes next.
+
+    Args:
+        model: in inference mode.
+        prompts: what it reads before the responses, side by side.
+        score: its head, as :meth:`distillkit.models.head.Head.scorer` gives it.
+        room: most tokens of a response.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        prompts: Sequence[Sequence[int]],
+        *,
+        score: Callable[[Tensor], Tensor],
+        room: int,
+    ) -> None:
+        self._score = score
+        self._tokens, mask = _pad_left(prompts, model)
+        self._position = (mask.cumsum(-1) - 1).clamp_min(0)
+        self._mask = None if bool(mask.all()) else mask
+        self._decoder = model.decoder(rows=len(prompts), length=mask.shape[1] + room)
+
+    def logits(self) -> Tensor:
+        """Of each row's next token [B, V]."""
+        return self._score(self._decoder(self._tokens, self._position, self._mask))
+
+    def read(self, chosen: Tensor) -> None:
+        """Append one token to each row, ids [B]."""
+        self._tokens, self._position = chosen[:, None], self._position[:, -1:] + 1
+        if self._mask is not None:
+            real = self._mask.new_ones(len(self._mask), 1)
+            self._mask = torch.cat([self._mask, real], dim=1)
+
+    def keep(self, rows: Tensor) -> None:
+        """Drop all other rows."""
+        self._decoder.keep(rows)
+        self._tokens, self._position = self._tokens[rows], self._position[rows]
+        if self._mask is not None:
+            self._mask = self._mask[rows]
 
 
 def _draws(seed: int | Sequence[int], rows: int, width: int) -> Tensor:
@@ -92,48 +193,48 @@ def _draws(seed: int | Sequence[int], rows: int, width: int) -> Tensor:
 
 
 def _write(
-    model: LanguageModel,
-    score: Callable[[Tensor], Tensor],
-    prompts: list[Sequence[int]],
-    sampling: Sampling,
+    voices: Sequence[Voice],
+    pick: Pick,
+    *,
+    limits: Sequence[int],
+    stops: frozenset[int],
     uniform: Tensor,
 ) -> list[Written]:
-    tokens, mask = _pad_left(prompts, model)
-    device, rows, width = model.device, len(prompts), tokens.shape[1]
-    limits = [min(sampling.max_new_tokens, model.context - len(prompt)) for prompt in prompts]
-    limit, room = torch.tensor(limits, device=device), max(limits)
-    stops = torch.tensor(sorted(model.stop_ids), device=device)
-    decoder = model.decoder(rows=rows, length=width + room)
+    device, rows, room = uniform.device, len(limits), max(limits)
+    limit, ends = (torch.tensor(ids, device=device) for ids in (limits, sorted(stops)))
     chosen_ids = torch.zeros(rows, room, dtype=torch.long, device=device)
-    log_probs = torch.zeros(rows, room, dtype=torch.float64, device=device)
+    log_probs: list[Tensor] = []
     lengths, ended = torch.zeros_like(limit), torch.zeros(rows, dtype=torch.bool, device=device)
-    live, position = torch.arange(rows, device=device), (mask.cumsum(-1) - 1).clamp_min(0)
-    padded = not bool(mask.all())
+    live = torch.arange(rows, device=device)
     for step in range(room):
-        logits = score(decoder(tokens, position, mask if padded else None))
-        chosen, log_prob = choose(logits, sampling, uniform[live, step])
-        chosen_ids[live, step], log_probs[live, step] = chosen, log_prob.double()
-        stopped = torch.isin(chosen, stops)
+        chosen, found = pick([voice.logits() for voice in voices], uniform[live, step])
+        log_probs = log_probs or [torch.zeros_like(uniform) for _ in found]
+        chosen_ids[live, step] = chosen
+        for kept, log_prob in zip(log_probs, found, strict=True):
+            kept[live, step] = log_prob.double()
+        stopped = torch.isin(chosen, ends)
         writing = lengths[live] == 0
         over = writing & (stopped | (limit[live] == step + 1))
         lengths[live[over]], ended[live[over]] = step + 1, stopped[over]
         left = int((writing & ~over).sum())
         if left == 0:
             break
-        tokens, position = chosen[:, None], position[:, -1:] + 1
-        mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+        for voice in voices:
+            voice.read(chosen)
         if len(live) - left >= max(1, len(live) // LEAVING):
             keep = (writing & ~over).nonzero()[:, 0]
-            decoder.keep(keep)
-            tokens, position, mask, live = tokens[keep], position[keep], mask[keep], live[keep]
+            live = live[keep]
+            for voice in voices:
+                voice.keep(keep)
     return _cut(chosen_ids, log_probs, lengths, ended)
 
 
-def _cut(ids: Tensor, log_probs: Tensor, lengths: Tensor, ended: Tensor) -> list[Written]:
-    rows = zip(ids.tolist(), log_probs.tolist(), lengths.tolist(), ended.tolist(), strict=True)
+def _cut(ids: Tensor, log_probs: Sequence[Tensor], lengths: Tensor, ended: Tensor) -> list[Written]:
+    rows = zip(ids.tolist(), lengths.tolist(), ended.tolist(), strict=True)
+    likely = zip(*(kept.tolist() for kept in log_probs), strict=True)
     texts = [
-        Written(tuple(row[:length]), truncated=not end, log_probs=tuple(likely[:length]))
-        for row, likely, length, end in rows
+        Written(tuple(row[:length]), not end, *(tuple(kept[:length]) for kept in of_row))
+        for (row, length, end), of_row in zip(rows, likely, strict=True)
     ]
     if any(value != value for text in texts for value in text.log_probs):
         raise ModelError(
@@ -143,7 +244,7 @@ def _cut(ids: Tensor, log_probs: Tensor, lengths: Tensor, ended: Tensor) -> list
     return texts
 
 
-def _pad_left(prompts: list[Sequence[int]], model: LanguageModel) -> tuple[Tensor, Tensor]:
+def _pad_left(prompts: Sequence[Sequence[int]], model: LanguageModel) -> tuple[Tensor, Tensor]:
     """Ids [B, T] and whether each is real [B, T]."""
     width = max(map(len, prompts))
     tokens = torch.full((len(prompts), width), model.end_id)

@@ -46,6 +46,11 @@ class Sampling:
                 value = getattr(self, field)
                 raise ConfigError(f"{self.FIELD}.{field} must {rule}, got {value}.")
 
+    @property
+    def neutral(self) -> bool:
+        """Whether tokens are drawn from the model's own distribution, unchanged."""
+        return (self.temperature, self.top_k, self.top_p, self.min_p) == (1, 0, 1, 0)
+
 
 @dataclass(kw_only=True, slots=True)
 class TeacherSampling(Sampling):
@@ -72,12 +77,27 @@ def choose(logits: Tensor, sampling: Sampling, uniform: Tensor | None) -> tuple[
         return peak.indices, peak.values - peak.values
     assert uniform is not None
     probabilities = filtered(logits, sampling).softmax(-1)
+    tokens, total = draw(probabilities, uniform)
+    return tokens, log_of(probabilities, tokens, total)
+
+
+def draw(probabilities: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """Token ids [B] and the rows' fp64 sums [B], which are 1 but for rounding.
+
+    Args:
+        probabilities: fp32 [B, V].
+        uniform: fp64 draws in [0, 1) [B].
+    """
     cumulative = probabilities.cumsum(-1, dtype=torch.float64)
     total = cumulative[:, -1:]
     # The first entry whose sum exceeds the draw: one of probability 0 adds nothing and never is.
     found = torch.searchsorted(cumulative, uniform[:, None] * total, right=True)
-    tokens = found.clamp_max(logits.shape[-1] - 1)
-    return tokens[:, 0], (probabilities.gather(-1, tokens).double() / total).log()[:, 0]
+    return found.clamp_max(probabilities.shape[-1] - 1)[:, 0], total[:, 0]
+
+
+def log_of(probabilities: Tensor, tokens: Tensor, total: Tensor) -> Tensor:
+    """Log-probabilities [B] of the tokens [B] in rows [B, V] that add up to ``total`` [B]."""
+    return (probabilities.gather(-1, tokens[:, None]).double()[:, 0] / total).log()
 
 
 def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
