@@ -78,7 +78,7 @@ def trained(case: Case, support: Support, **fields: float) -> tuple[float, Tenso
     batch = Batch(empty, empty, empty, empty, TARGETS)
     loss = objective(case, support, **fields).backward(
         Scored(batch, batch, WEIGHTS), student=student, teacher=States(seed=50)
-    )
+    )["loss"]
     assert student.states.grad is not None
     return loss, student.states.grad
 

@@ -27,9 +27,8 @@ each = pytest.mark.parametrize("objective", OBJECTIVES, ids=["divergence", "sft"
 
 def rows(monkeypatch: pytest.MonkeyPatch, *, chunk: int, block: int = 1000) -> None:
     """So many positions in a chunk and in a block, whatever the budget of memory."""
-    for module in ("divergence", "sft"):
-        path = f"distillkit.objectives.{module}.rows_within"
-        monkeypatch.setattr(path, lambda chunk_mb, vocabulary: chunk)
+    path = "distillkit.objectives.scoring.rows_within"
+    monkeypatch.setattr(path, lambda chunk_mb, vocabulary: chunk)
     monkeypatch.setattr(chunked, "BLOCK", block * ENTRIES)
 
 
@@ -41,7 +40,7 @@ def run(objective: Objective, *, tied: bool = True) -> tuple[float, dict[str, Te
         teacher=teacher.batch(PROMPTS, RESPONSES),
         weights=torch.linspace(0.05, 0.2, POSITIONS),
     )
-    loss = objective.backward(batch, student=student, teacher=teacher)
+    loss = objective.backward(batch, student=student, teacher=teacher)["loss"]
     return loss, gradients(student)
 
 
@@ -76,7 +75,7 @@ def test_chunks_give_the_gradient_of_plain_back_propagation(
 
     def loss_of(logits: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         value = (logits.logsumexp(-1) * shares[part]).sum()
-        return value, logits.softmax(-1) * shares[part, None]
+        return value[None], logits.softmax(-1) * shares[part, None]
 
     logits = scale * (inputs.tanh() @ weight[:5].T + (0 if offset is None else offset[:5]))
     if softcap is not None:
@@ -86,7 +85,7 @@ def test_chunks_give_the_gradient_of_plain_back_propagation(
     for chunk in (2, 7):
         for parameter in parameters:
             parameter.grad = None
-        total = backward_in_chunks(inputs.tanh(), head, loss_of, rows=chunk, clock=Clock())
+        (total,) = backward_in_chunks(inputs.tanh(), head, loss_of, rows=chunk, clock=Clock())
         assert total == pytest.approx(expected.item(), rel=1e-6)
         for parameter, slope in zip(parameters, slopes, strict=True):
             torch.testing.assert_close(parameter.grad, slope)
@@ -155,13 +154,12 @@ def test_the_fused_form_that_cuda_runs_is_one_graph_and_gives_the_same(
     objective: Objective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = run(objective)
-    for module in ("divergence", "sft"):
-        monkeypatch.setattr(
-            f"distillkit.objectives.{module}.fused",
-            lambda function, device: torch.compile(
-                function, dynamic=True, fullgraph=True, backend="aot_eager"
-            ),
-        )
+    monkeypatch.setattr(
+        "distillkit.objectives.scoring.fused",
+        lambda function, device: torch.compile(
+            function, dynamic=True, fullgraph=True, backend="aot_eager"
+        ),
+    )
     rows(monkeypatch, chunk=5)
     loss, gradient = run(objective)
     assert loss == pytest.approx(plain[0], rel=1e-6)

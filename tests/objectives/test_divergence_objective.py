@@ -24,7 +24,7 @@ def loss_and_gradient(
     objective: DivergenceObjective, teacher: TableModel, student: TableModel
 ) -> tuple[float, Tensor]:
     """The loss, and its gradient with respect to the student's table [V, V]."""
-    loss = objective.backward(scored(), student=student, teacher=teacher)
+    loss = objective.backward(scored(), student=student, teacher=teacher)["loss"]
     assert student.weight.grad is not None
     return loss, student.weight.grad[:ENTRIES].T
 
@@ -74,7 +74,7 @@ def on_models(student: LanguageModel, teacher: LanguageModel) -> tuple[Scored, f
         weights=torch.full((6,), 1 / 6),
     )
     objective = DivergenceObjective(support=Full(), divergence=ForwardKL())
-    return batch, objective.backward(batch, student=student, teacher=teacher)
+    return batch, objective.backward(batch, student=student, teacher=teacher)["loss"]
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
@@ -197,7 +197,7 @@ def test_a_bf16_teacher_never_makes_the_divergence_negative() -> None:
             batch = scored()
             batch = Scored(student=batch.student, teacher=batch.teacher, weights=weights)
             objective = DivergenceObjective(support=Full(), divergence=JensenShannon(beta=0.1))
-            loss = objective.backward(batch, student=TableModel(right), teacher=teacher)
+            loss = objective.backward(batch, student=TableModel(right), teacher=teacher)["loss"]
             assert -1e-7 < loss < 1e-6
 
 

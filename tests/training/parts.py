@@ -84,7 +84,7 @@ def dense(
         student: copied, not changed.
         teacher: copied, not changed.
         value: divergence of two rows of log-probabilities, teacher first.
-        reduction: mean over tokens, or over sequences of each one's mean.
+        reduction: mean over tokens, or over sequences of each one's mean or sum.
     """
     modules = {side: copy.deepcopy(side.module).double() for side in (student, teacher)}
     terms = []
@@ -94,10 +94,11 @@ def dense(
             _log_probs(modules[side], side, item.example, tokens) for side in (teacher, student)
         )
         terms.append(torch.stack([value(p, q) for p, q in zip(theirs.detach(), ours, strict=True)]))
-    if reduction is Reduction.token_mean:
-        loss = torch.cat(terms).mean()
-    else:
-        loss = torch.stack([term.mean() for term in terms]).mean()
+    loss = {
+        Reduction.token_mean: torch.cat(terms).mean(),
+        Reduction.sequence_mean: torch.stack([term.mean() for term in terms]).mean(),
+        Reduction.sequence_sum: torch.stack([term.sum() for term in terms]).mean(),
+    }[reduction]
     modules[student].zero_grad()
     loss.backward()
     return loss.item(), {

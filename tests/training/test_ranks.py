@@ -39,14 +39,14 @@ def pair(folder: Path) -> tuple[LanguageModel, LanguageModel]:
 
 def gradient(folder: Path, ranks: Ranks, **loop: int) -> tuple[float, dict[str, torch.Tensor]]:
     student, teacher = pair(folder)
-    loss = accumulate(
+    numbers = accumulate(
         ROLLOUTS,
         sides=Sides(student=student, teacher=teacher),
         objective=DivergenceObjective(support=Full(), divergence=JensenShannon()),
         loop=LoopSettings(**loop),
         ranks=ranks,
     )
-    return loss, gradients(student)
+    return ranks.add_up(student.parameters(), numbers)["loss"], gradients(student)
 
 
 def work(rank: int, folder: Path) -> None:
