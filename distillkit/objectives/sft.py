@@ -18,10 +18,11 @@ class SFT(Objective):
 
     def check_authors(self, authors: frozenset[Author]) -> None:
         # Cross-entropy on a model's own samples feeds its errors back to it until it collapses.
-        if Author.student in authors:
+        if authors & {Author.student, Author.mixture}:
             raise ConfigError(
-                "objective=sft takes text as true and cannot learn from what the student wrote. "
-                "Use objective=divergence, or policy=off_policy or policy=seq_kd."
+                "objective=sft takes text as true and cannot learn from what the student wrote, "
+                "alone or with the teacher. Use objective=divergence, or policy=off_policy or "
+                "policy=seq_kd."
             )
 
     def backward(

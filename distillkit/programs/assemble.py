@@ -61,7 +61,7 @@ def use_of_teacher(run: Distillation) -> str | None:
     """What a run needs a model as its teacher for; None where it needs none."""
     if hasattr(run.objective, "divergence"):
         return f"objective={name_of(run.objective)} compares with one"
-    if Author.teacher in run.policy.may_write():
+    if run.policy.may_write() & {Author.teacher, Author.mixture}:
         return f"policy={name_of(run.policy)} has it write"
     return None
 
@@ -173,6 +173,7 @@ def check_evaluated(examples: Sequence[Example], models: Sequence[LanguageModel]
 def room(run: TrainRun) -> int:
     """Response tokens that every training prompt must leave room for."""
     authors = run.policy.may_write()
-    student = run.rollout.max_new_tokens if Author.student in authors else 1
+    drawn = authors & {Author.student, Author.mixture}
+    student = run.rollout.max_new_tokens if drawn else 1
     teacher = run.teacher_rollout.max_new_tokens if Author.teacher in authors else 1
     return max(student, teacher)
