@@ -58,6 +58,7 @@ SETTINGS = [
     (["objective=sft", "policy=teacher_mixed"], "objective=sft", "policy=off_policy"),
     (["policy=teacher_mixed", "policy.alpha=1.5"], "policy.alpha", "got 1.5", "[0, 1]"),
     (["policy=mixed", "policy.otherwise=mixture"], "policy.otherwise", "policy=teacher_mixed"),
+    (["policy=teacher_mixed", "rollout.max_new_tokens=5000"], "leaves no room for 5000 more"),
     (["objective.chunk_mb=0"], "objective.chunk_mb", "got 0", "at least 1"),
     (["steps=0"], "steps", "got 0", "at least 1"),
     (["name=../elsewhere"], "name=../elsewhere", "output=..."),
