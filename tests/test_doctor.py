@@ -36,7 +36,12 @@ def test_a_healthy_pair_passes_without_a_warning_and_leaves_no_file(
 
 @pytest.mark.parametrize(
     "typed",
-    [["experiment=sft"], ["experiment=seqkd"], ["policy=on_policy", "divergence=reverse_kl"]],
+    [
+        ["experiment=sft"],
+        ["experiment=seqkd"],
+        ["policy=on_policy", "divergence=reverse_kl"],
+        ["policy=teacher_mixed", "divergence=reverse_kl"],
+    ],
     ids=" ".join,
 )
 def test_other_methods_pass_too(typed: list[str], distillkit: CommandLine, tmp_path: Path) -> None:

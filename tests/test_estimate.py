@@ -42,12 +42,16 @@ def test_the_same_estimate_again_has_the_same_rows(distillkit: CommandLine) -> N
     assert rows[0] == rows[1]
 
 
+AUTHORS = {"on_policy": "student", "teacher_mixed": "mixture"}
+
+
+@pytest.mark.parametrize("policy", AUTHORS)
 @pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
 def test_the_dense_value_is_the_loss_of_trainings_first_step(
-    reduction: str, distillkit: CommandLine
+    reduction: str, policy: str, distillkit: CommandLine
 ) -> None:
     """Same examples, same authors, same text, same weights."""
-    typed = [*SMOKE, "policy=on_policy", f"loop.reduction={reduction}", "name=run"]
+    typed = [*SMOKE, f"policy={policy}", f"loop.reduction={reduction}", "name=run"]
     typed += ["evaluation.every=0", "evaluation.test=0"]
     assert distillkit("train", *typed).code == 0
     first = json.loads(Path("outputs/train/run/metrics.jsonl").read_text().splitlines()[0])
@@ -55,7 +59,7 @@ def test_the_dense_value_is_the_loss_of_trainings_first_step(
     found = json.loads((FOLDER / "run.json").read_text())
     assert found["rows"][0]["value"] == pytest.approx(first["loss"], rel=1e-5)
     assert found["tokens"] == first["tokens"]
-    assert found["authors"] == {"student": 4}
+    assert found["authors"] == {AUTHORS[policy]: 4}
 
 
 def test_another_divergence_says_why_the_monte_carlo_rows_are_missing(

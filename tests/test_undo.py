@@ -455,6 +455,10 @@ def test_a_local_model_may_write_and_its_nonsense_falls_back(
             ["policy=on_policy", "objective=divergence", "teacher@imitate=embedded"],
             "policy=on_policy never reads the lessons",
         ),
+        (
+            ["policy=teacher_mixed", "objective=divergence", "teacher@imitate=embedded"],
+            "policy=teacher_mixed never reads the lessons",
+        ),
         (["iterations=0"], "iterations must be at least 1, got 0"),
         (["patience=0"], "patience must be at least 1, got 0"),
         (["retries=-1"], "retries must be at least 0, got -1"),

@@ -46,7 +46,8 @@ def refuse_own_text(objective: str, authors: frozenset[Author]) -> None:
     if authors & {Author.student, Author.mixture}:
         raise ConfigError(
             f"objective={objective} takes text as true and cannot learn from what the student "
-            "wrote. Use objective=divergence, or policy=off_policy or policy=seq_kd."
+            "wrote, alone or with the teacher. Use objective=divergence, or policy=off_policy or "
+            "policy=seq_kd."
         )
 
 

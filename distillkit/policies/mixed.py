@@ -42,6 +42,11 @@ class Mixed(Policy):
                 "policy.otherwise=student leaves nothing to mix. Use dataset or teacher, or "
                 "policy=on_policy."
             )
+        if self.otherwise is Author.mixture:
+            raise ConfigError(
+                "policy.otherwise=mixture has no share to mix both models with. Use dataset or "
+                "teacher, or policy=teacher_mixed."
+            )
 
     def authors(self, step: int, count: int, *, steps: int, seed: int) -> list[Author]:
         coin = child_random(seed, "policy", step)

@@ -54,6 +54,7 @@ CHECKS = (
     Check("signal", signal.teacher_signal),
     Check("memory", memory.state, quick=True),
     Check("peak", memory.peak),
+    Check("writing", memory.writing),
     Check("place", disk.place),
     Check("disk", disk.disk, quick=True),
     Check("tracker", tracking, quick=True),

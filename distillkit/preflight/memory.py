@@ -67,6 +67,49 @@ def peak(subject: Subject) -> Iterator[Finding]:
         yield ok(what)
 
 
+def writing(subject: Subject) -> Iterator[Finding]:
+    """Caches and distributions of whoever writes while the student learns; a mixture has both."""
+    run, authors = subject.run, subject.authors
+    writers = [subject.student] if authors & {Author.student, Author.mixture} else []
+    if Author.mixture in authors:
+        writers.append(subject.teacher)
+    if not writers:
+        yield ok("nobody writes while the student learns")
+        return
+    rows = min(run.rollout.batch_size, run.loop.batch_size)
+    longest = max(subject.prompt_lengths[index] for index in subject.kept)
+    length = min(subject.context, longest + run.rollout.max_new_tokens)
+    caches = sum(cache_bytes(model, rows=rows, length=length) for model in writers)
+    # Of each its logits and probabilities, then their mixture in fp32 and its sums in fp64.
+    drawing = rows * subject.student.head.vocabulary * (12 * len(writers) + 4)
+    needed = TENSORS_BESIDE_WEIGHTS * _bytes(subject.student.parameters()) + caches + drawing
+    free = subject.machine.free_memory(subject.student.device)
+    what = (
+        f"writing {rows} responses at once takes about {size(caches + drawing)} beside gradients "
+        f"and moments, for {' and '.join(['the student', 'the teacher'][: len(writers)])}; "
+        f"{_free(free)}"
+    )
+    if free is not None and needed > free:
+        yield warning(
+            what,
+            why="a rollout may run out of memory",
+            mend="Lower rollout.batch_size, which changes no result beyond rounding, or "
+            "rollout.max_new_tokens",
+        )
+    else:
+        yield ok(what)
+
+
+def cache_bytes(model: LanguageModel, *, rows: int, length: int) -> int:
+    """Keys and values of so many texts of so many tokens."""
+    config = model.module.config.get_text_config()
+    queries = config.num_attention_heads
+    heads = getattr(config, "num_key_value_heads", None) or queries
+    width = getattr(config, "head_dim", None) or config.hidden_size // queries
+    wide = 2 if model.autocast else model.module.dtype.itemsize
+    return 2 * config.num_hidden_layers * heads * width * wide * rows * length
+
+
 def activation_bytes(student: LanguageModel, subject: Subject) -> tuple[float, float]:
     """What the student keeps for the backward pass, seen on the probe batch.
 

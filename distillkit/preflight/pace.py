@@ -13,6 +13,7 @@ from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.policies.base import Policy
+from distillkit.policies.teacher_mixed import TeacherMixed
 from distillkit.preflight.finding import Finding, ok
 from distillkit.preflight.sizes import duration, size
 from distillkit.preflight.subject import Subject
@@ -20,7 +21,13 @@ from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts, other_text
 from distillkit.training.sampler import draw_indices
 from distillkit.training.step import Sides
-from distillkit.training.writers import DatasetWriter, KeptWriter, StudentWriter, Writer
+from distillkit.training.writers import (
+    DatasetWriter,
+    KeptWriter,
+    MixtureWriter,
+    StudentWriter,
+    Writer,
+)
 
 ANSWERS = 32
 """Examples answered to time an evaluation."""
@@ -115,6 +122,11 @@ def _writer(subject: Subject, author: Author, examples: Sequence[Example]) -> Wr
         return DatasetWriter(student, teacher)
     if author is Author.student:
         return StudentWriter(student, run.rollout, seed=run.seed)
+    if author is Author.mixture:
+        assert isinstance(run.policy, TeacherMixed)
+        return MixtureWriter(
+            student, teacher, sampling=run.rollout, share=run.policy.alpha, seed=run.seed
+        )
     prompts = [teacher.prompts.prompt_ids(example) for example in examples]
     written = generate(teacher, prompts, run.teacher_rollout, seed=child_seed(run.seed, "teacher"))
     return KeptWriter(

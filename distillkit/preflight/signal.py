@@ -58,7 +58,7 @@ def zero(subject: Subject) -> Iterator[Finding]:
 def teacher_signal(subject: Subject) -> Iterator[Finding]:
     """The teacher likes the right text better than chance, a shuffle and the student do."""
     compared = subject.run.objective.needs_teacher()
-    if not compared and Author.teacher not in subject.authors:
+    if not compared and not subject.authors & {Author.teacher, Author.mixture}:
         yield ok("nothing is learned from the teacher in this run, it is measured only")
         return
     scored = subject.probe.scored

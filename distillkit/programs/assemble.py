@@ -112,6 +112,7 @@ def check_evaluated(examples: Sequence[Example], models: Sequence[LanguageModel]
 def room(run: TrainRun) -> int:
     """Response tokens that every training prompt must leave room for."""
     authors = run.policy.may_write()
-    student = run.rollout.max_new_tokens if Author.student in authors else 1
+    drawn = authors & {Author.student, Author.mixture}
+    student = run.rollout.max_new_tokens if drawn else 1
     teacher = run.teacher_rollout.max_new_tokens if Author.teacher in authors else 1
     return max(student, teacher)

@@ -6,10 +6,17 @@ from pathlib import Path
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example
 from distillkit.models.loading import identity
+from distillkit.policies.teacher_mixed import TeacherMixed
 from distillkit.run import TrainRun
 from distillkit.training.kept_text import kept_text
 from distillkit.training.step import Sides
-from distillkit.training.writers import DatasetWriter, KeptWriter, StudentWriter, Writer
+from distillkit.training.writers import (
+    DatasetWriter,
+    KeptWriter,
+    MixtureWriter,
+    StudentWriter,
+    Writer,
+)
 
 
 def writers_of(
@@ -47,4 +54,13 @@ def writers_of(
             report=lambda done, all_: say(f"teacher wrote {done} of {all_}"),
         )
         writers[Author.teacher] = KeptWriter(texts)
+    if isinstance(run.policy, TeacherMixed):
+        assert sides.teacher is not None
+        writers[Author.mixture] = MixtureWriter(
+            sides.student,
+            sides.teacher,
+            sampling=run.rollout,
+            share=run.policy.alpha,
+            seed=run.seed,
+        )
     return writers

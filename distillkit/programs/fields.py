@@ -73,7 +73,7 @@ def use_of_teacher(run: Distillation) -> str | None:
     """What a run needs a model as its teacher for; None where it needs none."""
     if run.objective.needs_teacher():
         return f"objective={name_of(run.objective)} compares with one"
-    if Author.teacher in run.policy.may_write():
+    if run.policy.may_write() & {Author.teacher, Author.mixture}:
         return f"policy={name_of(run.policy)} has it write"
     return None
 

@@ -7,6 +7,7 @@ from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response, Rollout
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.mixture import generate_mixture
 from distillkit.models.sampling import Sampling
 
 
@@ -53,7 +54,60 @@ class StudentWriter:
         seed = child_seed(self._seed, "rollout", step)
         written = generate(self._student, prompts, self._sampling, seed=seed)
         return [
-            Response(text.tokens, text.truncated, Author.student, text.log_probs)
+            Response(
+                text.tokens,
+                text.truncated,
+                Author.student,
+                log_probs=text.log_probs,
+                of_student=text.log_probs if self._sampling.neutral else (),
+            )
+            for text in written
+        ]
+
+
+class MixtureWriter:
+    """Student and teacher together, sampled with the draws that the student would have alone.
+
+    Args:
+        student: as it is now.
+        teacher: reads its own prompts.
+        sampling: how tokens are chosen.
+        share: of the teacher in the mixture of each token; 0 writes what :class:`StudentWriter`
+            writes.
+        seed: root seed of the run.
+    """
+
+    def __init__(
+        self,
+        student: LanguageModel,
+        teacher: LanguageModel,
+        *,
+        sampling: Sampling,
+        share: float,
+        seed: int,
+    ) -> None:
+        self._student, self._teacher = student, teacher
+        self._sampling, self._share, self._seed = sampling, share, seed
+
+    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
+        written = generate_mixture(
+            self._student,
+            self._teacher,
+            prompts=[self._student.prompts.prompt_ids(example) for example in examples],
+            teacher_prompts=[self._teacher.prompts.prompt_ids(example) for example in examples],
+            sampling=self._sampling,
+            share=self._share,
+            seed=child_seed(self._seed, "rollout", step),
+        )
+        return [
+            Response(
+                text.tokens,
+                text.truncated,
+                Author.mixture,
+                log_probs=text.log_probs,
+                of_student=text.of_student,
+                of_teacher=text.of_teacher,
+            )
             for text in written
         ]
 

@@ -10,6 +10,7 @@ from distillkit.objectives.sft import SFT, total_nll
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OffPolicy, OnPolicy, SeqKD
 from distillkit.policies.mixed import Mixed
+from distillkit.policies.teacher_mixed import TeacherMixed
 from tests.divergences.oracle import probabilities
 from tests.objectives.tables import (
     ENTRIES,
@@ -51,7 +52,9 @@ def test_padding_rows_of_the_head_take_no_part() -> None:
 
 
 @pytest.mark.parametrize(
-    "policy", [OnPolicy(), Mixed(), Mixed(lmbda=0.01, otherwise=Author.teacher)], ids=repr
+    "policy",
+    [OnPolicy(), Mixed(), Mixed(lmbda=0.01, otherwise=Author.teacher), TeacherMixed(alpha=0.9)],
+    ids=repr,
 )
 def test_text_of_the_student_is_refused(policy: Policy) -> None:
     """Trap 29: cross-entropy on the student's own samples feeds its errors back to it."""

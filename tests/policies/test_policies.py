@@ -10,8 +10,14 @@ from distillkit.core.types import Author
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OffPolicy, OnPolicy, SeqKD
 from distillkit.policies.mixed import Draw, Mixed
+from distillkit.policies.teacher_mixed import TeacherMixed
 
-FIXED = {OffPolicy: Author.dataset, SeqKD: Author.teacher, OnPolicy: Author.student}
+FIXED = {
+    OffPolicy: Author.dataset,
+    SeqKD: Author.teacher,
+    OnPolicy: Author.student,
+    TeacherMixed: Author.mixture,
+}
 STEPS = 1000
 
 both_draws = pytest.mark.parametrize("draw", Draw)
@@ -105,3 +111,20 @@ def test_a_share_outside_0_to_1_is_refused_by_name(field: str, value: float) -> 
 def test_a_mixture_of_the_student_with_itself_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"policy\.otherwise=student"):
         Mixed(otherwise=Author.student)
+
+
+def test_a_coin_between_the_student_and_a_mixture_is_refused() -> None:
+    """The coin has no share that the tokens could be mixed with."""
+    with pytest.raises(ConfigError, match=r"policy\.otherwise=mixture .* policy=teacher_mixed"):
+        Mixed(otherwise=Author.mixture)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_an_alpha_outside_0_to_1_is_refused_by_name(alpha: float) -> None:
+    with pytest.raises(ConfigError, match=rf"policy\.alpha must lie in \[0, 1\], got {alpha}"):
+        TeacherMixed(alpha=alpha)
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_an_alpha_of_0_or_1_is_allowed(alpha: float) -> None:
+    assert TeacherMixed(alpha=alpha).alpha == alpha

@@ -10,14 +10,18 @@ from rich.console import Console
 from distillkit.compose import compose
 from distillkit.core.errors import RunError
 from distillkit.core.types import Split
+from distillkit.models.decoder import Decoder
+from distillkit.models.language_model import evaluating
+from distillkit.models.pretrained import Teacher
 from distillkit.preflight.machine import Machine, this_machine
-from distillkit.preflight.memory import activation_bytes
+from distillkit.preflight.memory import activation_bytes, cache_bytes
 from distillkit.preflight.subject import Subject
 from distillkit.programs.assemble import assemble
 from distillkit.programs.doctor import doctor
 from distillkit.programs.screen import screen
 from tests.conftest import SMOKE, CommandLine, Result
 from tests.preflight.planted import found
+from tests.tiny import build
 
 pytestmark = pytest.mark.usefixtures("wide")
 
@@ -78,6 +82,46 @@ def test_gradient_checkpointing_lowers_the_estimate() -> None:
         return float(amount)
 
     assert estimate("student.gradient_checkpointing=true") < 0.8 * estimate()
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "opt"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_caches_are_counted_by_the_token(family: str, precision: str) -> None:
+    """As large as the real one after so many tokens, with either kind of decoder."""
+    model = build(family, side=Teacher, precision=precision)
+    rows, length = 3, 7
+    decoder = model.decoder(rows=rows, length=length)
+    with evaluating(model):
+        decoder(torch.full((rows, length), 5), torch.arange(length)[None].expand(rows, -1), None)
+    if isinstance(decoder, Decoder):
+        parts = [layer._cache for layer in decoder._layers]
+    else:
+        parts = [part for layer in decoder._cache.layers for part in (layer.keys, layer.values)]
+    held = sum(part.nbytes for part in parts)
+    assert cache_bytes(model, rows=rows, length=length) == held
+
+
+def writing(*typed: str) -> float:
+    """Bytes that writing is said to take."""
+    said = found(on(small(), *typed)[1], "ok", "writing")
+    amount, unit = said.split("takes about ")[1].split(" beside")[0].split()
+    return float(amount) * {"kB": 1e3, "MB": 1e6}[unit]
+
+
+def test_a_mixture_has_two_models_write_at_once() -> None:
+    """The teacher's cache is the larger one, and its distributions are there too."""
+    alone, mixed = writing("policy=on_policy"), writing("policy=teacher_mixed")
+    assert mixed > 2 * alone
+    longer = ("policy=teacher_mixed", "rollout.max_new_tokens=80")
+    assert writing(*longer) > 1.5 * mixed
+    assert writing(*longer, "rollout.batch_size=1") < 0.3 * writing(*longer)
+    assert "nobody writes" in found(on(small(), "policy=off_policy")[1], "ok", "writing")
+
+
+def test_too_little_memory_for_writing_is_warned_of() -> None:
+    said = found(on(small(memory=8_000_000), "policy=teacher_mixed")[1], "warning", "writing")
+    assert "for the student and the teacher" in said
+    assert "mend: Lower rollout.batch_size" in said
 
 
 def test_a_full_disk_is_found() -> None:

@@ -18,6 +18,7 @@ from distillkit.training.kept_text import kept_text
 from distillkit.training.writers import (
     DatasetWriter,
     KeptWriter,
+    MixtureWriter,
     StudentWriter,
     write_rollouts,
 )
@@ -93,6 +94,67 @@ def test_the_student_writes_as_it_is_now() -> None:
     with torch.no_grad():
         student.head.weight.neg_()
     assert writer.write(EXAMPLES, step=0) != before
+
+
+@pytest.mark.parametrize(
+    ("settings", "neutral"),
+    [
+        ({}, True),
+        ({"temperature": 0.7}, False),
+        ({"temperature": 0.0}, False),
+        ({"top_k": 5}, False),
+        ({"top_p": 0.9}, False),
+        ({"min_p": 0.1}, False),
+    ],
+)
+def test_the_students_own_log_probs_are_those_drawn_with_only_where_nothing_is_filtered(
+    settings: dict, neutral: bool
+) -> None:
+    sampling = Sampling(max_new_tokens=7, **settings)
+    assert sampling.neutral == neutral
+    for response in StudentWriter(build(), sampling, seed=3).write(EXAMPLES, step=0):
+        assert len(response.log_probs) == len(response.tokens)
+        assert response.of_student == (response.log_probs if neutral else ())
+        assert response.of_teacher == ()
+
+
+def mixing(student: LanguageModel, teacher: LanguageModel, share: float) -> MixtureWriter:
+    return MixtureWriter(student, teacher, sampling=SAMPLING, share=share, seed=3)
+
+
+def test_a_mixture_without_the_teacher_is_the_students_own_text() -> None:
+    """With the draws of the same step, so that a share of 0 is a control, bit for bit."""
+    student, teacher = build(), build("gpt2", side=Teacher, prompt=PromptStyle.alpaca, context=256)
+    for step in (0, 1):
+        alone = StudentWriter(student, SAMPLING, seed=3).write(EXAMPLES, step=step)
+        mixed = mixing(student, teacher, 0).write(EXAMPLES, step=step)
+        assert {response.author for response in mixed} == {Author.mixture}
+        for one, two in zip(alone, mixed, strict=True):
+            assert (one.tokens, one.truncated) == (two.tokens, two.truncated)
+            assert one.log_probs == two.log_probs == one.of_student == two.of_student
+            assert len(two.of_teacher) == len(two.tokens)
+
+
+def test_a_mixture_asks_each_model_in_its_own_format() -> None:
+    """Each token's three log-probs are those of both models behind their own prompts."""
+    student = build()
+    teacher = build("gpt2", side=Teacher, prompt=PromptStyle.alpaca, context=256, seed=4)
+    written = mixing(student, teacher, 0.4).write(EXAMPLES, step=1)
+    for asked, response in zip(EXAMPLES, written, strict=True):
+        logits = []
+        for side in (student, teacher):
+            text = [*side.prompts.prompt_ids(asked), *response.tokens]
+            with torch.no_grad():
+                rows = side.module(input_ids=torch.tensor([text])).logits[0].double()
+            rows = rows[-len(response.tokens) - 1 : -1, : side.head.vocabulary].log_softmax(-1)
+            logits.append(rows.gather(-1, torch.tensor(response.tokens)[:, None])[:, 0])
+        ours, theirs = logits
+        both = (0.6 * ours.exp() + 0.4 * theirs.exp()).log()
+        kept = (response.log_probs, response.of_student, response.of_teacher)
+        for found, expected in zip(kept, (both, ours, theirs), strict=True):
+            assert found == pytest.approx(expected.tolist(), abs=2e-5)
+    assert mixing(student, teacher, 0.4).write(EXAMPLES, step=1) == written
+    assert mixing(student, teacher, 0.4).write(EXAMPLES, step=0) != written
 
 
 def test_rollouts_keep_the_order_of_the_examples_whoever_wrote_them() -> None:
