@@ -31,6 +31,8 @@ REQUIRED = {
     "dataset=lessons": ["dataset.path=lessons.jsonl"],
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
     "teacher=endpoint": ["teacher.model=a-teacher"],
+    "reward=classifier": ["reward.name=a/model"],
+    "reward=python": ["reward.function=a.module:name"],
 }
 """What an option cannot do without."""
 

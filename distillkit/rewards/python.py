@@ -21,8 +21,9 @@ class PythonFunction(Reward):
     """Calls ``function(prompts=, responses=, references=, answers=)`` for one number each.
 
     All four are lists of texts of one length. The messages of a prompt are joined by empty lines;
-    a reference or an answer that is not known is "". A function that does not take these names is
-    refused, so that a yaml from a stranger cannot call just anything that is installed.
+    a reference or an answer that is not known is "". A function that does not take these names, of
+    which it may leave all but ``responses`` to a ``**rest``, is refused, so that a yaml from a
+    stranger cannot call just anything that is installed.
 
     The module must be importable as it is: distillkit does not search the folder that one stands
     in, as a file that happens to lie there would be run. Install the package (``pip install -e .``)
@@ -66,7 +67,10 @@ class PythonFunction(Reward):
         if not callable(found):
             raise self._error(f"is no function of the module {place}", "Name one that it has")
         try:
-            inspect.signature(found).bind(**{name: [] for name in ARGUMENTS})
+            taken = inspect.signature(found)
+            taken.bind(**dict.fromkeys(ARGUMENTS))
+            if "responses" not in taken.parameters:
+                raise TypeError("it has no parameter 'responses'")
         except (TypeError, ValueError) as error:
             raise self._error(
                 f"does not fit ({error})", f"Its parameters must be {', '.join(ARGUMENTS)}"
