@@ -29,6 +29,7 @@ REQUIRED = {
     "student=hf": ["student.name=a/model"],
     "dataset=jsonl": ["dataset.path=rows.jsonl"],
     "dataset=lessons": ["dataset.path=lessons.jsonl"],
+    "dataset=text": ["dataset.path=rows.jsonl"],
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
     "teacher=endpoint": ["teacher.model=a-teacher"],
     "reward=classifier": ["reward.name=a/model"],

@@ -37,10 +37,18 @@ class Split(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Attributes:
+        role: who speaks, ``user`` for one.
+        content: all that is said.
+        input: its end after a blank line, where that is an instruction's input, which some prompt
+            formats put under a heading of its own; "" where there is none.
+    """
 
     role: str
     content: str
+    input: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +57,13 @@ class Example:
 
     Attributes:
         id: unique inside the dataset, over all its splits.
-        prompt: what is asked, as messages; the last one is the user's.
+        prompt: what is asked, as messages; the last one is the user's. None where nothing is asked:
+            the reference is then text to be modelled from its beginning.
         reference: the whole reference response (rationale and answer), or "" where none is known.
         answer: the final answer that ``Dataset.is_correct`` compares with, or "" where none is.
         options: for a multiple-choice example, a response for each choice.
         alternatives: other reference responses, for metrics that take the best; never trained on.
+        closed: whether the text ends where the reference does, so that an end token belongs there.
     """
 
     id: str
@@ -62,11 +72,12 @@ class Example:
     answer: str = ""
     options: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
+    closed: bool = True
 
     @property
     def question(self) -> str:
-        """Text of the last message."""
-        return self.prompt[-1].content
+        """Text of the last message, "" where nothing is asked."""
+        return self.prompt[-1].content if self.prompt else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Dataset(ABC):
         return self.extract(text) == example.answer
 
 
-def ask(question: str) -> tuple[Message, ...]:
-    """A prompt of one user message."""
-    return (Message(role="user", content=question),)
+def ask(question: str, given: str = "") -> tuple[Message, ...]:
+    """A prompt of one user message: a question, and what is given with it under a blank line."""
+    content = f"{question}\n\n{given}" if given else question
+    return (Message(role="user", content=content, input=given),)

@@ -40,7 +40,7 @@ class Dolly(RowDataset):
         asked, given = row.question("instruction"), row.optional("input").strip()
         return Example(
             id=row.id,
-            prompt=ask(f"{asked}\n\n{given}" if given else asked),
+            prompt=ask(asked, given),
             reference=row.text("response"),
         )
 

@@ -104,6 +104,7 @@ class Hub:
         asked: what ``datasets`` is asked for: a name, a sum or a slice of the hub's splits.
         revision: commit hash, tag or branch.
         normalise: brings a hub row and its place (``train-00012``) into the local shape.
+        first: rows that are read, each as it arrives; None downloads the whole dataset first.
     """
 
     repository: str
@@ -111,6 +112,7 @@ class Hub:
     asked: Mapping[Split, str]
     revision: str
     normalise: Callable[[Values, str], Values]
+    first: int | None = None
 
     @property
     def name(self) -> str:
@@ -130,8 +132,11 @@ class Hub:
         from datasets import load_dataset  # a second to import, and only the hub needs it
         from datasets.exceptions import DatasetsError
 
+        about = {"name": self.config, "split": asked, "revision": self.revision}
         try:
-            return load_dataset(self.repository, self.config, split=asked, revision=self.revision)
+            if self.first is None:
+                return load_dataset(self.repository, **about)
+            return list(load_dataset(self.repository, **about, streaming=True).take(self.first))
         except (OSError, ValueError, DatasetsError) as error:
             reason = str(error).strip().split("\n")[0]
             raise DataError(

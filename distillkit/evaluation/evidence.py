@@ -227,8 +227,7 @@ class ModelEvidence:
         """The dataset's text as a response, closed and cut as in training; none where none is."""
         if not example.reference:
             return []
-        prompts = self._subject.model.prompts
-        whole = (*prompts.reference_ids(example), self._subject.model.end_id)
+        whole = self._subject.model.reference_ids(example)
         return [whole[: self._room(example, teacher)]]
 
     def _room(self, example: Example, teacher: Subject) -> int:

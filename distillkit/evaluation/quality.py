@@ -98,7 +98,7 @@ def reference_nll(
             prompts = [model.prompts.prompt_ids(example) for example in part]
             rooms = [model.context - len(prompt) for prompt in prompts]
             references = [
-                (*model.prompts.reference_ids(example), model.end_id)[:room]
+                model.reference_ids(example)[:room]
                 for example, room in zip(part, rooms, strict=True)
             ]
             nats += total_nll(model.batch(prompts, references), model, chunk_mb=256)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from distillkit.core.types import Batch
+from distillkit.core.types import Batch, Example
 from distillkit.models.batching import collate
 from distillkit.models.decoder import Decoder, decodes
 from distillkit.models.head import Head
@@ -67,6 +67,11 @@ class LanguageModel:
             return ModuleDecoder(self.body, self.module.config)
         dtype = torch.bfloat16 if self.autocast else self.module.dtype
         return Decoder(self.module, rows=rows, length=length, dtype=dtype)
+
+    def reference_ids(self, example: Example) -> tuple[int, ...]:
+        """Token ids of the reference response, closed by the end token where the text ends."""
+        ids = self.prompts.reference_ids(example)
+        return (*ids, self.end_id) if example.closed else ids
 
     def batch(self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Batch:
         """Prompts and responses as one padded batch on this model's device."""

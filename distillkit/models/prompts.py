@@ -15,6 +15,12 @@ ALPACA = (
 )
 """Stanford Alpaca's prompt without input, as MiniLLM and DistiLLM use it."""
 
+ALPACA_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+    "### Instruction:\n{question}\n\n### Input:\n{given}\n\n### Response:\n"
+)
+"""The same with one."""
 
 ANSWER = "forty-two"
 """Stands for any answer when a chat template is asked how it closes one."""
@@ -53,7 +59,12 @@ class PromptFormat:
         self._rendered = lru_cache(maxsize=1 << 16)(self._render)
 
     def prompt_ids(self, example: Example) -> tuple[int, ...]:
-        """Token ids up to and including the invitation to answer, never truncated."""
+        """Token ids up to and including the invitation to answer, never truncated.
+
+        Where nothing is asked there is no invitation either: one token opens the text, in every
+        style. It is the beginning of a sequence where the tokenizer puts one, else the end of the
+        document before, as GPT-2 was trained.
+        """
         return self._rendered(example.prompt)
 
     def of(self, examples: Sequence[Example]) -> list[tuple[int, ...]]:
@@ -61,6 +72,8 @@ class PromptFormat:
         return [self.prompt_ids(example) for example in examples]
 
     def _render(self, prompt: tuple[Message, ...]) -> tuple[int, ...]:
+        if not prompt:
+            return self._with_bos("") or (self.tokenizer.eos_token_id,)
         if self.style is PromptStyle.chat:
             turns = [{"role": turn.role, "content": turn.content} for turn in prompt]
             ids = self.tokenizer.apply_chat_template(
@@ -87,6 +100,9 @@ class PromptFormat:
     def text(self, prompt: tuple[Message, ...]) -> str:
         """A prompt as text in the ``plain`` or ``alpaca`` style."""
         question = "\n\n".join(turn.content for turn in prompt)
+        if self.style is PromptStyle.alpaca and (given := prompt[-1].input):
+            asked = question.removesuffix(f"\n\n{given}")
+            return ALPACA_WITH_INPUT.format(question=asked, given=given)
         if self.style is PromptStyle.alpaca:
             return ALPACA.format(question=question)
         return f"{question}\n"

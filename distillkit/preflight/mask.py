@@ -32,7 +32,7 @@ def mask(subject: Subject) -> Iterator[Finding]:
             )
         elif side == "student":
             yield _shown(model, batch, chosen, probe.examples[0].id)
-    if response.tokens[-1] not in subject.student.stop_ids:
+    if probe.examples[0].closed and response.tokens[-1] not in subject.student.stop_ids:
         yield warning(
             f"the response of {probe.examples[0].id} is cut and carries no end token",
             why="nothing teaches the student to stop there",

@@ -132,9 +132,8 @@ class Subject:
     @cached_property
     def reference_lengths(self) -> list[int]:
         """Tokens of every training reference with its end token; 0 where there is none."""
-        prompts = self.student.prompts
         return [
-            len(prompts.reference_ids(example)) + 1 if example.reference else 0
+            len(self.student.reference_ids(example)) if example.reference else 0
             for example in self._training()
         ]
 

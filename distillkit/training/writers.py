@@ -20,7 +20,9 @@ class Writer(Protocol):
 
 
 class DatasetWriter:
-    """The reference text, closed by the end token unless a model's context cuts it.
+    """The reference text, closed by the end token unless it is cut.
+
+    A model's context cuts it, or the dataset has already: then the text goes on where it ends.
 
     Args:
         student: whose tokenizer and end token are used.
@@ -34,13 +36,13 @@ class DatasetWriter:
         return [self._close(example) for example in examples]
 
     def _close(self, example: Example) -> Response:
-        prompts = self._student.prompts
-        whole = (*prompts.reference_ids(example), self._student.end_id)
+        whole = self._student.reference_ids(example)
         room = min(
             reader.context - len(reader.prompts.prompt_ids(example))
             for reader in (self._student, self._teacher)
         )
-        return Response(whole[:room], truncated=len(whole) > room, author=Author.dataset)
+        cut = len(whole) > room or not example.closed
+        return Response(whole[:room], truncated=cut, author=Author.dataset)
 
 
 class StudentWriter:

@@ -8,6 +8,7 @@ from transformers import AutoTokenizer
 
 from distillkit.core.errors import ModelError
 from distillkit.core.types import Example, Message
+from distillkit.datasets.base import ask
 from distillkit.models.pretrained import PromptStyle
 from distillkit.models.prompts import ALPACA, PromptFormat
 from tests.tiny import TOKENIZER, example
@@ -28,13 +29,13 @@ def tokenizer(template: str | None = None) -> Any:
     return loaded
 
 
-def closing_tokenizer() -> Any:
+def closing_tokenizer(form: str = "{begin} $A {end}") -> Any:
     """A tokenizer that opens each text with one special token and closes it with the end."""
     loaded = tokenizer()
-    names = loaded.convert_ids_to_tokens([BEGIN, END])
+    names = dict(zip(("begin", "end"), loaded.convert_ids_to_tokens([BEGIN, END]), strict=True))
     loaded.backend_tokenizer.post_processor = TemplateProcessing(
-        single=f"{names[0]} $A {names[1]}",
-        special_tokens=[(names[0], BEGIN), (names[1], END)],
+        single=form.format(**names),
+        special_tokens=[(names["begin"], BEGIN), (names["end"], END)],
     )
     return loaded
 
@@ -49,6 +50,45 @@ def test_alpaca_is_the_published_text_and_survives_braces() -> None:
     braces = example("What is {x} of {0}?")
     expected = ALPACA.replace("{question}", braces.question)
     assert prompts.tokenizer.decode(prompts.prompt_ids(braces)) == expected
+
+
+def test_alpaca_puts_an_input_under_its_own_heading_and_the_others_read_one_text() -> None:
+    """The other of MiniLLM's two wordings."""
+    asked = Example("a", ask("Name the {subject}.", "Tom sings.\n\nTom."), "")
+    expected = (
+        "Below is an instruction that describes a task, paired with an input that provides "
+        "further context. Write a response that appropriately completes the request.\n\n"
+        "### Instruction:\nName the {subject}.\n\n### Input:\nTom sings.\n\nTom.\n\n"
+        "### Response:\n"
+    )
+    texts = {}
+    for style in (PromptStyle.alpaca, PromptStyle.plain, PromptStyle.chat):
+        prompts = PromptFormat(tokenizer(CHAT), style)
+        texts[style] = prompts.tokenizer.decode(prompts.prompt_ids(asked))
+    joined = "Name the {subject}.\n\nTom sings.\n\nTom."
+    assert texts[PromptStyle.alpaca] == expected
+    assert texts[PromptStyle.plain] == f"{joined}\n"
+    assert texts[PromptStyle.chat] == f"user: {joined}\nassistant:"
+
+
+@pytest.mark.parametrize("style", [PromptStyle.plain, PromptStyle.alpaca, PromptStyle.chat])
+@pytest.mark.parametrize(
+    ("form", "opening"),
+    [
+        ("$A", END),
+        ("{begin} $A", BEGIN),
+        ("{begin} $A {end}", BEGIN),
+        ("$A {end}", END),
+    ],
+)
+def test_where_nothing_is_asked_one_token_opens_the_text_in_every_style(
+    style: PromptStyle, form: str, opening: int
+) -> None:
+    """The beginning where the tokenizer puts one, else the end of the document before."""
+    loaded = closing_tokenizer(form)
+    loaded.chat_template = CHAT
+    text = Example("a", (), "12 apples.")
+    assert PromptFormat(loaded, style).prompt_ids(text) == (opening,)
 
 
 def test_chat_renders_all_turns_with_the_template_and_invites_an_answer() -> None:

@@ -1,0 +1,166 @@
+"""Running text to be modelled as it is, such as the pre-training text of MiniLLM's third term.
+
+MiniLLM (arXiv:2306.08543, algorithm 1) takes OpenWebText or the corpus of RoBERTa.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.spec import spec
+from distillkit.core.types import Example, Split
+from distillkit.datasets.json_lines import Values
+from distillkit.datasets.source import Files, Hub, Row, Source, SplitDataset, folder
+
+LAST_SPACE = re.compile(r"\s\S*\Z")
+"""The last white space, with what follows it."""
+
+
+@spec("dataset/text")
+class Text(SplitDataset):
+    """Passages of documents: nothing is asked, so no prompt format is put around them.
+
+    A document longer than ``characters`` is cut at white space into ``<id>-0``, ``<id>-1``, ...;
+    only its last passage is closed by an end token. Caps and ``validation_share`` count passages.
+    """
+
+    path: str | None = None
+    """A file of JSON lines, a ``.txt`` file that is one document, or a folder of
+    ``<split>.jsonl`` files; null reads the hub."""
+    repository: str | None = None
+    """Dataset of the Hugging Face hub, such as ``Skylion007/openwebtext``."""
+    config: str | None = None
+    """Its configuration, such as ``wikitext-103-raw-v1``; null for the only one."""
+    split: str = "train"
+    """Its split to train on; without ``documents`` a slice of one, as in ``train[:1%]``, too."""
+    revision: str = "main"
+    """Commit of the hub dataset. A branch name may bring other rows tomorrow."""
+    documents: int | None = None
+    """First rows of the hub's split, read without downloading the rest; null for all."""
+    text_field: str = "text"
+    """Field of the text."""
+    characters: int = 2000
+    """Longest passage."""
+
+    def __post_init__(self) -> None:
+        SplitDataset.__post_init__(self)
+        if (self.path is None) == (self.repository is None):
+            raise ConfigError(
+                f"dataset.path={self.path} and dataset.repository={self.repository}: give one of "
+                "them, a file or folder, or a dataset of the Hugging Face hub."
+            )
+        for name in ("documents", "characters"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ConfigError(f"dataset.{name}={value} must be at least 1.")
+
+    def source(self) -> Source:
+        return Passages(self._documents(), self.text_field, self.characters)
+
+    def example(self, row: Row) -> Example:
+        return Example(
+            id=row.id,
+            prompt=(),
+            reference=row.text(self.text_field),
+            closed=row.values["closed"],
+        )
+
+    def extract(self, text: str) -> str | None:
+        return None
+
+    def _documents(self) -> Source:
+        if self.path is None:
+            assert self.repository is not None
+            asked = {Split.train: self.split}
+            return Hub(
+                self.repository, self.config, asked, self.revision, self._normalise, self.documents
+            )
+        file = Path(self.path).expanduser()
+        if file.is_file():
+            origin = f"dataset.path={self.path}"
+            if file.suffix == ".txt":
+                return Document(origin, file, self.text_field)
+            return Files(origin, {Split.train: file})
+        return folder(self.path, (), "or one file of JSON lines or of text")
+
+    def _normalise(self, values: Values, place: str) -> Values:
+        return {"id": place, self.text_field: values.get(self.text_field)}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A text file as a training split of one row.
+
+    Attributes:
+        name: ``dataset.path=...``.
+        file: in UTF-8.
+        field: of the row that gets the text.
+    """
+
+    name: str
+    file: Path
+    field: str
+
+    def splits(self) -> set[Split]:
+        return {Split.train}
+
+    def rows(self, split: Split) -> list[Row]:
+        assert split is Split.train
+        try:
+            text = self.file.read_text(encoding="utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{self.name} cannot be read ({error}); give a file of text in UTF-8."
+            ) from error
+        return [Row(self.name, self.file.stem, {self.field: text})]
+
+
+@dataclass(frozen=True, slots=True)
+class Passages:
+    """The documents of another source in passages, one a row, each of which says if it is a last.
+
+    Attributes:
+        documents: whole texts.
+        field: the text's.
+        characters: most of a passage.
+    """
+
+    documents: Source
+    field: str
+    characters: int
+
+    @property
+    def name(self) -> str:
+        return self.documents.name
+
+    def splits(self) -> set[Split]:
+        return self.documents.splits()
+
+    def rows(self, split: Split) -> list[Row]:
+        return [passage for row in self.documents.rows(split) for passage in self._passages_of(row)]
+
+    def _passages_of(self, row: Row) -> Iterator[Row]:
+        texts = passages(row.text(self.field), self.characters)
+        for number, text in enumerate(texts, 1):
+            name = f"{row.id}-{number - 1}" if len(texts) > 1 else row.id
+            values = {self.field: text, "closed": number == len(texts)}
+            yield Row(row.origin, name, values)
+
+
+def passages(text: str, characters: int) -> list[str]:
+    """A text without its outer white space in pieces which, joined, give it back.
+
+    Each but the first begins with the white space at which it was cut, as many tokens do. A word
+    longer than ``characters`` is cut inside. Blank text has no passage.
+    """
+    text = text.strip()
+    pieces, start = list[str](), 0
+    while len(text) - start > characters:
+        # A space just behind the longest passage will do; one at its beginning would leave none.
+        found = LAST_SPACE.search(text, start + 1, start + characters + 1)
+        end = found.start() if found else start + characters
+        pieces.append(text[start:end])
+        start = end
+    return [*pieces, text[start:]] if text else []
