@@ -23,6 +23,7 @@ from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.programs.assemble import Assembled, assemble
 from distillkit.programs.authors import writers_of
 from distillkit.programs.estimate_picture import draw_estimate
+from distillkit.programs.estimate_policy import estimate_policy
 from distillkit.programs.estimate_table import estimate_table
 from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
@@ -60,7 +61,7 @@ def estimate(
     run: TrainRun = composed.run
     check_fields(run, composed.overrides)
     objective = run.objective
-    if not isinstance(objective, DivergenceObjective):
+    if not isinstance(objective, DivergenceObjective) and not objective.POLICY_GRADIENT:
         raise ConfigError(
             f"objective={name_of(objective)} has no divergence to estimate. "
             "Use objective=divergence."
@@ -71,9 +72,16 @@ def estimate(
     folder = made_folder(Path(run.output) / "estimate", choose="output=...")
     for note in parts.notes:
         console.print(f"note: {note}", highlight=False)
+    file = folder / f"{directory_of(composed).path.name}.json"
+    if objective.POLICY_GRADIENT:
+        with stopping() as stop:
+            estimate_policy(
+                composed, parts, repeats=plan.repeats, console=console, stop=stop, file=file
+            )
+        return file
+    assert isinstance(objective, DivergenceObjective)
     with stopping() as stop, console.status("writing and comparing"):
         found = _compare(run, objective, parts, plan=plan, console=console, stop=stop)
-    file = folder / f"{directory_of(composed).path.name}.json"
     result = _as_json(composed, objective, plan, found)
     write_json(file, result)
     with new_file(file.with_suffix(".png")) as picture:

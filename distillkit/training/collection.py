@@ -66,13 +66,20 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
         written = write_rollouts(
             ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=place
         )
+    return collection_of(parts, step, written, clock=clock)
+
+
+def collection_of(
+    parts: Parts, first: int, written: Sequence[Rollout], *, clock: Clock
+) -> Collection:
+    """Have what this process has written rewarded, put together with the others', and read."""
     with clock("reward"):
         rewarded = _rewarded(written, parts)
-    return reopen(parts, step, ranks.gather(rewarded), clock=clock)
+    return reopen(parts, first, parts.ranks.gather(rewarded), clock=clock)
 
 
 def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Clock) -> Collection:
-    """The collection of rollouts that are written already, as those of a checkpoint are."""
+    """The collection of rollouts that are rewarded already, as those of a checkpoint are."""
     read, opinions = appraise(
         rollouts,
         sides=parts.sides,
