@@ -1,6 +1,7 @@
 """Classifiers and reward models as rewards, against transformers' own forward pass, row by row."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -108,12 +109,18 @@ def classifier(
     return folder
 
 
+@lru_cache(maxsize=1)
+def parts(folder: Path) -> tuple[Any, Any]:
+    """Tokenizer and model as transformers loads them."""
+    module = AutoModelForSequenceClassification.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder), module.eval()
+
+
 def alone(folder: Path, *texts: str) -> Tensor:
     """The outputs for one row without padding, as transformers gives them."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    module = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer, module = parts(folder)
     with torch.inference_mode():
-        return module(**tokenizer(*texts, return_tensors="pt")).logits[0]
+        return module(**tokenizer(*([text] for text in texts), return_tensors="pt")).logits[0]
 
 
 def judged(folder: Path, *pairs: tuple[str, str], **fields: Any) -> list[float]:
@@ -179,6 +186,16 @@ def test_of_several_outputs_the_probability_of_the_label_counts(
     # Which text a token belongs to matters, and one text is not two.
     apart = [alone(folder, f"{question}<eos>{text}").tolist() for question, text in ANSWERS]
     assert outputs[0] != pytest.approx(apart[0], rel=1e-2)
+
+
+def test_an_empty_answer_is_the_second_of_two_texts_all_the_same(tmp_path: Path) -> None:
+    folder = classifier(tmp_path, bert, pad_token_id=0)
+    tokenizer, module = parts(folder)
+    question = tokenizer("Why?")["input_ids"]
+    ids, kinds = [*question, 1], [0] * len(question) + [1]
+    with torch.inference_mode():
+        logits = module(torch.tensor([ids]), token_type_ids=torch.tensor([kinds])).logits
+    assert judged(folder, ("Why?", "")) == [pytest.approx(float(logits), rel=1e-3)]
 
 
 @pytest.mark.parametrize(
