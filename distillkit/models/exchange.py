@@ -98,7 +98,11 @@ class Exchanges:
             Form.answer: ([answer],),
         }
         # In lists: alone, an empty second text would be taken for none.
-        return {name: ids[0] for name, ids in self._tokenizer(*texts[self._form]).items()}
+        read = self._tokenizer(*texts[self._form])
+        if not read["input_ids"][0]:
+            # No model can read nothing, which an empty answer is where no marks are added.
+            read = self._tokenizer([self._tokenizer.eos_token])
+        return {name: ids[0] for name, ids in read.items()}
 
     def _separates(self) -> bool:
         marks = self._tokenizer.num_special_tokens_to_add
