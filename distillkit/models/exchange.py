@@ -93,11 +93,16 @@ class Exchanges:
             return dict(self._tokenizer.apply_chat_template(turns, return_dict=True))
         question = "\n\n".join(turn.content for turn in prompt)
         texts = {
-            Form.pair: (question, answer),
-            Form.text: (f"{question}\n{answer}",),
-            Form.answer: (answer,),
+            Form.pair: ([question], [answer]),
+            Form.text: ([f"{question}\n{answer}"],),
+            Form.answer: ([answer],),
         }
-        return dict(self._tokenizer(*texts[self._form]))
+        # In lists: alone, an empty second text would be taken for none.
+        read = self._tokenizer(*texts[self._form])
+        if not read["input_ids"][0]:
+            # No model can read nothing, which an empty answer is where no marks are added.
+            read = self._tokenizer([self._tokenizer.eos_token])
+        return {name: ids[0] for name, ids in read.items()}
 
     def _separates(self) -> bool:
         marks = self._tokenizer.num_special_tokens_to_add

@@ -33,13 +33,14 @@ def answer(
     tokens: int = 0,
     truncated: bool = False,
     question: str = "?",
+    system: str = "",
     reference: str = "",
     final: str = "",
     others: tuple[str, ...] = (),
     name: str = "one",
 ) -> Answer:
     """A response to an example."""
-    prompt = (Message("user", question),)
+    prompt = (Message("system", system), Message("user", question))[0 if system else 1 :]
     asked = Example(name, prompt, reference, final, alternatives=others)
     return Answer(asked, text, tokens, truncated)
 

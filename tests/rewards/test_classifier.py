@@ -1,6 +1,7 @@
 """Classifiers and reward models as rewards, against transformers' own forward pass, row by row."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from math import exp
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from transformers import (
 )
 
 from distillkit.core.errors import ConfigError, DataError, ModelError
-from distillkit.core.types import Message
 from distillkit.models.exchange import Form
 from distillkit.rewards.classifier import ClassifierReward
 from tests.rewards.judged import Answer, answer, rewards, rows
@@ -108,16 +108,22 @@ def classifier(
     return folder
 
 
+@lru_cache(maxsize=1)
+def parts(folder: Path) -> tuple[Any, Any]:
+    """Tokenizer and model as transformers loads them."""
+    module = AutoModelForSequenceClassification.from_pretrained(folder)
+    return AutoTokenizer.from_pretrained(folder), module.eval()
+
+
 def alone(folder: Path, *texts: str) -> Tensor:
     """The outputs for one row without padding, as transformers gives them."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    module = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer, module = parts(folder)
     with torch.inference_mode():
-        return module(**tokenizer(*texts, return_tensors="pt")).logits[0]
+        return module(**tokenizer(*([text] for text in texts), return_tensors="pt")).logits[0]
 
 
-def judged(folder: Path, *pairs: tuple[str, str], **fields: Any) -> list[float]:
-    answers = [answer(text, question=question) for question, text in pairs]
+def judged(folder: Path, *pairs: tuple[str, str], system: str = "", **fields: Any) -> list[float]:
+    answers = [answer(text, question=question, system=system) for question, text in pairs]
     reward = ClassifierReward(name=str(folder), **fields)
     return rewards(reward, rows(folder, {"answer": 1}), *answers)
 
@@ -154,10 +160,8 @@ def test_a_reward_model_reads_its_chat_template(
 ) -> None:
     folder = classifier(tmp_path, chat=template, pad_token_id=pad)
     end = "<eos>" if template is CHAT else "<pad>"
-    turns = (Message("system", "Be kind."), Message("user", "Why?"))
-    several = [answer(text) for text in ("No.", "It is hard to tell how many there are.", "")]
-    for one in several:
-        object.__setattr__(one.example, "prompt", turns)
+    texts = ("No.", "It is hard to tell how many there are.", "")
+    several = [answer(text, system="Be kind.", question="Why?") for text in texts]
     found = rewards(ClassifierReward(name=str(folder)), rows(tmp_path, {}), *several)
     expected = [
         float(alone(folder, f"system: Be kind.{end}user: Why?{end}assistant: {one.text}{end}")[0])
@@ -179,6 +183,24 @@ def test_of_several_outputs_the_probability_of_the_label_counts(
     # Which text a token belongs to matters, and one text is not two.
     apart = [alone(folder, f"{question}<eos>{text}").tolist() for question, text in ANSWERS]
     assert outputs[0] != pytest.approx(apart[0], rel=1e-2)
+
+
+def test_an_empty_answer_is_the_second_of_two_texts_all_the_same(tmp_path: Path) -> None:
+    folder = classifier(tmp_path, bert, pad_token_id=0)
+    tokenizer, module = parts(folder)
+    question = tokenizer("Why?")["input_ids"]
+    ids, kinds = [*question, 1], [0] * len(question) + [1]
+    with torch.inference_mode():
+        logits = module(torch.tensor([ids]), token_type_ids=torch.tensor([kinds])).logits
+    assert judged(folder, ("Why?", "")) == [pytest.approx(float(logits), rel=1e-3)]
+
+
+def test_an_empty_answer_alone_is_read_as_an_end_token_where_there_are_no_marks(
+    tmp_path: Path,
+) -> None:
+    found = judged(classifier(tmp_path), ("Why?", "No."), ("Why?", ""), form=Form.answer)
+    expected = [float(alone(tmp_path, text)[0]) for text in ("No.", "<eos>")]
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -220,21 +242,21 @@ def cut(folder: Path, question: str, text: str, longest: int, put: str) -> list[
 @pytest.mark.parametrize(
     ("config", "chat", "put"),
     [
-        (llama, None, "{question}\n{text}"),
-        (llama, CHAT, "user: {question}<eos>assistant: {text}<eos>"),
-        (roberta, None, "{question}|{text}"),
+        (llama, None, "Be.\n\n{question}\n{text}"),
+        (llama, CHAT, "system: Be.<eos>user: {question}<eos>assistant: {text}<eos>"),
+        (roberta, None, "Be.\n\n{question}|{text}"),
     ],
 )
-@pytest.mark.parametrize("asked", [None, 40, 400])
+@pytest.mark.parametrize("asked", [None, 50, 400])
 def test_of_what_is_too_long_the_beginning_of_the_question_is_left_out(
     tmp_path: Path, config, chat: str | None, put: str, asked: int | None
 ) -> None:
     """RoBERTa's 60 positions are 57 tokens after a padding id of 2."""
     folder = classifier(tmp_path, config, chat=chat, positions=60, pad_token_id=2)
-    longest = asked if asked == 40 else 57 if config is roberta else 60
+    longest = asked if asked == 50 else 57 if config is roberta else 60
     question = " ".join(f"Tom has {n} apples." for n in range(20))
     pairs = ((question, "He has 42."), ("Why?", "No."))
-    found = judged(folder, *pairs, max_tokens=asked)
+    found = judged(folder, *pairs, system="Be.", max_tokens=asked)
     possible = cut(folder, question, "He has 42.", longest, put)
     assert found[0] in [pytest.approx(value, rel=1e-3, abs=1e-4) for value in possible]
 
