@@ -111,7 +111,8 @@ def _gradient(
 
 
 def _shares(responses: Sequence[Response]) -> dict[str, float]:
-    own = sum(response.author is Author.student for response in responses)
+    # A mixture's text counts: the student had a voice in all of it.
+    own = sum(response.author in (Author.student, Author.mixture) for response in responses)
     return {
         "tokens": float(sum(len(response.tokens) for response in responses)),
         "student_share": own / len(responses),
