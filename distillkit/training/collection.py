@@ -55,7 +55,7 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
     assert step % loop.span == 0
     indices = draw_indices(
         step // loop.span,
-        batch_size=loop.batch_size * loop.collect // loop.group,
+        batch_size=loop.prompts,
         count=len(parts.examples),
         seed=parts.seed,
     )
