@@ -60,6 +60,8 @@ CHANGES = {
     "support": ["support=teacher_top_k"],
     "policy": ["policy=seq_kd"],
     "dataset": ["dataset.digits=1"],
+    "dataset_pt": ["dataset@dataset_pt=text", "dataset_pt.path=text.jsonl"],
+    "reward": ["reward=length"],
     "rollout": ["rollout.top_k=3"],
     "teacher_rollout": ["teacher_rollout.top_k=3"],
     "loop": ["loop.reduction=sequence_mean"],

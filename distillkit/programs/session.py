@@ -22,7 +22,7 @@ from distillkit.training.checkpoint import (
 )
 from distillkit.training.display import Display
 from distillkit.training.loop import build_optimizer, distil
-from distillkit.training.parts import Parts, other_text
+from distillkit.training.parts import Parts
 from distillkit.training.rollout_file import load_rollouts
 from distillkit.training.tracker import Sample
 
@@ -58,8 +58,8 @@ class Session:
             optimizer=run.optimizer,
             seed=run.seed,
             steps=run.steps,
-            judge=run.objective.judge(run.dataset, device=self._student.device),
-            other=other_text(run.objective, run.dataset_pt, sides=parts.sides),
+            judge=parts.judge,
+            other=parts.other,
         )
         self._optimizer = build_optimizer(self._parts)
         self.progress, self.seconds = Progress(), 0.0
