@@ -92,12 +92,12 @@ def world(seed: int, *, alpha: float = 0.0, spread: float = 1.0) -> World:
         2, ENTRIES, ENTRIES, generator=generator, dtype=torch.float64
     )
     q, p = student.log_softmax(-1), teacher.log_softmax(-1)
-    return World(student, teacher, (alpha * p.exp() + (1 - alpha) * q.exp()).log() if alpha else q, q)
+    return World(
+        student, teacher, (alpha * p.exp() + (1 - alpha) * q.exp()).log() if alpha else q, q
+    )
 
 
-def scored(
-    objective: Objective, rollouts: Sequence[Rollout], weights: Sequence[float]
-) -> Scored:
+def scored(objective: Objective, rollouts: Sequence[Rollout], weights: Sequence[float]) -> Scored:
     """A micro-batch of these rollouts with the objective's credit, all in float64."""
     texts = [rollout.response.tokens for rollout in rollouts]
     earned = objective.credit(rollouts, weights)
@@ -159,8 +159,7 @@ def whole(made: World) -> Tensor:
 
     def value(q: Tensor) -> Tensor:
         ours, theirs = (
-            torch.stack([along(table, text).sum() for text in responses()])
-            for table in (q, made.p)
+            torch.stack([along(table, text).sum() for text in responses()]) for table in (q, made.p)
         )
         return (ours.exp() * (ours - theirs)).sum()
 

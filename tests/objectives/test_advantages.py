@@ -32,9 +32,7 @@ def rollouts(seed: int = 0, *, spread: float = 1.0) -> list[Rollout]:
     random = np.random.default_rng(seed)
     found = []
     for row, length in enumerate(LENGTHS):
-        drawn, ours, theirs = (
-            tuple(-spread * random.exponential(size=length)) for _ in range(3)
-        )
+        drawn, ours, theirs = (tuple(-spread * random.exponential(size=length)) for _ in range(3))
         response = Response(
             tuple(range(2, 2 + length)),
             truncated=False,

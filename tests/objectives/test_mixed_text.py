@@ -91,15 +91,13 @@ def test_mixed_text_is_neither_ones_own() -> None:
 def test_weighing_the_exact_term_adds_noise_and_nothing_else(gamma: float, seed: int) -> None:
     """Given its prefix the weight has the mean 1, and the exact term hangs on the prefix alone."""
     made = world(seed, alpha=ALPHA)
-    (plain, calm), (weighed, noisy) = (
-        moments(
-            made,
-            lambda text, kind=MiniLLM(clip=None, gamma=gamma, weigh_single_step=weighed): run(
-                kind, made, [made.rollout(text)]
-            )[1],
+    found = []
+    for weighed in (False, True):
+        objective = MiniLLM(clip=None, gamma=gamma, weigh_single_step=weighed)
+        found.append(
+            moments(made, lambda text: run(objective, made, [made.rollout(text)])[1])  # noqa: B023
         )
-        for weighed in (False, True)
-    )
+    (plain, calm), (weighed, noisy) = found
     torch.testing.assert_close(weighed, plain, **EXACT)
     if gamma == 0:
         assert noisy > 1.05 * calm

@@ -48,9 +48,11 @@ def over_pairs(kind: RewardObjective, made: World, worth: dict[Text, float]) -> 
     for pair in product(TEXTS, repeat=2):
         rollouts = [made.rollout(text, reward=worth[text]) for text in pair]
         shares = [1 / (2 * len(text)) for text in pair]
-        total += made.probability(pair[0]) * made.probability(pair[1]) * run(
-            kind, made, rollouts, shares
-        )[1]
+        total += (
+            made.probability(pair[0])
+            * made.probability(pair[1])
+            * run(kind, made, rollouts, shares)[1]
+        )
     return total
 
 
@@ -66,9 +68,7 @@ def diverges(made: World, divergence: Divergence) -> Tensor:
 
     def value(q: Tensor) -> Tensor:
         apart = divergence(made.p, q)
-        return sum(
-            made.probability(text) * apart[[PROMPT, *text[:-1]]].mean() for text in TEXTS
-        )
+        return sum(made.probability(text) * apart[[PROMPT, *text[:-1]]].mean() for text in TEXTS)
 
     return slope(value, made.student)
 
