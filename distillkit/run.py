@@ -18,6 +18,7 @@ from distillkit.policies.base import Policy
 from distillkit.supports.base import Support
 from distillkit.teachers.prompts import Prompts
 from distillkit.teachers.settings import Writing
+from distillkit.training.guard import GuardSettings
 from distillkit.training.settings import (
     CheckpointSettings,
     EvaluationSettings,
@@ -68,6 +69,7 @@ class Distillation:
     optimizer: OptimizerSettings = MISSING
     checkpoint: CheckpointSettings = MISSING
     evaluation: EvaluationSettings = MISSING
+    guard: GuardSettings = MISSING
     tracker: Tracker = MISSING
 
     def __post_init__(self) -> None:

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
-from distillkit.core.errors import Interrupted
+from distillkit.core.errors import Interrupted, RunError
 from distillkit.core.rundir import Journal, RunDirectory
 from distillkit.core.stopping import Stop
 from distillkit.core.types import Update
+from distillkit.datasets.json_lines import read_json_lines
 from distillkit.evaluation.quality import measure
 from distillkit.models.sampling import Sampling
 from distillkit.programs.assemble import Assembled
@@ -20,6 +21,7 @@ from distillkit.training.checkpoint import (
     save_weights,
 )
 from distillkit.training.display import Display
+from distillkit.training.guard import Guard
 from distillkit.training.loop import Parts, build_optimizer, distil
 from distillkit.training.tracker import Sample
 
@@ -69,14 +71,21 @@ class Session:
             name: Journal(directory.path / name, keep=self.progress.journals.get(name, 0))
             for name in JOURNALS
         }
+        self._guard = Guard(run.guard)
+        for row in read_json_lines(directory.path / "metrics.jsonl"):
+            self._guard.look(row["step"], row)
+        for warning in self._guard.broken.values():
+            display.say(f"warning: {warning}")
 
     def train(self) -> None:
         """Run all remaining updates.
 
         Raises:
             Interrupted: a stop was asked for; a checkpoint was saved.
+            RunError: the guard ended the run, now or before it was resumed; the same.
         """
         run, start = self._run, self.progress.step
+        self._heed()
         with self._display.running(done=start):
             for update in distil(self._parts, self._optimizer, start=start):
                 self.progress.step = update.step
@@ -86,8 +95,9 @@ class Session:
                 if run.evaluation.every and (update.step % run.evaluation.every == 0 or last):
                     self._validate(update.step)
                 stopped = self._stop.signal is not None
-                if update.step % run.checkpoint.every == 0 or last or stopped:
+                if update.step % run.checkpoint.every == 0 or last or stopped or self._guard.stops:
                     self._save()
+                self._heed()
                 if stopped and not last:
                     self._leave(update.step)
         self.seconds = self._display.seconds()
@@ -97,6 +107,8 @@ class Session:
     def _log(self, update: Update, timing: Mapping[str, float]) -> None:
         self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
         self._run.tracker.log({**update.metrics, **timing}, step=update.step)
+        for warning in self._guard.look(update.step, update.metrics):
+            self._display.say(f"warning: {warning}")
 
     def _validate(self, step: int) -> None:
         run = self._run
@@ -135,6 +147,10 @@ class Session:
             folder, student=self._student, optimizer=self._optimizer, progress=self.progress
         )
         keep_newest(folder, self._run.checkpoint.keep_last)
+
+    def _heed(self) -> None:
+        if self._guard.stops:
+            raise RunError(self._guard.verdict())
 
     def _leave(self, step: int) -> None:
         assert self._stop.signal is not None
