@@ -32,7 +32,7 @@ OPTIONAL = {
 """Groups that may be left out as ``group=null`` or ``~group``, and the fields that they fill."""
 
 SHOW = "distillkit show"
-NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies")
+NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard")
 
 UNFIT = re.compile(r"In 'schema/(.+)/(.+?)'.* is not a subclass of (\w+)", re.DOTALL)
 """Hydra's words for an option whose class is none that the field takes."""

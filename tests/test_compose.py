@@ -182,7 +182,11 @@ def test_fields_can_be_set_added_and_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["name=other", "output=elsewhere", "device=cpu", "tracker=none", "tracker.tags=[x]"]
+    "typed",
+    [
+        *("name=other", "output=elsewhere", "device=cpu", "tracker=none", "tracker.tags=[x]"),
+        *("guard.stop=true", "guard.repetition=null"),
+    ],
 )
 def test_the_fingerprint_ignores_where_and_how_a_run_is_watched(typed: str) -> None:
     assert train(typed).fingerprint == train().fingerprint
