@@ -10,6 +10,7 @@ from distillkit.core.errors import RunError
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Response, Rollout, Update
 from distillkit.training.collection import Collection, collect, reopen
+from distillkit.training.diagnostics import diagnose
 from distillkit.training.parts import Parts
 from distillkit.training.schedule import learning_rate
 from distillkit.training.step import Opinions, accumulate
@@ -89,6 +90,7 @@ def _update(
             "grad_norm": norm,
             "lr": rate,
             **_shares([rollout.response for rollout in rollouts]),
+            **diagnose(rollouts),
             **numbers,
         },
     )
