@@ -144,6 +144,15 @@ def test_a_number_about_its_bound_does_not_warn_at_every_crossing() -> None:
     assert sum(map(len, said)) < crossings / 3
 
 
+def test_updates_without_the_number_are_no_recovery() -> None:
+    guard = Guard(only("repetition", window=2))
+    rows = [*[{"repetition": 0.9}] * 2, {"repetition": 0.1}, *[{"loss": 1.0}] * 9]
+    assert sum(map(len, spoken(guard, rows))) == 1
+    assert spoken(guard, [{"repetition": 0.95}], start=13) == [[]]
+    assert spoken(guard, [{"repetition": 0.1}] * 2, start=14) == [[], []]
+    assert guard.broken
+
+
 @pytest.mark.parametrize("odd", [math.nan, math.inf])
 def test_what_is_no_number_is_passed_over(odd: float) -> None:
     guard = Guard(only("repetition", window=2))
