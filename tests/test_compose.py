@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from distillkit.compose import (
-    NOT_IN_FINGERPRINT,
     Composed,
     compose,
     conf_folder,
     reopen,
 )
 from distillkit.core.errors import ConfigError
+from distillkit.core.fingerprint import NOT_IN_FINGERPRINT
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import SPECS
 
