@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 
 import pytest
 import torch
@@ -79,9 +80,9 @@ def test_updates_learn_from_each_rollout_once_an_epoch_and_from_no_other() -> No
             learnt = [item for each in updates[epoch : epoch + 3] for item in each.rollouts]
             assert sorted(map(id, learnt)) == sorted(map(id, whole))
             assert all(len(each.rollouts) == 4 for each in updates[epoch : epoch + 3])
-    assert [bool(update.collection) for update in updates] == [True] * 5 + [False] + [
-        True
-    ] * 5 + [False]
+    assert [bool(update.collection) for update in updates] == [True] * 5 + [False] + [True] * 5 + [
+        False
+    ]
     assert not {id(item) for item in updates[0].collection} & set(map(id, updates[6].collection))
 
 
@@ -89,9 +90,7 @@ def test_collections_walk_through_the_data_in_epochs(pair) -> None:
     """Ten prompts, six at a time: five collections are three epochs."""
     made = parts(*pair, **{**SHARED, "steps": 30})
     asked = [
-        item.example.id
-        for first in range(0, 30, 6)
-        for item in written(made, first).rollouts[::2]
+        item.example.id for first in range(0, 30, 6) for item in written(made, first).rollouts[::2]
     ]
     for epoch in (0, 10, 20):
         assert sorted(asked[epoch : epoch + 10]) == sorted(each.id for each in EXAMPLES)
@@ -123,12 +122,10 @@ def test_the_order_differs_from_epoch_to_epoch_and_depends_on_the_seed_alone(pai
     for seed in (5, 5, 6):
         made = parts(*pair, seed=seed, **settings)
         collections = [written(made, first) for first in (0, 9)]
-        orders.append(
-            [numbers(batch, each) for each in collections for batch in span(made, each)]
-        )
+        orders.append([numbers(batch, each) for each in collections for batch in span(made, each)])
     first, again, other = orders
     assert first == again
-    epochs = [sum(first[start : start + 3], []) for start in range(0, 18, 3)]
+    epochs = [list(chain(*first[start : start + 3])) for start in range(0, 18, 3)]
     assert len({tuple(epoch) for epoch in epochs}) == 6
     assert list(range(12)) not in epochs
     assert first != other
