@@ -125,7 +125,7 @@ def test_the_order_differs_from_epoch_to_epoch_and_depends_on_the_seed_alone(pai
         orders.append([numbers(batch, each) for each in collections for batch in span(made, each)])
     first, again, other = orders
     assert first == again
-    epochs = [list(chain.from_iterable(first[start : start + 3])) for start in range(0, 18, 3)]
+    epochs = [list(chain(*first[start : start + 3])) for start in range(0, 18, 3)]
     assert len({tuple(epoch) for epoch in epochs}) == 6
     assert list(range(12)) not in epochs
     assert first != other
