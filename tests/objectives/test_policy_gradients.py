@@ -199,3 +199,21 @@ def test_a_teacher_that_agrees_is_amplified_to_nothing() -> None:
     same = replace(made, teacher=made.student)
     _, found = run(SampledKL(amplify=0.5), same, [same.rollout((1, 2, 0))])
     assert not found.any()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3])
+@pytest.mark.parametrize(
+    "objective",
+    [MiniLLM(), plain(single_step=False), SampledKL(), SampledKL(gamma=0.5, amplify=0.5, clip=0.1)],
+    ids=["single-step", "eq. 2", "sampled", "amplified"],
+)
+def test_a_batch_is_the_weighted_sum_of_its_rows(objective: Objective, alpha: float) -> None:
+    """Whatever the reduction, it is in the weights and is applied once."""
+    made, shares = world(2, alpha=alpha), [0.3, 0.05, 1.7]
+    rollouts = [made.rollout(text) for text in [(1, 2, 0), (0,), (2, 1, 1, 2)]]
+    numbers, found = run(objective, made, rollouts, shares)
+    parts = [run(objective, made, [row]) for row in rollouts]
+    wanted = sum(share * gradient for share, (_, gradient) in zip(shares, parts, strict=True))
+    loss = sum(share * alone["loss"] for share, (alone, _) in zip(shares, parts, strict=True))
+    torch.testing.assert_close(found, wanted, **EXACT)
+    assert numbers["loss"] == pytest.approx(loss)
