@@ -1,6 +1,7 @@
-"""``python -m scripts.bench [loss] [step] [ragged] [accounts]``: distillkit beside other libraries.
+"""``python -m scripts.bench [loss] [step] [ragged] [accounts] [objectives]``: time and memory.
 
-``make bench`` installs the peers into an environment of their own and runs everything.
+Distillkit beside other libraries, and its objectives beside each other. ``make bench`` installs the
+peers into an environment of their own and runs everything.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 import typer
 from rich.console import Console
 
-from scripts.bench import accounts, loss, report, steps
+from scripts.bench import accounts, loss, objectives, report, steps
 from scripts.bench.compare import Comparison, Options
 from scripts.bench.measure import THREADS
 
@@ -20,6 +21,7 @@ BENCHMARKS: dict[str, Callable[[Options, Console], Comparison]] = {
     "step": steps.run_step,
     "ragged": steps.run_ragged,
     "accounts": accounts.run,
+    "objectives": objectives.run,
 }
 """A new benchmark is one line here and a file beside this one."""
 

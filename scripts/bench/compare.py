@@ -40,6 +40,7 @@ class Comparison:
             for each fresh process.
         skipped: contenders that could not run, and why.
         notes: further numbers of one benchmark.
+        base: the contender that all others are divided by.
     """
 
     shape: dict[str, Any]
@@ -47,21 +48,22 @@ class Comparison:
     extra_peak_bytes: dict[str, list[int]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
+    base: str = OURS
 
     def time_ratios(self) -> dict[str, tuple[float, float, float]]:
-        """Quartiles of each contender's time over ours, round by round."""
-        return {name: quartiles(values) for name, values in ratios(self.seconds, to=OURS).items()}
+        """Quartiles of each contender's time over that of the base, round by round."""
+        over = ratios(self.seconds, to=self.base)
+        return {name: quartiles(values) for name, values in over.items()}
 
     def memory(self) -> dict[str, float]:
         """Median of the extra peak bytes."""
         return {name: median(values) for name, values in self.extra_peak_bytes.items()}
 
     def memory_ratios(self) -> dict[str, float]:
-        """Extra peak bytes over ours; not a number where a tiny run needed no page of its own."""
+        """Extra peak bytes over the base's; no number where a tiny run needed no page of its own."""
         memory = self.memory()
-        return {
-            name: value / memory[OURS] if memory[OURS] else nan for name, value in memory.items()
-        }
+        base = memory.get(self.base)
+        return {name: value / base if base else nan for name, value in memory.items()}
 
 
 def compare(

@@ -1,17 +1,19 @@
 """distillkit's on-policy step, one at a time."""
 
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from unittest import mock
 
 import torch
+from torch import Tensor
 
 from distillkit.core.types import Author, Example, Message
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ReverseKL
-from distillkit.models import generation
+from distillkit.models import generation, mixture
 from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Student, Teacher
 from distillkit.models.sampling import Sampling
@@ -31,12 +33,22 @@ BATCHES = 16
 """Batches of prompts in the training set, all whole, the same on every side."""
 
 
-def preset_lengths(ends: Ends) -> AbstractContextManager[object]:
+@contextmanager
+def preset_lengths(ends: Ends) -> Iterator[None]:
     """Inside, our engine ends each row where ``ends`` says. The only tie to its insides."""
-    choose = generation.choose
-    return mock.patch.object(
-        generation, "choose", lambda logits, *rest: choose(ends(logits), *rest)
-    )
+    alone, together = generation.choose, mixture.choose_together
+
+    def both(student: Tensor, teacher: Tensor, **rest: Any) -> Any:
+        place = ends.place
+        first = ends(student)
+        ends.place = place
+        return together(first, ends(teacher), **rest)
+
+    with (
+        mock.patch.object(generation, "choose", lambda logits, *rest: alone(ends(logits), *rest)),
+        mock.patch.object(mixture, "choose_together", both),
+    ):
+        yield
 
 
 def parts_of(shape: Shape) -> Parts:

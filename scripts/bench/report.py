@@ -22,10 +22,11 @@ MEGABYTE = 1e6
 
 
 def comparison_table(title: str, result: Comparison, console: Console) -> None:
-    """Seconds, memory, and both over ours; above 1 is slower or larger than ours."""
-    table = Table("", "seconds", "quartiles", "over ours", "quartiles", title=title)
+    """Seconds, memory, and both over the base's; above 1 is slower or larger than that."""
+    over_base = f"over {result.base}"
+    table = Table("", "seconds", "quartiles", over_base, "quartiles", title=title)
     table.add_column("extra peak MB")
-    table.add_column("over ours")
+    table.add_column(over_base)
     times, memory, over = result.time_ratios(), result.memory(), result.memory_ratios()
     for name, values in result.seconds.items():
         lower, middle, upper = quartiles(values)
@@ -36,8 +37,8 @@ def comparison_table(title: str, result: Comparison, console: Console) -> None:
             f"{lower:.3f}-{upper:.3f}",
             f"{ratio:.2f}",
             f"{low:.2f}-{high:.2f}",
-            f"{memory[name] / MEGABYTE:,.0f}",
-            f"{over[name]:.2f}",
+            f"{memory[name] / MEGABYTE:,.0f}" if name in memory else "-",
+            f"{over[name]:.2f}" if name in over else "-",
         )
     console.print(table)
     for name, why in result.skipped.items():
@@ -102,11 +103,12 @@ def picture(folder: Path) -> Path:
     bars: list[tuple[str, float, float]] = []
     for file in sorted(folder.glob("*.json")):
         found = json.loads(file.read_text(encoding="utf-8"))
-        memory = found["memory_over_ours"]
+        memory, base = found["memory_over_ours"], found.get("base", OURS)
+        over = "" if base == OURS else f" over {base}"
         bars += [
-            (f"{found['benchmark']}: {name}", time[1], memory.get(name, nan))
+            (f"{found['benchmark']}: {name}{over}", time[1], memory.get(name, nan))
             for name, time in found["time_over_ours"].items()
-            if name != OURS
+            if name != base
         ]
     figure, axes = pyplot.subplots(
         1, 2, figsize=(10, 1.2 + 0.4 * len(bars)), sharey=True, layout="constrained"
