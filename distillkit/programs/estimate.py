@@ -64,8 +64,8 @@ def estimate(
     # KD has a divergence too, and makes more of it than its weighted sum.
     if type(objective) is not DivergenceObjective and not objective.POLICY_GRADIENT:
         raise ConfigError(
-            f"objective={name_of(objective)} has no divergence alone, which is all that can be "
-            "estimated. Use objective=divergence."
+            f"objective={name_of(objective)} is no divergence alone and no policy gradient, so "
+            "there is nothing to estimate. Use objective=divergence."
         )
     # Nothing is validated here, so no other split is read.
     run = replace(run, evaluation=replace(run.evaluation, every=0, test=0))
