@@ -16,6 +16,7 @@ from distillkit.objectives.base import Objective
 from distillkit.objectives.minillm import MiniLLM, Variant
 from distillkit.objectives.reward import RewardObjective
 from distillkit.objectives.sampled_kl import SampledKL
+from distillkit.objectives.sft import SFT
 from distillkit.supports.full import Full
 from distillkit.training.settings import LoopSettings, Reduction
 from distillkit.training.step import Sides, accumulate, position_weights, split_rows
@@ -74,12 +75,16 @@ def pair() -> Sides:
     return Sides(student=student, teacher=teacher)
 
 
+def zeroed() -> Sides:
+    """The same, without a gradient."""
+    pair().student.module.zero_grad()
+    return pair()
+
+
 def run(objective: Objective, **loop: object) -> tuple[dict[str, float], dict[str, Tensor]]:
     """What one update reports, and its gradient."""
-    sides = pair()
-    sides.student.module.zero_grad()
-    numbers = accumulate(drawn(), sides=sides, objective=objective, loop=LoopSettings(**loop))
-    return numbers, gradients(sides.student)
+    numbers = accumulate(drawn(), sides=zeroed(), objective=objective, loop=LoopSettings(**loop))
+    return numbers, gradients(pair().student)
 
 
 @each
@@ -145,6 +150,16 @@ def test_each_tokens_credit_reaches_its_own_token(name: str, reduction: Reductio
     _, gradient = run(OBJECTIVES[name], reduction=reduction)
     wanted = by_definition(OBJECTIVES[name], pair().student, pair().teacher, reduction)
     assert distance(gradient, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("objective", [MiniLLM(), SFT()], ids=["minillm", "sft"])
+def test_a_loss_is_scaled_with_its_gradient(objective: Objective) -> None:
+    """As that of pre-training text is, which stands beside another one."""
+    whole, gradient = run(objective)
+    part = accumulate(drawn(), sides=zeroed(), objective=objective, loop=LoopSettings(), scale=0.25)
+    assert part["loss"] == pytest.approx(whole["loss"] / 4)
+    quarter = {name: slope / 4 for name, slope in gradient.items()}
+    assert distance(gradients(pair().student), quarter) < 1e-6
 
 
 def test_the_comparison_is_the_reverse_kl_that_minillm_names() -> None:
