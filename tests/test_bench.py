@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from scripts.bench import compare, layer, measure, pair, steps
+from distillkit.core.types import Author
+from scripts.bench import compare, layer, measure, pair, steps, updates
 
 ROOT = Path(__file__).parent.parent
 needs_trl = pytest.mark.skipif(
@@ -64,6 +66,26 @@ def test_contenders_take_turns_and_ratios_are_taken_round_by_round() -> None:
     assert measure.ratios(times, to=compare.OURS)["peer"] == [1.5, 1.5]
 
 
+def test_every_objective_updates_on_the_same_rollouts() -> None:
+    ground = updates.ground_of(updates.TINY)
+    rollouts = updates.write(ground, updates.TINY)
+    assert sorted(len(each.response.tokens) for each in rollouts) == list(updates.TINY.lengths)
+    assert len({each.example.id for each in rollouts}) == 2
+    wanted = {(each.example.id, each.response.tokens) for each in rollouts}
+    runs = {name: updates.Updates(name, ground, rollouts) for name in updates.CONTENDERS}
+    for run in runs.values():
+        assert run() > 0
+        assert {(each.example.id, each.response.tokens) for each in run.text} == wanted
+    for name, run in runs.items():
+        read = all(each.response.of_teacher for each in run.text)
+        assert read == ("minillm" in name or "sampled_kl" in name), name
+        assert (run.text[0].reward is not None) == (name == "reward")
+    mixed = runs["minillm, mixed text"].text[0].response
+    assert mixed.author is Author.mixture
+    ratio = np.exp(mixed.log_probs) - 0.8 * np.exp(mixed.of_student)
+    assert np.allclose(ratio, 0.2 * np.exp(mixed.of_teacher))
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 def test_memory_counts_the_peak_and_nothing_from_before() -> None:
     torch.ones(50_000_000).sum()
@@ -93,3 +115,26 @@ def test_the_script_says_who_was_left_out_and_writes_its_results(tmp_path: Path)
     assert all(f"{name} skipped" in done.stdout for name in found["skipped"])
     assert set(found["notes"]["tokens_a_step"]["ours"]) == {steps.TINY.tokens}
     assert (tmp_path / "ratios.png").stat().st_size
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+def test_objectives_are_timed_beside_on_policy_distillation(tmp_path: Path) -> None:
+    command = ("-m", "scripts.bench", "objectives", "--quick", "--rounds=1", "--output")
+    done = subprocess.run(
+        [sys.executable, *command, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "objectives.json").read_text())
+    assert found["base"] == updates.BASE
+    assert set(found["time_over_ours"]) == set(updates.CONTENDERS)
+    assert found["time_over_ours"][updates.BASE] == [1, 1, 1]
+    whole = found["notes"]["ratios_with_writing"]["minillm"][0]
+    base, own = (found["seconds"][name][0] for name in (updates.BASE, "minillm"))
+    written = found["notes"]["writing"][0]
+    assert whole == pytest.approx((own + written) / (base + written))
+    alone = found["notes"]["inner"]["teacher_mixed, 1"]
+    assert alone["expected"] == pytest.approx(alone["seconds"])
+    assert (
+        found["notes"]["inner"]["on_policy, 4"]["expected"][0]
+        < (found["notes"]["inner"]["on_policy, 1"]["expected"][0])
+    )

@@ -60,7 +60,7 @@ class Comparison:
         return {name: median(values) for name, values in self.extra_peak_bytes.items()}
 
     def memory_ratios(self) -> dict[str, float]:
-        """Extra peak bytes over the base's; no number where a tiny run needed no page of its own."""
+        """Extra peak bytes over the base's; NaN where a tiny run needed no page of its own."""
         memory = self.memory()
         base = memory.get(self.base)
         return {name: value / base if base else nan for name, value in memory.items()}

@@ -1,5 +1,4 @@
-"""What ``loop.inner_epochs`` saves: MiniLLM with writing and reading, each text learnt from 1 to 4
-times.
+"""What ``loop.inner_epochs`` saves: MiniLLM with writing, each text learnt from 1, 2 or 4 times.
 
 Writing and reading are paid for once a text, learning at every update, so the expectation is
 (writing + reading) / inner + learning, with the three of one epoch in the same turn.
