@@ -231,6 +231,14 @@ def _one_sentence(overrides: Sequence[str], see: str = SHOW) -> Iterator[None]:
     except yaml.YAMLError as error:
         where = re.sub(r"\s+", " ", str(error))
         raise ConfigError(f"a yaml file cannot be read ({where}). Mend it.") from error
+    except AssertionError as error:
+        # OmegaConf's, for a field of a group that is null.
+        if "Unexpected type for root" not in str(error):
+            raise
+        raise ConfigError(
+            f"{' '.join(overrides)}: one of these sets a field of a group that is null here, as "
+            "the teacher of SFT may be. Remove it, or choose an option of that group."
+        ) from error
     except ValueError as error:
         # Hydra's bare one for a group set to null or to a number.
         if not str(error).startswith("Config group override"):
