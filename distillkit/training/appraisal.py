@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from distillkit.core.clock import Clock
-from distillkit.core.types import Rollout
+from distillkit.core.types import Batch, Rollout
+from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Objective
 from distillkit.objectives.sft import token_nlls
 from distillkit.training.ranks import Ranks
@@ -38,25 +39,29 @@ def appraise(
         ranks: the processes; each has the teacher read its share, and keeps the opinions of it.
         clock: counts the phase ``teacher``.
     """
-    missing = any(not rollout.response.of_teacher for rollout in rollouts)
-    compares = objective.comparison() is not None
-    if not (objective.scores_text() and missing) and not (compares and loop.span > 1):
+    unread = any(not rollout.response.of_teacher for rollout in rollouts)
+    scored, compares = objective.scores_text() and unread, objective.comparison() is not None
+    if not scored and not (compares and loop.span > 1):
         return list(rollouts), ()
-    assert sides.teacher is not None
+    teacher = sides.teacher
+    assert teacher is not None
     opinions: list[Tensor | None] = [None] * len(rollouts)
     scores: dict[int, tuple[float, ...]] = {}
     with torch.no_grad(), clock("teacher"):
         for rows in groups_of_rows(rollouts, sides=sides, loop=loop, ranks=ranks):
-            part = [rollouts[row] for row in rows]
-            hidden, nlls = _read(part, sides, objective)
-            lengths = [len(rollout.response.tokens) for rollout in part]
-            for row, states, values in zip(
-                rows, hidden.split(lengths), nlls.split(lengths), strict=True
-            ):
-                scores[row] = tuple((-values.double()).tolist())
-                if compares:
+            batch = _batch([rollouts[row] for row in rows], teacher)
+            hidden = teacher.hidden(batch)
+            lengths = [len(rollouts[row].response.tokens) for row in rows]
+            if compares:
+                for row, states in zip(rows, hidden.split(lengths), strict=True):
                     opinions[row] = states
-    if not (objective.scores_text() and missing):
+            if scored:
+                nlls = token_nlls(
+                    hidden, batch.targets, teacher.head, chunk_mb=objective.chunk_mb
+                ).double()
+                for row, values in zip(rows, nlls.split(lengths), strict=True):
+                    scores[row] = tuple((-values).tolist())
+    if not scored:
         return list(rollouts), opinions
     scores = ranks.merge(scores)
     read = [
@@ -66,11 +71,6 @@ def appraise(
     return read, opinions if compares else ()
 
 
-def _read(part: Sequence[Rollout], sides: Sides, objective: Objective) -> tuple[Tensor, Tensor]:
-    """The teacher's hidden states [N, D], and its negative log-likelihoods of the tokens [N]."""
-    teacher = sides.teacher
-    assert teacher is not None
+def _batch(part: Sequence[Rollout], teacher: LanguageModel) -> Batch:
     prompts = teacher.prompts.of([rollout.example for rollout in part])
-    batch = teacher.batch(prompts, [rollout.response.tokens for rollout in part])
-    hidden = teacher.hidden(batch)
-    return hidden, token_nlls(hidden, batch.targets, teacher.head, chunk_mb=objective.chunk_mb)
+    return teacher.batch(prompts, [rollout.response.tokens for rollout in part])
