@@ -13,8 +13,9 @@ from distillkit.core.types import Response
 
 def log_ratios(response: Response) -> Tensor:
     """log teacher - log student of each token, both as they were when it was drawn [T]."""
-    assert response.of_teacher, "the teacher has not read this response"
-    return _wide(response.of_teacher) - _wide(response.of_student)
+    teacher, student = _wide(response.of_teacher), _wide(response.of_student)
+    assert len(teacher) == len(student) == len(response.tokens), "not all of it has been scored"
+    return teacher - student
 
 
 def drawn(response: Response) -> Tensor:

@@ -44,7 +44,8 @@ class RewardObjective(DivergenceObjective):
     """Share of the divergence: 1 is on-policy distillation, 0 the reward alone."""
     baseline: Baseline = Baseline.leave_one_out
     """``leave_one_out``: mean reward of the other responses to the prompt, which biases nothing;
-    ``group``: of all of them, which makes the step (n - 1) / n as long; ``none``."""
+    ``group``: of all of them, which makes the step (n - 1) / n as long; ``none``. The fewer the
+    responses and the nearer the mean reward to 0, the less a baseline helps; two may do harm."""
     clip: float | None = None
     """PPO's epsilon on the ratio to the sampler; null for no limit."""
 
