@@ -6,9 +6,9 @@
     done
     python -m scripts.reward_tradeoff outputs/train
 
-Runs are named ``alpha-<alpha>-<seed>``. The reward is that of ``reward=correct``, the share of
-right answers, among the samples of the test split at temperature 1 (what GKD's eq. 5 maximises; the
-table has greedy answers too). The divergence is KL(student || teacher) of a token in the same
+Runs are named ``alpha-<alpha>-<seed>``. The reward is the runs' own, of the samples of the test
+split at temperature 1 (what GKD's eq. 5 maximises); the table has the accuracy of greedy answers
+too. The divergence is KL(student || teacher) of a token in the same
 samples. Whiskers are 95 % intervals: Student's t over seeds, and where there is one seed, or for
 the student before and the teacher, a bootstrap over examples.
 """
@@ -19,15 +19,18 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import typer
+from transformers import AutoTokenizer
 
 from distillkit.compose import reopen
-from distillkit.core.types import Example, Split
-from distillkit.datasets.base import Dataset
+from distillkit.core.types import Split
 from distillkit.report.comparing import over_seeds, value_of
 from distillkit.report.evaluations import Value, read_lines
 from distillkit.report.groups import Group
 from distillkit.report.runs import Run
+from distillkit.rewards.base import Answer
+from distillkit.run import TrainRun
 from distillkit.statistics import bootstrap
 from scripts.seeded import by_configuration
 
@@ -58,12 +61,12 @@ def main(
     groups.sort(key=lambda group: float(group.label.removeprefix(PREFIX)))
     points = [_of_alpha(folder, group) for group in groups]
     points += [_of_model(folder, groups[0].runs[0], who) for who in ("start", "teacher")]
-    print("| | seeds | reward of samples | of greedy answers | KL(student, teacher) |")
+    print("| | seeds | reward of samples | greedy accuracy | KL(student, teacher) |")
     print("|---|---|---|---|---|")
     for point in points:
-        shares = " | ".join(_told(value, ".1%") for value in (point.reward, point.greedy))
-        seeds = point.seeds or "-"
-        print(f"| {point.label} | {seeds} | {shares} | {_told(point.divergence, '.3f')} |")
+        told = [_told(point.reward, ".3f"), _told(point.greedy, ".1%")]
+        row = [point.label, str(point.seeds or "-"), *told, _told(point.divergence, ".3f")]
+        print(f"| {' | '.join(row)} |")
     target = picture or folder / "tradeoff.png"
     draw(points, target)
     print(f"\n{target}")
@@ -101,12 +104,18 @@ def rewards_of_samples(run: Path) -> dict[str, list[list[float]]]:
     Raises:
         SystemExit: the evaluation kept no samples.
     """
-    dataset: Dataset = reopen(run).run.dataset
-    examples = {example.id: example for example in dataset.examples(Split.test)}
+    opened: TrainRun = reopen(run).run
+    examples = {example.id: example for example in opened.dataset.examples(Split.test)}
+    judge = opened.reward.judge(opened.dataset, device=torch.device("cpu"))
+    tokenizer = AutoTokenizer.from_pretrained(run / "student")
     found: dict[str, list[list[float]]] = {}
     for row in read_lines(run / "evaluation" / "test" / "records.jsonl"):
         for who, texts in _texts(row).items():
-            found.setdefault(who, []).append(_judged(dataset, examples[row["id"]], texts))
+            answers = [
+                Answer(examples[row["id"]], text, len(tokenizer(text)["input_ids"]) + 1, False)
+                for text in texts
+            ]
+            found.setdefault(who, []).append(judge(answers))
     if not found:
         raise SystemExit(f"{run}: no samples are kept. Evaluate with metric=diversity too.")
     return found
@@ -118,10 +127,6 @@ def _texts(row: Mapping[str, Any]) -> dict[str, Sequence[str]]:
         for who, of in row.items()
         if isinstance(of, Mapping) and "diversity" in of
     }
-
-
-def _judged(dataset: Dataset, example: Example, texts: Sequence[str]) -> list[float]:
-    return [float(dataset.is_correct(example, text)) for text in texts]
 
 
 def _share(rewards: Sequence[Sequence[float]]) -> Value:
@@ -165,7 +170,7 @@ def draw(points: Sequence[Point], target: Path) -> None:
         )
         axis.annotate(point.label, (x.value, y.value), xytext=(6, 6), textcoords="offset points")
     axis.set_xlabel("KL(student || teacher) of a token in its own samples, nats")
-    axis.set_ylabel("share of right samples, test")
+    axis.set_ylabel("reward of a sample, test")
     axis.set_title("Reward against divergence; 95 % intervals")
     figure.savefig(target, dpi=120)
     pyplot.close(figure)
