@@ -25,6 +25,7 @@ from transformers import AutoTokenizer
 
 from distillkit.compose import reopen
 from distillkit.core.types import Split
+from distillkit.models.loading import locate
 from distillkit.report.comparing import over_seeds, value_of
 from distillkit.report.evaluations import Value, read_lines
 from distillkit.report.groups import Group
@@ -107,7 +108,7 @@ def rewards_of_samples(run: Path) -> dict[str, list[list[float]]]:
     opened: TrainRun = reopen(run).run
     examples = {example.id: example for example in opened.dataset.examples(Split.test)}
     judge = opened.reward.judge(opened.dataset, device=torch.device("cpu"))
-    tokenizer = AutoTokenizer.from_pretrained(run / "student")
+    tokenizer = AutoTokenizer.from_pretrained(locate(opened.student.name))
     found: dict[str, list[list[float]]] = {}
     for row in read_lines(run / "evaluation" / "test" / "records.jsonl"):
         for who, texts in _texts(row).items():
