@@ -1,7 +1,5 @@
 """Overrides to a run object: the only module that imports Hydra."""
 
-import hashlib
-import json
 import logging
 import re
 import sys
@@ -22,6 +20,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 import distillkit.run  # noqa: F401  (files the specs of the verbs)
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
+from distillkit.core.fingerprint import fingerprint_of
 from distillkit.core.spec import discover
 
 OPTIONAL = {
@@ -32,7 +31,6 @@ OPTIONAL = {
 """Groups that may be left out as ``group=null`` or ``~group``, and the fields that they fill."""
 
 SHOW = "distillkit show"
-NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies")
 
 UNFIT = re.compile(r"In 'schema/(.+)/(.+?)'.* is not a subclass of (\w+)", re.DOTALL)
 """Hydra's words for an option whose class is none that the field takes."""
@@ -101,7 +99,7 @@ def from_config(config: DictConfig, overrides: Sequence[str], *, see: str = SHOW
         run = OmegaConf.to_object(config)
         assert isinstance(plain, dict)
         kept = {str(key): value for key, value in plain.items()}
-        return Composed(run, kept, list(overrides), _fingerprint(run, kept))
+        return Composed(run, kept, list(overrides), fingerprint_of(run, kept))
 
 
 def reopen(folder: Path) -> Composed:
@@ -202,27 +200,6 @@ def _for_hydra(overrides: Sequence[str]) -> list[str]:
     return spelled
 
 
-def _fingerprint(run: Any, config: dict[str, Any]) -> str:
-    # Values alone do not tell on_policy from off_policy: neither has a field.
-    classes = {key: type(getattr(run, key)).__qualname__ for key in config}
-    counted = {
-        key: [classes[key], _counted(getattr(run, key), value)]
-        for key, value in config.items()
-        if key not in NOT_IN_FINGERPRINT
-    }
-    text = json.dumps(counted, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _counted(component: Any, value: Any) -> Any:
-    """A component's values less those that it says change no result, with what it reads."""
-    left_out = getattr(component, "NOT_IN_FINGERPRINT", ())
-    if not left_out:
-        return value
-    counted = {key: value[key] for key in value if key not in left_out}
-    return counted | ({"digest": component.digest()} if hasattr(component, "digest") else {})
-
-
 def _existing(folder: Path) -> Path:
     if not folder.is_dir():
         raise ConfigError(f"--config-dir {folder} is not a folder. Give one that holds yaml files.")
@@ -254,6 +231,14 @@ def _one_sentence(overrides: Sequence[str], see: str = SHOW) -> Iterator[None]:
     except yaml.YAMLError as error:
         where = re.sub(r"\s+", " ", str(error))
         raise ConfigError(f"a yaml file cannot be read ({where}). Mend it.") from error
+    except AssertionError as error:
+        # OmegaConf's, for a field of a group that is null.
+        if "Unexpected type for root" not in str(error):
+            raise
+        raise ConfigError(
+            f"{' '.join(overrides)}: one of these sets a field of a group that is null here, as "
+            "the teacher of SFT may be. Remove it, or choose an option of that group."
+        ) from error
     except ValueError as error:
         # Hydra's bare one for a group set to null or to a number.
         if not str(error).startswith("Config group override"):

@@ -19,6 +19,7 @@ from distillkit.rewards.base import Reward
 from distillkit.supports.base import Support
 from distillkit.teachers.prompts import Prompts
 from distillkit.teachers.settings import Writing
+from distillkit.training.guard import GuardSettings
 from distillkit.training.settings import (
     CheckpointSettings,
     EvaluationSettings,
@@ -73,6 +74,7 @@ class Distillation:
     """What an answer is worth, where the objective asks."""
     dataset_pt: Dataset | None = None
     """Pre-training text that is learnt beside the rollouts, where the objective asks for it."""
+    guard: GuardSettings = MISSING
     tracker: Tracker = MISSING
 
     def __post_init__(self) -> None:

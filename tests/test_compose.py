@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from distillkit.compose import (
-    NOT_IN_FINGERPRINT,
     Composed,
     compose,
     conf_folder,
     reopen,
 )
 from distillkit.core.errors import ConfigError
+from distillkit.core.fingerprint import NOT_IN_FINGERPRINT
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import SPECS
 
@@ -60,6 +60,8 @@ CHANGES = {
     "support": ["support=teacher_top_k"],
     "policy": ["policy=seq_kd"],
     "dataset": ["dataset.digits=1"],
+    "dataset_pt": ["dataset@dataset_pt=text", "dataset_pt.path=text.jsonl"],
+    "reward": ["reward=length"],
     "rollout": ["rollout.top_k=3"],
     "teacher_rollout": ["teacher_rollout.top_k=3"],
     "loop": ["loop.reduction=sequence_mean"],
@@ -180,7 +182,11 @@ def test_fields_can_be_set_added_and_removed() -> None:
 
 
 @pytest.mark.parametrize(
-    "typed", ["name=other", "output=elsewhere", "device=cpu", "tracker=none", "tracker.tags=[x]"]
+    "typed",
+    [
+        *("name=other", "output=elsewhere", "device=cpu", "tracker=none", "tracker.tags=[x]"),
+        *("guard.stop=true", "guard.repetition=null"),
+    ],
 )
 def test_the_fingerprint_ignores_where_and_how_a_run_is_watched(typed: str) -> None:
     assert train(typed).fingerprint == train().fingerprint

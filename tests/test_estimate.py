@@ -62,6 +62,21 @@ def test_the_dense_value_is_the_loss_of_trainings_first_step(
     assert found["authors"] == {AUTHORS[policy]: 4}
 
 
+def test_a_mixture_without_the_teacher_is_estimated_as_the_students_text(
+    distillkit: CommandLine,
+) -> None:
+    policies = {
+        "student": ["policy=on_policy"],
+        "none": ["policy=teacher_mixed", "policy.alpha=0"],
+        "half": ["policy=teacher_mixed", "policy.alpha=0.5"],
+    }
+    rows = {}
+    for name, typed in policies.items():
+        assert distillkit("estimate", *SMOKE, *typed, f"name={name}", *FEW).code == 0
+        rows[name] = json.loads((FOLDER / f"{name}.json").read_text())["rows"]
+    assert rows["none"] == rows["student"] != rows["half"]
+
+
 def test_another_divergence_says_why_the_monte_carlo_rows_are_missing(
     distillkit: CommandLine,
 ) -> None:
@@ -83,6 +98,7 @@ def test_a_teacher_that_writes_is_asked_for_this_batch_alone(distillkit: Command
     [
         (["objective=sft", "policy=off_policy"], ["objective=sft", "Use objective=divergence"]),
         (["experiment=sft"], ["objective=sft", "Use objective=divergence"]),
+        (["objective=kd", "policy=off_policy"], ["objective=kd", "is no divergence alone"]),
         (["made_up=1"], ["made_up", "distillkit show"]),
         (["--k", "1,x"], ["--k takes whole numbers", "'1,x'", "--k 1,4,16"]),
         (["--k", "0"], ["--k takes numbers of at least 1", "'0'"]),

@@ -23,7 +23,7 @@ from distillkit.metrics.base import Metric
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
 from distillkit.preflight.machine import Machine
-from distillkit.programs.assemble import assemble
+from distillkit.programs.assemble import assemble, use_of_teacher
 from distillkit.programs.screen import screen
 from distillkit.programs.train import train
 from distillkit.run import TrainRun
@@ -112,6 +112,11 @@ def test_whoever_needs_a_teacher_asks_for_one_in_a_sentence(
 ) -> None:
     said(distillkit(verb, *SMOKE, *typed), words)
     assert contents(tmp_path) == {}
+
+
+def test_a_mixture_needs_a_teacher_whatever_the_objective() -> None:
+    run = compose("train", [*SMOKE, "objective=sft", "policy=teacher_mixed"]).run
+    assert use_of_teacher(run) == "policy=teacher_mixed has it write"
 
 
 def test_show_says_null(distillkit: CommandLine) -> None:

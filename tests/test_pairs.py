@@ -8,6 +8,7 @@ from distillkit.compose import conf_folder
 from distillkit.core.spec import discover
 
 from .conftest import SMOKE, CommandLine
+from .tiny import save
 
 DIVERGENCES = sorted(path.split("/")[1] for path in discover() if path.startswith("divergence/"))
 POLICIES = sorted(path.split("/")[1] for path in discover() if path.startswith("policy/"))
@@ -16,6 +17,8 @@ EXPERIMENTS = sorted(
     for file in (conf_folder() / "experiment").glob("*.yaml")
     if not file.stem.startswith("undo_")
 )
+FAMILIES = {"gpt2": "gpt2", "opt": "opt", "llama": "llama", "dolly": "gpt2"}
+"""Families of models on the hub, by the part of an experiment's name that says so."""
 QUICK = (*SMOKE, "evaluation.every=0", "evaluation.test=2", "name=run")
 
 
@@ -29,8 +32,28 @@ def test_a_pair_trains(
     assert (tmp_path / "outputs/train/run/summary.json").is_file()
 
 
+def stand_ins(experiment: str, folder: Path) -> list[str]:
+    """Overrides that put tiny models of the family, and text from here, in place of the hub's."""
+    if experiment == "rl_distil":
+        return ["loop.group=2"]
+    families = [family for part, family in FAMILIES.items() if part in experiment]
+    if not families:
+        return []
+    sides = ["student"] if experiment == "dolly_sft" else ["student", "teacher"]
+    named = [
+        f"{side}.name={save(folder / side, families[0], context=512, seed=seed)}"
+        for seed, side in enumerate(sides)
+    ]
+    if "minillm" in experiment:
+        text = folder / "text.jsonl"
+        text.write_text('{"text": "Once upon a time."}\n' * 40)
+        named += ["dataset_pt.repository=null", "dataset_pt.documents=null"]
+        named += [f"dataset_pt.path={text}", "loop.collect=1", "loop.inner_epochs=2"]
+    return [*named, "dataset=arithmetic", "checkpoint.export=last"]
+
+
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_an_experiment_trains(experiment: str, distillkit: CommandLine, tmp_path: Path) -> None:
-    done = distillkit("train", *QUICK, f"experiment={experiment}")
+    done = distillkit("train", f"experiment={experiment}", *QUICK, *stand_ins(experiment, tmp_path))
     assert done.code == 0, done.err
     assert (tmp_path / "outputs/train/run/summary.json").is_file()

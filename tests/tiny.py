@@ -71,8 +71,7 @@ def _opt(word_embed_proj_dim: int) -> Callable[..., PreTrainedConfig]:
             num_hidden_layers=2,
             num_attention_heads=2,
             init_std=SPREAD,
-            dropout=0.0,
-            **shape,
+            **{"dropout": 0.0, **shape},
         )
 
     return config

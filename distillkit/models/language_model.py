@@ -118,14 +118,18 @@ class LanguageModel:
         return [p for p in self.module.parameters() if p.requires_grad]
 
     def learn(self, *, dropout: bool) -> None:
-        """Training mode; without dropout it is gone from this copy of the model for good."""
-        self.module.train()
+        """Training mode, or, without dropout, the mode of writing.
+
+        A layer that recomputes its activations does so only in training mode. It gets that for
+        itself alone, and rates of its own (``dropout``, ``layerdrop``) become 0 for good.
+        """
+        self.module.train(dropout)
         if dropout:
             return
         for part in self.module.modules():
-            if isinstance(part, nn.Dropout):
-                part.p = 0.0
-            # Others pass a rate of their own (``attention_dropout``, ``layerdrop``) to a function.
+            if not getattr(part, "gradient_checkpointing", False):
+                continue
+            part.training = True
             for name, value in vars(part).items():
                 if "drop" in name and isinstance(value, float):
                     setattr(part, name, 0.0)

@@ -78,6 +78,10 @@ class RewardObjective(DivergenceObjective):
     def comparison(self) -> DivergenceObjective | None:
         return DivergenceObjective.comparison(self) if self.alpha else None
 
+    def scores_text(self) -> bool:
+        # Nothing is learnt from it: it shows whether the reward is earned by what no teacher says.
+        return 0 < self.alpha < 1
+
     def judge(self, dataset: Dataset, *, device: torch.device) -> Judge | None:
         return self.reward.judge(dataset, device=device) if self.alpha < 1 else None
 

@@ -82,12 +82,13 @@ def _update_seconds(
 ) -> tuple[float, float]:
     """Seconds to prepare this author's text for the whole run, and for one update."""
     run, count = subject.run, len(examples)
-    # One to warm up, then as many as share a writing.
+    # One to warm up, then as many as share a writing: text of two collections is read.
     steps = 1 + run.loop.span
+    rows = run.loop.prompts
     drawn = {
         index
-        for step in range(steps)
-        for index in draw_indices(step, batch_size=run.loop.batch_size, count=count, seed=run.seed)
+        for place in range(2)
+        for index in draw_indices(place, batch_size=rows, count=count, seed=run.seed)
     }
     start = time.perf_counter()
     writer = _writer(subject, author, [examples[index] for index in sorted(drawn)])

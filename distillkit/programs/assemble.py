@@ -7,19 +7,28 @@ from distillkit.core.errors import DataError
 from distillkit.core.types import Author, Example, Split
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end, check_pair, load, pick_device
+from distillkit.rewards.base import Judge
 from distillkit.run import TrainRun
+from distillkit.training.parts import OtherText, other_text
 from distillkit.training.step import Sides
 
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """Models and examples of a run, with what the user should be told about them."""
+    """Models and examples of a run, with what the user should be told about them.
+
+    Attributes:
+        judge: gives rollouts their rewards, where the objective asks.
+        other: learnt beside the rollouts, where the objective asks.
+    """
 
     sides: Sides
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
     notes: tuple[str, ...]
+    judge: Judge | None = None
+    other: OtherText | None = None
 
 
 def assemble(run: TrainRun) -> Assembled:
@@ -45,12 +54,15 @@ def assemble(run: TrainRun) -> Assembled:
     validation = examples.get(Split.validation, ())[: run.evaluation.validation]
     test = examples.get(Split.test, ())[: run.evaluation.test]
     check_evaluated([*validation, *test], models)
+    sides = Sides(student=student, teacher=teacher)
     return Assembled(
-        sides=Sides(student=student, teacher=teacher),
+        sides=sides,
         train=train,
         validation=validation,
         test=test,
         notes=tuple(notes),
+        judge=run.objective.judge(run.dataset, device=device),
+        other=other_text(run.objective, run.dataset_pt, sides=sides),
     )
 
 

@@ -61,10 +61,11 @@ def estimate(
     run: TrainRun = composed.run
     check_fields(run, composed.overrides)
     objective = run.objective
-    if not isinstance(objective, DivergenceObjective) and not objective.POLICY_GRADIENT:
+    # KD has a divergence too, and makes more of it than its weighted sum.
+    if type(objective) is not DivergenceObjective and not objective.POLICY_GRADIENT:
         raise ConfigError(
-            f"objective={name_of(objective)} has no divergence to estimate. "
-            "Use objective=divergence."
+            f"objective={name_of(objective)} is no divergence alone and no policy gradient, so "
+            "there is nothing to estimate. Use objective=divergence."
         )
     # Nothing is validated here, so no other split is read.
     run = replace(run, evaluation=replace(run.evaluation, every=0, test=0))

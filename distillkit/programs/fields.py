@@ -20,7 +20,7 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
     _check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
     _check_groups(run, overrides)
     run.objective.check_authors(run.policy.may_write())
-    run.objective.check_group(run.loop.group)
+    _check_group(run)
     if run.objective.POLICY_GRADIENT and not run.rollout.neutral:
         raise ConfigError(
             f"objective={name_of(run.objective)} learns from what the student itself would write, "
@@ -66,6 +66,17 @@ def _check_groups(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
             f"dataset@dataset_pt={name_of(run.dataset_pt)} has no effect with "
             f"objective={objective}, which learns nothing beside its rollouts. Remove it, or use "
             "objective=minillm with objective.pretraining above 0."
+        )
+
+
+def _check_group(run: TrainRun | UndoRun) -> None:
+    """Refuse several responses to a prompt that would all be the same, or too few of them."""
+    run.objective.check_group(run.loop.group)
+    if run.loop.group > 1 and not run.policy.may_write() & {Author.student, Author.mixture}:
+        raise ConfigError(
+            f"loop.group={run.loop.group} asks for several responses to each prompt, and "
+            f"policy={name_of(run.policy)} has the same one every time. Set loop.group=1, or use "
+            "policy=on_policy."
         )
 
 

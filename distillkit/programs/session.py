@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from distillkit.core.errors import Interrupted
+from distillkit.core.errors import Interrupted, RunError
 from distillkit.core.rundir import Journal, RunDirectory
 from distillkit.core.stopping import Stop
 from distillkit.core.types import Rollout, Update
+from distillkit.datasets.json_lines import read_json_lines
 from distillkit.evaluation.quality import measure
 from distillkit.models.sampling import Sampling
 from distillkit.programs.assemble import Assembled
@@ -21,8 +22,9 @@ from distillkit.training.checkpoint import (
     save_weights,
 )
 from distillkit.training.display import Display
+from distillkit.training.guard import Guard
 from distillkit.training.loop import build_optimizer, distil
-from distillkit.training.parts import Parts, other_text
+from distillkit.training.parts import Parts
 from distillkit.training.rollout_file import load_rollouts
 from distillkit.training.tracker import Sample
 
@@ -58,8 +60,8 @@ class Session:
             optimizer=run.optimizer,
             seed=run.seed,
             steps=run.steps,
-            judge=run.objective.judge(run.dataset, device=self._student.device),
-            other=other_text(run.objective, run.dataset_pt, sides=parts.sides),
+            judge=parts.judge,
+            other=parts.other,
         )
         self._optimizer = build_optimizer(self._parts)
         self.progress, self.seconds = Progress(), 0.0
@@ -76,14 +78,21 @@ class Session:
             name: Journal(directory.path / name, keep=self.progress.journals.get(name, 0))
             for name in JOURNALS
         }
+        self._guard = Guard(run.guard)
+        for row in read_json_lines(directory.path / "metrics.jsonl"):
+            self._guard.look(row["step"], row)
+        for warning in self._guard.broken.values():
+            display.say(f"warning: {warning}")
 
     def train(self) -> None:
         """Run all remaining updates.
 
         Raises:
             Interrupted: a stop was asked for; a checkpoint was saved.
+            RunError: the guard ended the run, now or before it was resumed; the same.
         """
         run, start = self._run, self.progress.step
+        self._heed()
         with self._display.running(done=start):
             for update in distil(self._parts, self._optimizer, start=start, kept=self._kept):
                 self.progress.step, self._kept = update.step, update.collection
@@ -93,8 +102,9 @@ class Session:
                 if run.evaluation.every and (update.step % run.evaluation.every == 0 or last):
                     self._validate(update.step)
                 stopped = self._stop.signal is not None
-                if update.step % run.checkpoint.every == 0 or last or stopped:
+                if update.step % run.checkpoint.every == 0 or last or stopped or self._guard.stops:
                     self._save()
+                self._heed()
                 if stopped and not last:
                     self._leave(update.step)
         self.seconds = self._display.seconds()
@@ -104,6 +114,8 @@ class Session:
     def _log(self, update: Update, timing: Mapping[str, float]) -> None:
         self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
         self._run.tracker.log({**update.metrics, **timing}, step=update.step)
+        for warning in self._guard.look(update.step, update.metrics):
+            self._display.say(f"warning: {warning}")
 
     def _validate(self, step: int) -> None:
         run = self._run
@@ -146,6 +158,10 @@ class Session:
             rollouts=self._kept,
         )
         keep_newest(folder, self._run.checkpoint.keep_last)
+
+    def _heed(self) -> None:
+        if self._guard.stops:
+            raise RunError(self._guard.verdict())
 
     def _leave(self, step: int) -> None:
         assert self._stop.signal is not None

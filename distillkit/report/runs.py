@@ -17,7 +17,7 @@ from distillkit.report.evaluations import (
     read_whole,
 )
 
-LEFT_OUT = ("name", "output", "tracker", "device")
+LEFT_OUT = ("name", "output", "tracker", "device", "guard")
 """Settings that say where a run goes and who watches, not what it is."""
 
 

@@ -7,11 +7,12 @@ batches, ``loop.inner_epochs`` has each of them learnt from several times (PPO's
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 from distillkit.core.clock import Clock
 from distillkit.core.seeds import child_random
 from distillkit.core.types import Rollout
-from distillkit.rewards.base import Answer
+from distillkit.rewards.base import Answer, Judge
 from distillkit.training.appraisal import appraise
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import draw_indices
@@ -54,7 +55,7 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
     assert step % loop.span == 0
     indices = draw_indices(
         step // loop.span,
-        batch_size=loop.batch_size * loop.collect // loop.group,
+        batch_size=loop.prompts,
         count=len(parts.examples),
         seed=parts.seed,
     )
@@ -73,9 +74,10 @@ def collection_of(
     parts: Parts, first: int, written: Sequence[Rollout], *, clock: Clock
 ) -> Collection:
     """Have what this process has written rewarded, put together with the others', and read."""
-    with clock("reward"):
-        rewarded = _rewarded(written, parts)
-    return reopen(parts, first, parts.ranks.gather(rewarded), clock=clock)
+    if parts.judge is not None:
+        with clock("reward"):
+            written = _rewarded(written, parts.sides.student.tokenizer, parts.judge)
+    return reopen(parts, first, parts.ranks.gather(written), clock=clock)
 
 
 def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Clock) -> Collection:
@@ -91,10 +93,7 @@ def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Cloc
     return Collection(first, read, opinions)
 
 
-def _rewarded(rollouts: Sequence[Rollout], parts: Parts) -> list[Rollout]:
-    if parts.judge is None:
-        return list(rollouts)
-    tokenizer = parts.sides.student.tokenizer
+def _rewarded(rollouts: Sequence[Rollout], tokenizer: Any, judge: Judge) -> list[Rollout]:
     answers = [
         Answer(
             example=rollout.example,
@@ -104,7 +103,7 @@ def _rewarded(rollouts: Sequence[Rollout], parts: Parts) -> list[Rollout]:
         )
         for rollout in rollouts
     ]
-    rewards = parts.judge(answers)
     return [
-        replace(rollout, reward=reward) for rollout, reward in zip(rollouts, rewards, strict=True)
+        replace(rollout, reward=reward)
+        for rollout, reward in zip(rollouts, judge(answers), strict=True)
     ]

@@ -10,6 +10,7 @@ from distillkit.core.errors import RunError
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Response, Rollout, Update
 from distillkit.training.collection import Collection, collect, reopen
+from distillkit.training.diagnostics import diagnose
 from distillkit.training.parts import Parts
 from distillkit.training.schedule import learning_rate
 from distillkit.training.step import Opinions, accumulate
@@ -89,6 +90,7 @@ def _update(
             "grad_norm": norm,
             "lr": rate,
             **_shares([rollout.response for rollout in rollouts]),
+            **diagnose(rollouts),
             **numbers,
         },
     )
@@ -111,7 +113,8 @@ def _gradient(
 
 
 def _shares(responses: Sequence[Response]) -> dict[str, float]:
-    own = sum(response.author is Author.student for response in responses)
+    # A mixture's text counts: the student had a voice in all of it.
+    own = sum(response.author in (Author.student, Author.mixture) for response in responses)
     return {
         "tokens": float(sum(len(response.tokens) for response in responses)),
         "student_share": own / len(responses),

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from distillkit.core.errors import DataError
+from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Rollout, Split
 from distillkit.datasets.base import Dataset
 from distillkit.objectives.base import Beside, Objective
@@ -39,12 +41,34 @@ class OtherText:
 
 
 def other_text(objective: Objective, dataset: Dataset | None, *, sides: Sides) -> OtherText | None:
-    """The text beside the rollouts; None where the objective asks for none, or none is given."""
+    """The text beside the rollouts; None where the objective asks for none, or none is given.
+
+    Raises:
+        DataError: a row has nothing to be learnt, or leaves no room for it.
+    """
     beside = objective.beside()
     if beside is None or dataset is None:
         return None
-    writer = DatasetWriter(sides.student, sides.teacher)
-    return OtherText(beside, dataset.examples(Split.train), writer)
+    examples = dataset.examples(Split.train)
+    for example in examples:
+        _check_learnable(example, dataset, sides)
+    return OtherText(beside, examples, DatasetWriter(sides.student, sides.teacher))
+
+
+def _check_learnable(example: Example, dataset: Dataset, sides: Sides) -> None:
+    where = f"{example.id} of dataset@dataset_pt={name_of(dataset)}"
+    if not example.reference:
+        raise DataError(
+            f"{where} has no reference response, which is the text to learn. Leave the row out, or "
+            "choose another dataset@dataset_pt=..."
+        )
+    for side in (sides.student, sides.teacher or sides.student):
+        length = len(side.prompts.prompt_ids(example))
+        if length >= side.context:
+            raise DataError(
+                f"the prompt of {where} has {length} tokens, which leaves no room for its text in "
+                f"a context of {side.context}. Leave the row out, or choose a model with more room."
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,6 +57,11 @@ class LoopSettings:
         """Updates from one writing to the next."""
         return self.collect * self.inner_epochs
 
+    @property
+    def prompts(self) -> int:
+        """Examples of one writing, each answered ``group`` times."""
+        return self.batch_size * self.collect // self.group
+
 
 class Shape(StrEnum):
     """How the learning rate runs after the warm-up."""

@@ -64,6 +64,11 @@ def test_no_word_is_cut_that_fits_and_no_passage_is_shorter_than_it_must_be(
         assert len(f"{piece} {following.split()[0]}") > characters
 
 
+def test_a_line_ends_a_word_as_a_space_does() -> None:
+    assert passages("one\ntwo\tthree", 7) == ["one\ntwo", "\tthree"]
+    assert passages("one\ntwo", 6) == ["one", "\ntwo"]
+
+
 def test_a_word_longer_than_a_passage_is_cut_inside() -> None:
     assert passages("so " + "x" * 7 + " end", 3) == ["so", " xx", "xxx", "xx", " en", "d"]
 

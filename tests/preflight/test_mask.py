@@ -42,6 +42,18 @@ def test_a_log_without_colour_shows_the_same() -> None:
     assert captured.get().rstrip().endswith("|<eos><-end]")
 
 
+def test_only_a_text_that_should_end_is_missed_its_end_token() -> None:
+    looked_at, goes_on = subject(), subject()
+    goes_on.examples = {
+        split: [replace(item, closed=False) for item in examples]
+        for split, examples in goes_on.examples.items()
+    }
+    assert goes_on.probe.responses[0].tokens == looked_at.probe.responses[0].tokens[:-1]
+    assert {finding.severity for finding in mask(goes_on)} == {Severity.ok}
+    looked_at.probe = replace(goes_on.probe, examples=looked_at.probe.examples)
+    assert [finding.severity for finding in mask(looked_at)][-1] is Severity.warning
+
+
 def test_a_mask_that_is_off_by_one_is_found() -> None:
     """Trap 18: each target is predicted from the column before it."""
     looked_at = subject()

@@ -7,7 +7,7 @@ from distillkit.core.spec import discover
 from distillkit.divergences.base import Divergence, kl
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.preflight.finding import Finding, Severity
-from distillkit.preflight.signal import zero
+from distillkit.preflight.signal import teacher_signal, zero
 from distillkit.supports.full import Full
 from tests.preflight.planted import subject
 
@@ -40,6 +40,18 @@ def test_a_divergence_that_does_not_vanish_is_found() -> None:
     assert found.severity is Severity.fatal
     assert found.what.startswith("the student as its own teacher: loss")
     assert "divergence=..." in found.mend
+
+
+@pytest.mark.parametrize(
+    ("policy", "heard"), [("off_policy", False), ("seq_kd", True), ("teacher_mixed", True)]
+)
+def test_a_teacher_that_writes_is_judged_though_no_divergence_hears_it(
+    policy: str, heard: bool
+) -> None:
+    looked_at = subject(f"policy={policy}", "objective=sft")
+    said = next(teacher_signal(looked_at)).what
+    assert ("nats a token" in said) == heard
+    assert ("measured only" in said) != heard
 
 
 def test_the_probe_batch_weighs_every_position_alike() -> None:

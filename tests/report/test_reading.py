@@ -21,6 +21,13 @@ def test_runs_that_differ_only_in_their_seed_are_one_group(grid: Path) -> None:
     assert [found.key for found in groups] == list("ABCDEF")
 
 
+def test_seeds_that_were_guarded_differently_are_one_group(tmp_path: Path) -> None:
+    runs = [build_run(tmp_path, Recipe(f"s{seed}", seed=seed, n=10)) for seed in (0, 1)]
+    with (runs[1] / "run.yaml").open("a") as file:
+        file.write("guard: {stop: true}\n")
+    assert [len(found.runs) for found in group(gather(runs, split="test").runs)] == [2]
+
+
 def test_the_same_seed_twice_is_not_two_seeds(tmp_path: Path) -> None:
     runs = [build_run(tmp_path, Recipe(name, n=10)) for name in ("one", "two")]
     assert [len(found.runs) for found in group(gather(runs, split="test").runs)] == [1, 1]

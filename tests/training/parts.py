@@ -91,7 +91,7 @@ def dense(
     for item in rollouts:
         tokens = item.response.tokens
         theirs, ours = (
-            _log_probs(modules[side], side, item.example, tokens) for side in (teacher, student)
+            log_probs(modules[side], side, item.example, tokens) for side in (teacher, student)
         )
         terms.append(torch.stack([value(p, q) for p, q in zip(theirs.detach(), ours, strict=True)]))
     loss = {
@@ -107,7 +107,7 @@ def dense(
     }
 
 
-def _log_probs(
+def log_probs(
     module: Any, side: LanguageModel, asked: Example, tokens: Sequence[int]
 ) -> Sequence[Tensor]:
     """Log-probabilities before each response token, over the real ids [T, V]."""

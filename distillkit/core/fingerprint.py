@@ -1,0 +1,30 @@
+"""What tells one run from another: all settings that may change a result."""
+
+import hashlib
+import json
+from typing import Any
+
+NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard")
+"""Fields of a run that say where it goes and who watches it."""
+
+
+def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
+    """16 hex digits of a run and of the same as plain resolved values."""
+    # Values alone do not tell on_policy from off_policy: neither has a field.
+    classes = {key: type(getattr(run, key)).__qualname__ for key in config}
+    counted = {
+        key: [classes[key], _counted(getattr(run, key), value)]
+        for key, value in config.items()
+        if key not in NOT_IN_FINGERPRINT
+    }
+    text = json.dumps(counted, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _counted(component: Any, value: Any) -> Any:
+    """A component's values less those that it says change no result, with what it reads."""
+    left_out = getattr(component, "NOT_IN_FINGERPRINT", ())
+    if not left_out:
+        return value
+    counted = {key: value[key] for key in value if key not in left_out}
+    return counted | ({"digest": component.digest()} if hasattr(component, "digest") else {})
