@@ -104,8 +104,10 @@ class Problem:
 def ours(problem: Problem, divergence: str = "jsd") -> Callable[[], float]:
     """distillkit's objective."""
     objective = DivergenceObjective(support=Full(), divergence=DIVERGENCES[divergence])
-    batch = problem.batch()
-    return partial(objective.backward, batch, student=problem.student, teacher=problem.teacher)
+    step = partial(
+        objective.backward, problem.batch(), student=problem.student, teacher=problem.teacher
+    )
+    return lambda: step()["loss"]
 
 
 def trl(problem: Problem) -> Callable[[], float]:
