@@ -97,9 +97,11 @@ def _difference(comparison: Comparison, group: Group, baseline: Group) -> str:
     if isinstance(found, str):
         return found
     seeds = found.seeds
+    # Seeds that all differ by the same leave no spread to judge by.
+    spread = seeds if seeds and seeds.low != seeds.high else None
     return (
         f"{100 * found.value:+.1f}; examples {_points(found.low, found.high)}; "
-        f"seeds {_points(seeds and seeds.low, seeds and seeds.high)}"
+        f"seeds {_points(spread and spread.low, spread and spread.high)}"
     )
 
 
