@@ -158,7 +158,8 @@ def draw(points: Sequence[Point], target: Path) -> None:
         color="#4c72b0",
         linewidth=1,
     )
-    for point in points:
+    axis.margins(0.12)
+    for place, point in enumerate(points):
         x, y = point.divergence, point.reward
         axis.errorbar(
             x.value,
@@ -169,7 +170,9 @@ def draw(points: Sequence[Point], target: Path) -> None:
             color="#4c72b0" if point.seeds else "#555555",
             capsize=3,
         )
-        axis.annotate(point.label, (x.value, y.value), xytext=(6, 6), textcoords="offset points")
+        # Neighbours may lie on one spot: their labels stand one above the other.
+        aside = (6, 6 + 12 * (place % 2)) if point.seeds else (6, -14)
+        axis.annotate(point.label, (x.value, y.value), xytext=aside, textcoords="offset points")
     axis.set_xlabel("KL(student || teacher) of a token in its own samples, nats")
     axis.set_ylabel("reward of a sample, test")
     axis.set_title("Reward against divergence; 95 % intervals")
