@@ -126,7 +126,10 @@ def test_damaged_rollouts_are_one_sentence(
             ["dataset.path=missing"],
         ),
         (
-            ["experiment=rl_distil", "reward=python", "reward.function=no_such.module:name"],
+            [
+                *("experiment=rl_distil", "loop.group=2"),
+                *("reward=python", "reward.function=no_such.module:name"),
+            ],
             ["no_such.module"],
         ),
     ],

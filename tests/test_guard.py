@@ -14,7 +14,7 @@ from .conftest import CommandLine
 
 CUT = [
     *("tracker=none", "debug=smoke", "name=run", "policy=on_policy", "steps=6"),
-    *("rollout.max_new_tokens=2", "evaluation.every=3", "guard.window=2"),
+    *("rollout.max_new_tokens=2", "evaluation.every=3", "guard.window=2", "guard.entropy=null"),
 ]
 """A training whose responses are all cut by the length limit, as two updates show."""
 

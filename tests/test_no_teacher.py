@@ -23,7 +23,8 @@ from distillkit.metrics.base import Metric
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
 from distillkit.preflight.machine import Machine
-from distillkit.programs.assemble import assemble, use_of_teacher
+from distillkit.programs.assemble import assemble
+from distillkit.programs.fields import use_of_teacher
 from distillkit.programs.screen import screen
 from distillkit.programs.train import train
 from distillkit.run import TrainRun

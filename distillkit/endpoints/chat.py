@@ -6,7 +6,7 @@ on from there.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from json import dumps, loads
 from typing import Any, ClassVar
@@ -169,7 +169,7 @@ class ChatEndpoint:
         """The fields of one request."""
         fields = {
             "model": self.model,
-            "messages": [asdict(message) for message in conversation],
+            "messages": [{"role": each.role, "content": each.content} for each in conversation],
             "temperature": self.temperature,
             "seed": self.seed,
             str(self.length_field): self.max_tokens,
