@@ -100,7 +100,7 @@ REFUSED = [
     ("train", [*ALONE, "teacher=hf"], "teacher=hf has no effect beside teacher=null"),
     ("sweep", [*ALONE, "+teacher.name=x"], "+teacher.name=x has no effect beside teacher=null"),
     ("estimate", ["teacher=null"], "teacher=null, but objective=divergence"),
-    ("estimate", [*ALONE], "objective=sft has no divergence"),
+    ("estimate", [*ALONE], "objective=sft is no divergence alone"),
     ("doctor", [*ALONE], "teacher=null leaves the doctor nothing to compare"),
 ]
 
