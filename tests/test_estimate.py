@@ -46,12 +46,12 @@ AUTHORS = {"on_policy": "student", "teacher_mixed": "mixture"}
 
 
 @pytest.mark.parametrize("policy", AUTHORS)
-@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
+@pytest.mark.parametrize("loop", ["reduction=token_mean", "reduction=sequence_mean", "group=2"])
 def test_the_dense_value_is_the_loss_of_trainings_first_step(
-    reduction: str, policy: str, distillkit: CommandLine
+    loop: str, policy: str, distillkit: CommandLine
 ) -> None:
     """Same examples, same authors, same text, same weights."""
-    typed = [*SMOKE, f"policy={policy}", f"loop.reduction={reduction}", "name=run"]
+    typed = [*SMOKE, f"policy={policy}", f"loop.{loop}", "name=run"]
     typed += ["evaluation.every=0", "evaluation.test=0"]
     assert distillkit("train", *typed).code == 0
     first = json.loads(Path("outputs/train/run/metrics.jsonl").read_text().splitlines()[0])

@@ -19,15 +19,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
 from distillkit.divergences.kl import ForwardKL, ReverseKL
-from distillkit.objectives.base import Beside, Credit, Objective, Scored, Scorer
+from distillkit.objectives.base import Beside, Credit, Objective
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.objectives.kd import KD
-from distillkit.objectives.policy_gradient import Sides, check_clip, step_on_credit, take_own_text
+from distillkit.objectives.policy_gradient import backward_on_credit, check_clip, take_own_text
 from distillkit.objectives.returns import (
     drawn,
     importance,
@@ -53,6 +52,7 @@ class MiniLLM(Objective):
     """Exact reverse KL at each position, policy gradient for the positions after it."""
 
     POLICY_GRADIENT: ClassVar = True
+    backward = backward_on_credit
 
     variant: Variant = Variant.paper
     """``paper`` (eq. 7) or ``reference`` (the authors' code); fields below follow it by default."""
@@ -148,15 +148,3 @@ class MiniLLM(Objective):
         # The last token of the paper's variant has nothing after it: 0 over 1.
         count = remaining(len(rewards)) if own else (remaining(len(rewards)) - 1).clamp_min(1)
         return found / count
-
-    def backward(
-        self,
-        batch: Scored,
-        *,
-        student: Scorer,
-        teacher: Scorer | None,
-        clock: Clock | None = None,
-    ) -> dict[str, float]:
-        return step_on_credit(
-            self, batch, sides=Sides(student, teacher), clip=self.clip, clock=clock
-        )

@@ -1,6 +1,6 @@
-"""What the policy-gradient objectives share: whose text they take, and one step on their credit."""
+"""What the policy-gradient objectives share: whose text they take, and how credit is learnt."""
 
-from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 
@@ -13,42 +13,48 @@ from distillkit.objectives.pulls import Surrogate
 from distillkit.objectives.scoring import Pulled, Sums, compare, pull_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """Who learns and who judges."""
+class PolicyGradient(Protocol):
+    """An objective that gives credit."""
 
-    student: Scorer
-    teacher: Scorer | None
+    chunk_mb: int
+    clip: float | None
+
+    def comparison(self) -> Objective | None:
+        """See :class:`Objective`."""
+        ...
 
 
-def step_on_credit(
-    objective: Objective, batch: Scored, *, sides: Sides, clip: float | None, clock: Clock | None
+def backward_on_credit(
+    self: PolicyGradient,
+    batch: Scored,
+    *,
+    student: Scorer,
+    teacher: Scorer | None,
+    clock: Clock | None = None,
 ) -> dict[str, float]:
-    """Add the gradient of a batch's credit: score functions, and the comparison where there is one.
+    """:meth:`Objective.backward` of a policy gradient: score functions, and any comparison.
 
     Returns:
         ``loss``, its two parts, and ``clipped_share`` of the tokens.
     """
-    credit, exact, clock = batch.credit, objective.comparison(), clock or Clock()
+    credit, exact, clock = batch.credit, self.comparison(), clock or Clock()
     assert credit is not None
-    pulled = Pulled(Surrogate(clip), torch.stack([credit.advantages, credit.drawn], dim=-1))
+    pulled = Pulled(Surrogate(self.clip), torch.stack([credit.advantages, credit.drawn], dim=-1))
     if exact is None:
-        sums = pull_tokens(
-            pulled, batch, student=sides.student, chunk_mb=objective.chunk_mb, clock=clock
-        )
-    else:
-        assert isinstance(exact, DivergenceObjective)
-        assert sides.teacher is not None
-        sums = compare(
-            exact,
-            batch,
-            credit.exact,
-            student=sides.student,
-            teacher=sides.teacher,
-            chunk_mb=objective.chunk_mb,
-            clock=clock,
-            pulled=pulled,
-        )
+        sums = pull_tokens(pulled, batch, student=student, chunk_mb=self.chunk_mb, clock=clock)
+        return _parts(sums, credit)
+    assert isinstance(exact, DivergenceObjective)
+    assert teacher is not None
+    sums = compare(
+        exact,
+        batch,
+        credit.exact,
+        student=student,
+        teacher=teacher,
+        chunk_mb=self.chunk_mb,
+        clock=clock,
+        pulled=pulled,
+    )
     return _parts(sums, credit)
 
 

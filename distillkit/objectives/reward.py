@@ -12,14 +12,13 @@ from typing import ClassVar
 import torch
 from omegaconf import MISSING
 
-from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
 from distillkit.datasets.base import Dataset
-from distillkit.objectives.base import Credit, Scored, Scorer
+from distillkit.objectives.base import Credit
 from distillkit.objectives.divergence import DivergenceObjective
-from distillkit.objectives.policy_gradient import Sides, check_clip, step_on_credit
+from distillkit.objectives.policy_gradient import backward_on_credit, check_clip
 from distillkit.objectives.returns import drawn
 from distillkit.rewards.base import Judge, Reward
 
@@ -37,6 +36,7 @@ class RewardObjective(DivergenceObjective):
     """Policy gradient of a reward, and a divergence from the teacher on the same text."""
 
     POLICY_GRADIENT: ClassVar = True
+    backward = backward_on_credit
 
     reward: Reward = MISSING
     """What an answer is worth; set by the ``reward`` group."""
@@ -126,15 +126,3 @@ class RewardObjective(DivergenceObjective):
                 return sum(group) / len(group)
             case Baseline.leave_one_out:
                 return (sum(group) - own) / (len(group) - 1)
-
-    def backward(
-        self,
-        batch: Scored,
-        *,
-        student: Scorer,
-        teacher: Scorer | None,
-        clock: Clock | None = None,
-    ) -> dict[str, float]:
-        return step_on_credit(
-            self, batch, sides=Sides(student, teacher), clip=self.clip, clock=clock
-        )

@@ -11,12 +11,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
-from distillkit.objectives.base import Credit, Objective, Scored, Scorer
-from distillkit.objectives.policy_gradient import Sides, check_clip, step_on_credit, take_own_text
+from distillkit.objectives.base import Credit, Objective
+from distillkit.objectives.policy_gradient import backward_on_credit, check_clip, take_own_text
 from distillkit.objectives.returns import drawn, log_ratios, returns
 
 
@@ -25,6 +24,7 @@ class SampledKL(Objective):
     """Policy gradient of log teacher - log student at the tokens that were drawn."""
 
     POLICY_GRADIENT: ClassVar = True
+    backward = backward_on_credit
 
     gamma: float = 0.0
     """Discount of later tokens' differences; 0 is reverse KL at each position, 1 of the whole."""
@@ -73,15 +73,3 @@ class SampledKL(Objective):
             before = (size.cumsum(0) - size) / size.sum().clamp_min(1e-8)
             found = found * (1 + self.amplify * (1 - before))
         return found
-
-    def backward(
-        self,
-        batch: Scored,
-        *,
-        student: Scorer,
-        teacher: Scorer | None,
-        clock: Clock | None = None,
-    ) -> dict[str, float]:
-        return step_on_credit(
-            self, batch, sides=Sides(student, teacher), clip=self.clip, clock=clock
-        )

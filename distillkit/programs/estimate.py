@@ -28,7 +28,7 @@ from distillkit.programs.estimate_table import estimate_table
 from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 from distillkit.run import TrainRun
-from distillkit.training.sampler import draw_indices
+from distillkit.training.collection import asked
 from distillkit.training.step import micro_batches
 from distillkit.training.writers import write_rollouts
 
@@ -121,13 +121,14 @@ def _compare(
 
 
 def _first_batch(run: TrainRun, parts: Assembled, *, console: Console, stop: Stop) -> list[Rollout]:
-    """The rollouts of training's first step; a teacher is asked for these prompts alone."""
-    count = run.loop.batch_size
-    indices = draw_indices(0, batch_size=count, count=len(parts.train), seed=run.seed)
-    examples = [parts.train[index] for index in indices]
-    authors = run.policy.authors(0, count, steps=run.steps, seed=run.seed)
-    asked = list({example.id: example for example in examples}.values())
-    writers = writers_of(run, parts.sides, asked, poll=stop.poll, say=console.print)
+    """The rollouts of training's first step; a teacher is asked for these prompts alone.
+
+    Where batches are collected before they are mixed, those of the first batch of prompts.
+    """
+    examples = asked(parts.train, 0, loop=replace(run.loop, collect=1), seed=run.seed)
+    authors = run.policy.authors(0, len(examples), steps=run.steps, seed=run.seed)
+    each = list({example.id: example for example in examples}.values())
+    writers = writers_of(run, parts.sides, each, poll=stop.poll, say=console.print)
     return write_rollouts(examples, authors, writers=writers, step=0)
 
 

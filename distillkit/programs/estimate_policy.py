@@ -26,9 +26,8 @@ from distillkit.policies.teacher_mixed import TeacherMixed
 from distillkit.programs.assemble import Assembled
 from distillkit.programs.authors import writers_of
 from distillkit.run import TrainRun
-from distillkit.training.collection import collection_of
+from distillkit.training.collection import asked, collection_of
 from distillkit.training.parts import Parts
-from distillkit.training.sampler import draw_indices
 from distillkit.training.settings import LoopSettings, Reduction
 from distillkit.training.step import accumulate
 from distillkit.training.writers import write_rollouts
@@ -120,9 +119,7 @@ def estimate_policy(
 
 
 def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings, stop: Stop) -> Parts:
-    count = loop.batch_size // loop.group
-    indices = draw_indices(0, batch_size=count, count=len(parts.train), seed=run.seed)
-    examples = [parts.train[index] for index in indices for _ in range(loop.group)]
+    examples = asked(parts.train, 0, loop=loop, seed=run.seed)
     alpha = run.policy.alpha if isinstance(run.policy, TeacherMixed) else TeacherMixed().alpha
     mixing = replace(run, policy=TeacherMixed(alpha=alpha))
     return Parts(
@@ -142,7 +139,7 @@ def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings, stop: Stop) -> P
         optimizer=run.optimizer,
         seed=run.seed,
         steps=1,
-        judge=run.objective.judge(run.dataset, device=parts.sides.student.device),
+        judge=parts.judge,
     )
 
 

@@ -62,10 +62,11 @@ def _check_groups(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
                 f"Remove it, or use {reader}."
             )
     if run.dataset_pt is not None and run.objective.beside() is None:
+        typed = [item for item in overrides if item.lstrip("+").startswith("dataset@dataset_pt=")]
         raise ConfigError(
-            f"dataset@dataset_pt={name_of(run.dataset_pt)} has no effect with "
-            f"objective={objective}, which learns nothing beside its rollouts. Remove it, or use "
-            "objective=minillm with objective.pretraining above 0."
+            f"{' '.join(typed) or 'dataset_pt'} has no effect with objective={objective}, which "
+            "learns nothing beside its rollouts. Remove it, or use objective=minillm with "
+            "objective.pretraining above 0."
         )
 
 

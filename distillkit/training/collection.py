@@ -11,11 +11,12 @@ from typing import Any
 
 from distillkit.core.clock import Clock
 from distillkit.core.seeds import child_random
-from distillkit.core.types import Rollout
+from distillkit.core.types import Example, Rollout
 from distillkit.rewards.base import Answer, Judge
 from distillkit.training.appraisal import appraise
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import draw_indices
+from distillkit.training.settings import LoopSettings
 from distillkit.training.step import Opinions
 from distillkit.training.writers import write_rollouts
 
@@ -53,13 +54,7 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
     """Have the rollouts of the updates from ``step`` on written, rewarded and read."""
     loop, ranks = parts.loop, parts.ranks
     assert step % loop.span == 0
-    indices = draw_indices(
-        step // loop.span,
-        batch_size=loop.prompts,
-        count=len(parts.examples),
-        seed=parts.seed,
-    )
-    examples = [parts.examples[index] for index in indices for _ in range(loop.group)]
+    examples = asked(parts.examples, step // loop.span, loop=loop, seed=parts.seed)
     authors = parts.policy.authors(step, len(examples), steps=parts.steps, seed=parts.seed)
     with clock("rollout"):
         # One for each step and process, so that no two draw alike; alone, it is the step.
@@ -68,6 +63,14 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
             ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=place
         )
     return collection_of(parts, step, written, clock=clock)
+
+
+def asked(
+    examples: Sequence[Example], number: int, *, loop: LoopSettings, seed: int
+) -> list[Example]:
+    """The examples of one writing, from 0 on, each as often as it is answered."""
+    indices = draw_indices(number, batch_size=loop.prompts, count=len(examples), seed=seed)
+    return [examples[index] for index in indices for _ in range(loop.group)]
 
 
 def collection_of(
