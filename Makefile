@@ -7,7 +7,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train undo test check fix smoke bench
+.PHONY: help setup train undo test fuzz check fix smoke bench
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -29,6 +29,9 @@ undo: $(READY) ## rewrite lessons for the embedded pupil's errors (five minutes)
 
 test: $(READY) ## run the tests
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+fuzz: $(READY) ## generated commands, damaged files, hostile files, kills (FUZZ_SEED=1 for others)
+	$(BIN)/pytest tests/fuzz -m slow --quiet
 
 check: $(READY) ## format, lint, types, import floors
 	$(BIN)/ruff format --check

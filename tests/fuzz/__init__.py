@@ -1,0 +1,1 @@
+"""A fuzzer: generated commands, damaged run directories, hostile files, kills (``make fuzz``)."""
