@@ -10,6 +10,7 @@ from rich.text import Text
 
 from distillkit.compose import Composed
 from distillkit.core.errors import ConfigError
+from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
 from distillkit.preflight.checks import CHECKS, Check, examine
@@ -49,7 +50,7 @@ def doctor(
             "teacher=null leaves the doctor nothing to compare the student with. Give it a "
             "teacher, or run distillkit train, which makes the quick checks by itself."
         )
-    console = console or Console()
+    console = console or terminal()
     counts: Counter[Severity] = Counter()
     for name, finding in diagnose(composed, machine=machine or this_machine()):
         counts[finding.severity] += 1
@@ -59,7 +60,6 @@ def doctor(
     console.print(
         f"\n{'nothing fatal' if healthy else 'not fit to run'}: {told}",
         style=STYLES[Severity.ok if healthy else Severity.fatal],
-        highlight=False,
     )
     return healthy
 

@@ -1,6 +1,5 @@
 """``distillkit eval``: measure a finished run's student, its start and its teacher."""
 
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from distillkit.core.keeper import Keeper
 from distillkit.core.rundir import RunDirectory, cells_of
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
+from distillkit.core.terminal import terminal
 from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.evaluation.results import summarise
 from distillkit.programs.bench import Bench
@@ -30,7 +30,7 @@ def evaluate(composed: Composed, *, console: Console | None = None) -> None:
         RunError: the run is not finished, or its evidence is from another checkpoint.
         Interrupted: a stop was asked for; all evidence made until then is kept.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal()
     asked: EvalRun = composed.run
     with stopping() as stop:
         for run in runs_of(Path(asked.run)):
@@ -96,7 +96,7 @@ def _evaluate(asked: EvalRun, directory: RunDirectory, stop: Stop, console: Cons
     }
     folder.write(results, tallies=tallies, items=bench.items())
     console.print(evaluation_table(results, only=asked.metric))
-    console.print(f"numbers  {folder.path / 'results.json'}", highlight=False)
+    console.print(f"numbers  {folder.path / 'results.json'}", soft_wrap=True)
 
 
 def _counted(keeper: Keeper, before: tuple[Counter[str], Counter[str]]) -> str:

@@ -22,7 +22,9 @@ def draw_curves(journal: Path, summary: Mapping[str, Any], file: Path) -> None:
     losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     left.plot(*zip(*losses, strict=True), color="#8fb3d9", linewidth=0.8)
     left.plot(*zip(*_smooth(losses), strict=True), color="#1f5fa8", linewidth=1.8)
-    left.set(xlabel="step", ylabel="loss", title=summary["name"])
+    left.set(xlabel="step", ylabel="loss")
+    # A name may hold dollar signs, which are no mathematics.
+    left.set_title(summary["name"], parse_math=False)
     measure = "accuracy" if "accuracy" in summary["student_after"] else "nll"
     key = f"validation/{measure}"
     points = [(row["step"], row[key]) for row in rows if key in row]

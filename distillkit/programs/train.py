@@ -14,6 +14,7 @@ from distillkit.core.provenance import provenance
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop, stopping
+from distillkit.core.terminal import terminal
 from distillkit.core.types import Example
 from distillkit.evaluation.quality import Quality, measure
 from distillkit.models.language_model import LanguageModel
@@ -37,13 +38,13 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
         DistillkitError: something the user has to mend.
         Interrupted: a stop was asked for; the state is saved.
     """
-    console = console or Console()
+    console = console or terminal()
     run: TrainRun = composed.run
     check_fields(run, composed.overrides)
     directory = directory_of(composed)
     directory.check(composed.fingerprint)
     if directory.summary is not None:
-        console.print(f"already done: {directory.path}", highlight=False)
+        console.print(f"already done: {directory.path}", soft_wrap=True)
         console.print(closing_table(directory.summary))
         return directory
     parts = assemble(run)

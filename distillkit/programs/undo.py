@@ -5,7 +5,6 @@ from the files that are there: no lesson, training or answer is made twice.
 """
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from distillkit.core.provenance import provenance
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
+from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.datasets.lessons import describe
 from distillkit.programs.undo_course import Course, check_parts, check_undo
@@ -38,14 +38,14 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         DistillkitError: something the user has to mend.
         Interrupted: a stop was asked for; all that was made is kept.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal()
     run: UndoRun = composed.run
     check_undo(composed)
     name = run.name or f"undo-{composed.fingerprint[:8]}"
     directory = RunDirectory(Path(run.output) / "undo" / name)
     directory.check(composed.fingerprint)
     if directory.summary is not None:
-        console.print(f"already done: {directory.path}", highlight=False)
+        console.print(f"already done: {directory.path}", soft_wrap=True)
         _show(directory.summary, console)
         return directory
     questions, validation = (_examples(run, split) for split in (Split.train, Split.validation))
@@ -178,5 +178,5 @@ def _show(summary: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"teacher  {spent['teacher_calls']} texts{counted}{money}\n"
         f"student  {spent['gradient_steps']} gradient steps in {spent['training_seconds']:.0f} s",
-        highlight=False,
+        soft_wrap=True,
     )
