@@ -26,7 +26,7 @@ from distillkit.training.guard import Guard
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.rollout_file import load_rollouts
-from distillkit.training.tracker import Sample
+from distillkit.training.tracker import Sample, Tracked
 
 JOURNALS = ("metrics.jsonl", "samples.jsonl")
 
@@ -46,9 +46,11 @@ class Session:
         *,
         directory: RunDirectory,
         display: Display,
+        tracked: Tracked,
         stop: Stop,
     ) -> None:
         self._run, self._directory, self._display, self._stop = run, directory, display, stop
+        self._tracked = tracked
         self._validation, self._student = parts.validation, parts.sides.student
         self._parts = Parts(
             sides=parts.sides,
@@ -79,8 +81,10 @@ class Session:
             for name in JOURNALS
         }
         self._guard = Guard(run.guard)
-        for row in read_json_lines(directory.path / "metrics.jsonl"):
+        metrics, samples = (read_json_lines(directory.path / name) for name in JOURNALS)
+        for row in metrics:
             self._guard.look(row["step"], row)
+        tracked.again(metrics, samples)
         for warning in self._guard.broken.values():
             display.say(f"warning: {warning}")
 
@@ -113,7 +117,7 @@ class Session:
 
     def _log(self, update: Update, timing: Mapping[str, float]) -> None:
         self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
-        self._run.tracker.log({**update.metrics, **timing}, step=update.step)
+        self._tracked.log({**update.metrics, **timing}, step=update.step)
         for warning in self._guard.look(update.step, update.metrics):
             self._display.say(f"warning: {warning}")
 
@@ -127,7 +131,7 @@ class Session:
         self._display.validated(quality.numbers())
         numbers = {f"validation/{name}": value for name, value in quality.numbers().items()}
         self._journals["metrics.jsonl"].write({"step": step, **numbers})
-        run.tracker.log(numbers, step=step)
+        self._tracked.log(numbers, step=step)
         rows: list[Sample] = [
             {
                 "step": step,
@@ -141,7 +145,7 @@ class Session:
         for row in rows:
             self._journals["samples.jsonl"].write(row)
         if rows:
-            run.tracker.samples(rows, step=step)
+            self._tracked.samples(rows, step=step)
         best = self.progress.best_score
         if best is None or quality.score > best:
             self.progress.best_score, self.progress.best_step = quality.score, step

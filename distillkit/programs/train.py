@@ -82,15 +82,18 @@ def _train_inside(
         display.say(f"note: {note}")
     before = _baselines(run, parts, directory, stop)
     failed = True
-    run.tracker.start(
+    tracked = run.tracker.start(
         folder=directory.path,
         name=directory.path.name,
         identity=composed.fingerprint,
         config=composed.config,
+        say=display.say,
     )
     final: dict[str, float] = {}
     try:
-        session = Session(run, parts, directory=directory, display=display, stop=stop)
+        session = Session(
+            run, parts, directory=directory, display=display, tracked=tracked, stop=stop
+        )
         session.train()
         summary = _close(run, parts, directory, session, before, stop)
         summary["fingerprint"] = composed.fingerprint
@@ -99,7 +102,7 @@ def _train_inside(
         directory.finish(summary)
         failed = False
     finally:
-        run.tracker.finish(final, failed=failed)
+        tracked.finish(final, failed=failed)
     if summary["student_after"]:
         console.print(closing_table(summary))
     display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
