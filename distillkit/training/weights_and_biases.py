@@ -55,8 +55,8 @@ class WeightsAndBiases(Tracker):
         asked = os.environ.get("WANDB_MODE")
         if asked is not None and asked not in MODES:
             raise ConfigError(
-                f"WANDB_MODE={asked!r} in the environment is none of {', '.join(MODES)}. Set one of "
-                "these, or tracker=none for no W&B at all."
+                f"WANDB_MODE={asked!r} in the environment is none of "
+                f"{', '.join(MODES)}. Set one of these, or tracker=none for no W&B at all."
             )
         if asked == "disabled":
             return asked
