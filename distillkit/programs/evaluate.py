@@ -7,9 +7,11 @@ from pathlib import Path
 from rich.console import Console
 
 from distillkit.compose import Composed, reopen
+from distillkit.core.cells import cells_of
 from distillkit.core.errors import RunError
+from distillkit.core.files import writable
 from distillkit.core.keeper import Keeper
-from distillkit.core.rundir import RunDirectory, cells_of
+from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
 from distillkit.core.terminal import terminal
@@ -35,7 +37,8 @@ def evaluate(composed: Composed, *, console: Console | None = None) -> None:
     with stopping() as stop:
         for run in runs_of(Path(asked.run)):
             stop.poll()
-            _evaluate(asked, RunDirectory(run), stop, console)
+            with writable("See to it that it can be, or choose another run=..."):
+                _evaluate(asked, RunDirectory(run), stop, console)
 
 
 def runs_of(path: Path) -> list[Path]:
@@ -54,15 +57,20 @@ def runs_of(path: Path) -> list[Path]:
 
 def _evaluate(asked: EvalRun, directory: RunDirectory, stop: Stop, console: Console) -> None:
     run: TrainRun = reopen(directory.path).run
+    directory.check_made()
     summary = directory.summary
     if summary is None:
         raise RunError(
             f"run={directory.path} is not finished. Run its distillkit train command to the end."
         )
-    bench = Bench(asked, run, student=directory.student)
+    directory.check_left(directory.student.name)
     folder = EvaluationFolder(directory.path, asked.split)
+    folder.check()
+    bench = Bench(asked, run, student=directory.student)
     folder.path.mkdir(parents=True, exist_ok=True)
     watch = Watch(console, log=folder.path / "log.txt")
+    for note in directory.notes:
+        watch.say(f"note: {note}")
     store = Store(
         Path(asked.evidence)
         if asked.evidence

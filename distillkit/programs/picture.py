@@ -1,11 +1,13 @@
 """The curves of a run as a PNG."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from distillkit.core.reading import read_json_lines
+from distillkit.core.rundir import WAY_OUT
 
 
 def draw_curves(journal: Path, summary: Mapping[str, Any], file: Path) -> None:
@@ -16,7 +18,7 @@ def draw_curves(journal: Path, summary: Mapping[str, Any], file: Path) -> None:
         summary: a summary.json's content.
         file: the PNG to write.
     """
-    rows = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    rows = read_json_lines(journal, dict[str, float], way_out=WAY_OUT)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]

@@ -145,8 +145,8 @@ class WatchedRun(Tracked):
     def again(self, metrics: Sequence[Mapping[str, Any]], samples: Sequence[Sample]) -> None:
         # What is online knows of the steps before; an offline run begins anew in each process.
         first = self._run.step if self._run is not None else 0
-        shown = {step: list(rows) for step, rows in groupby(samples, lambda row: row["step"])}
-        for step, rows in groupby(metrics, lambda row: row["step"]):
+        shown = {step: list(rows) for step, rows in groupby(samples, _step)}
+        for step, rows in groupby(metrics, _step):
             if step < first:
                 continue
             for row in rows:
@@ -223,6 +223,10 @@ def _in_reach(url: str) -> bool:
     asking.start()
     asking.join(REACH)
     return answered.is_set()
+
+
+def _step(row: Mapping[str, Any]) -> int:
+    return int(row["step"])
 
 
 def _words(error: Exception) -> str:
