@@ -168,7 +168,10 @@ def study_fidelity(
 
 def _compose(verb: str, overrides: list[str] | None, config_dir: Path | None) -> Any:
     from distillkit.compose import compose
+    from distillkit.programs.resuming import asks_to_resume, resumed
 
+    if verb == "train" and asks_to_resume(overrides or []):
+        return resumed(overrides or [])
     return compose(verb, overrides or [], config_dir=config_dir)
 
 

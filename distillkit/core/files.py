@@ -68,6 +68,14 @@ def made_folder(folder: Path, *, choose: str) -> Path:
     return folder
 
 
+def second_name(file: Path, other: Path) -> None:
+    """The same content under another name, without a copy where the file system can."""
+    try:
+        other.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, other)
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """A folder to fill; it takes its name, replacing an older one, only if the block ends well."""

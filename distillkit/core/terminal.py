@@ -8,17 +8,17 @@ import os
 
 from rich.console import Console
 
-WIDTH = 120
-"""Columns where there is no terminal to ask."""
+WIDE = 120
+"""Columns of the larger tables where there is no terminal to ask."""
 NARROWEST = 40
 """Columns below which tables say nothing any more."""
 
 
-def terminal() -> Console:
-    """A console on standard output."""
+def terminal(*, columns: int = 80) -> Console:
+    """A console on standard output, of so many columns where there is no terminal to ask."""
     console = Console(markup=False, emoji=False, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = WIDTH
+        console.width = columns
     elif console.width < NARROWEST:
         console.width = NARROWEST
     return console

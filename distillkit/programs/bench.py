@@ -152,7 +152,7 @@ def _check_nobody_is_compared(asked: EvalRun) -> None:
         return
     left = [name for name in asked.metric if name not in names] or [
         path.removeprefix("metric/")
-        for path, metric in SPECS.items()
+        for path, metric in sorted(SPECS.items())
         if issubclass(metric, Metric) and not metric.COMPARES
     ]
     verb = "compare" if len(names) > 1 else "compares"

@@ -18,6 +18,7 @@ from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.subject import Subject
 from distillkit.programs.assemble import room, splits
+from distillkit.programs.continuing import continuation
 from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 
@@ -89,8 +90,10 @@ def diagnose(composed: Composed, *, machine: Machine) -> Iterator[tuple[str, Fin
 def _settings(composed: Composed) -> Iterator[Finding]:
     check_fields(composed.run, composed.overrides)
     directory = directory_of(composed)
-    directory.check(composed.fingerprint)
+    plan = continuation(directory, composed)
     done = " is already done, so train would show its result" if directory.summary else ""
+    if plan is not None:
+        done = f" would be continued from step {plan.standing.progress.step}"
     yield ok(f"run directory {directory.path}{done}")
 
 

@@ -14,7 +14,7 @@ from distillkit.core.keeper import Keeper
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
-from distillkit.core.terminal import terminal
+from distillkit.core.terminal import WIDE, terminal
 from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.evaluation.results import summarise
 from distillkit.programs.bench import Bench
@@ -32,7 +32,7 @@ def evaluate(composed: Composed, *, console: Console | None = None) -> None:
         RunError: the run is not finished, or its evidence is from another checkpoint.
         Interrupted: a stop was asked for; all evidence made until then is kept.
     """
-    console = console or terminal()
+    console = console or terminal(columns=WIDE)
     asked: EvalRun = composed.run
     with stopping() as stop:
         for run in runs_of(Path(asked.run)):

@@ -56,7 +56,7 @@ def where_it_stands(
     Raises:
         RunError: something is missing, new, another run's, or has changed since it was written.
     """
-    standing = _checked(directory, fingerprint)
+    standing = checked(directory, fingerprint)
     if standing.checkpoint is None:
         return standing
     return replace(standing, kept=load_rollouts(standing.checkpoint / ROLLOUTS, examples))
@@ -76,13 +76,17 @@ def check_trainings(directory: RunDirectory) -> None:
             continue
         inside.check_made()
         if inside.summary is None:
-            _checked(inside, record["fingerprint"])
+            checked(inside, record["fingerprint"])
         else:
             inside.check_left(inside.student.name)
 
 
-def _checked(directory: RunDirectory, fingerprint: str) -> Standing:
-    """All but the rollouts."""
+def checked(directory: RunDirectory, fingerprint: str) -> Standing:
+    """The same, less the rollouts, which need the examples.
+
+    Raises:
+        RunError: as :func:`where_it_stands`.
+    """
     newest = newest_checkpoint(directory.checkpoints)
     if newest is None:
         return Standing(None, Progress(fingerprint=fingerprint))

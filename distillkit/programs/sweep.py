@@ -23,7 +23,8 @@ from distillkit.core.errors import DistillkitError, Interrupted, RunError
 from distillkit.core.files import read_json, write_json
 from distillkit.core.stopping import STOPS, stopping
 from distillkit.core.streams import lasting
-from distillkit.core.terminal import terminal
+from distillkit.core.terminal import WIDE, terminal
+from distillkit.programs.differences import check_same
 from distillkit.programs.train import directory_of
 
 PR_SET_PDEATHSIG = 1
@@ -46,7 +47,7 @@ def sweep(
     Raises:
         RunError: a cell failed; all others have run.
     """
-    console = console or terminal()
+    console = console or terminal(columns=WIDE)
     named = sorted(item for item in overrides if not item.startswith("hydra"))
     output = next((i.split("=", 1)[1] for i in named if i.startswith("output=")), "outputs")
     name = sha256(" ".join(named).encode()).hexdigest()[:8]
@@ -92,6 +93,8 @@ def run_cell(config: DictConfig) -> float:
         if done is not None and done["fingerprint"] == composed.fingerprint:
             result["status"] = "kept"
         else:
+            # One cell does not continue another.
+            check_same(directory, composed)
             group = f"tracker.group=sweep-{cell.folder.name}"
             in_group = [group] if getattr(composed.run.tracker, "group", "none") is None else []
             result |= _run_process([*cell.overrides, *cell.search, *in_group])

@@ -22,6 +22,8 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.programs.assemble import Assembled, assemble
+from distillkit.programs.continuing import continuation
+from distillkit.programs.extending import extend, settle
 from distillkit.programs.fields import check_fields
 from distillkit.programs.picture import draw_curves
 from distillkit.programs.screen import screen
@@ -44,8 +46,9 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
     run: TrainRun = composed.run
     check_fields(run, composed.overrides)
     directory = directory_of(composed)
-    directory.check(composed.fingerprint)
-    if (done := directory.summary) is not None:
+    settle(directory.path)
+    plan = continuation(directory, composed)
+    if plan is None and (done := directory.summary) is not None:
         console.print(f"already done: {directory.path}", soft_wrap=True)
         for note in directory.notes:
             console.print(f"note: {note}", soft_wrap=True)
@@ -54,6 +57,8 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
     parts = assemble(run)
     parts = replace(parts, notes=(*parts.notes, *screen(run, parts, directory.path)))
     record = {**provenance(), "device": str(parts.sides.student.device), "seed": run.seed}
+    if plan is not None:
+        extend(directory, plan, composed, record)
     with (
         stopping() as stop,
         directory.claim(

@@ -20,9 +20,10 @@ from distillkit.core.rundir import RunDirectory
 from distillkit.core.shapes import UndoSummary
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
-from distillkit.core.terminal import terminal
+from distillkit.core.terminal import WIDE, terminal
 from distillkit.core.types import Split
 from distillkit.datasets.lessons import DESCRIPTION, describe
+from distillkit.programs.differences import check_same
 from distillkit.programs.standing import check_trainings
 from distillkit.programs.undo_course import Course, check_parts, check_undo
 from distillkit.programs.undo_picture import draw_iterations
@@ -40,12 +41,12 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         DistillkitError: something the user has to mend.
         Interrupted: a stop was asked for; all that was made is kept.
     """
-    console = console or terminal()
+    console = console or terminal(columns=WIDE)
     run: UndoRun = composed.run
     check_undo(composed)
     name = run.name or f"undo-{composed.fingerprint[:8]}"
     directory = RunDirectory(Path(run.output) / "undo" / name, shape=UndoSummary)
-    directory.check(composed.fingerprint)
+    check_same(directory, composed)
     if (done := directory.summary) is not None:
         console.print(f"already done: {directory.path}", soft_wrap=True)
         for note in directory.notes:

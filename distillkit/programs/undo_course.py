@@ -22,6 +22,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import check_pair, digest_of, load, pick_device
 from distillkit.models.pretrained import Student, Teacher, of_folder
 from distillkit.programs.assemble import check_evaluated
+from distillkit.programs.differences import check_same
 from distillkit.programs.fields import check_fields, use_of_teacher
 from distillkit.programs.train import train
 from distillkit.programs.watch import Watch
@@ -91,7 +92,7 @@ class Course:
         ]
         composed = recompose(overrides, values | given)
         directory = RunDirectory(self.directory.path / "train" / name)
-        directory.check(composed.fingerprint)
+        check_same(directory, composed)
         if directory.summary is None:
             train(composed, console=self.console)
         directory.check_left(directory.student.name)

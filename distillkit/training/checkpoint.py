@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from distillkit.core.files import new_folder
+from distillkit.core.files import new_folder, second_name
 from distillkit.core.reading import damaged, read_with
 from distillkit.core.sealed import check_digests, digests_of, read_sealed, write_sealed
 from distillkit.core.shapes import CheckpointRecord
@@ -87,18 +87,10 @@ def save_checkpoint(
         if rollouts:
             save_rollouts(partial / ROLLOUTS, rollouts)
         if best is not None:
-            _second_name(best, partial / BEST)
+            second_name(best, partial / BEST)
         files = digests_of(partial, sorted(file.name for file in partial.iterdir()))
         write_sealed(partial / PROGRESS, {**asdict(progress), "files": files})
     return target
-
-
-def _second_name(file: Path, other: Path) -> None:
-    """The same content under another name, without a copy where the file system can."""
-    try:
-        other.hardlink_to(file)
-    except OSError:
-        shutil.copyfile(file, other)
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -182,7 +174,7 @@ def restore_best(path: Path, target: Path) -> None:
         again = target.with_name(f".{target.name}.partial")
         with suppress(FileNotFoundError):
             again.unlink()
-        _second_name(path / BEST, again)
+        second_name(path / BEST, again)
         again.replace(target)
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.table import Table
 
 import distillkit
-from distillkit.core.terminal import terminal
+from distillkit.core.terminal import WIDE, terminal
 
 HOSTILE = "[red]x[/red] [/x] [a] :smile: 'a' 1e-3"
 PACKAGE = Path(distillkit.__file__).parent
@@ -34,11 +34,11 @@ def test_a_terminal_of_no_width_still_shows_a_table(
     assert "accuracy │ 30.0%" in capsys.readouterr().out
 
 
-def test_without_a_terminal_lines_are_not_narrow(
+def test_without_a_terminal_there_are_as_many_columns_as_asked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
-    assert terminal().width == 120
+    assert [terminal().width, terminal(columns=WIDE).width] == [80, 120]
 
 
 def calls(name: str) -> list[tuple[str, ast.Call]]:
