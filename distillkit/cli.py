@@ -6,7 +6,16 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from distillkit import __version__
-from distillkit.core.errors import FULL, ConfigError, DistillkitError, Interrupted, is_full
+from distillkit.core.errors import (
+    FULL,
+    ConfigError,
+    DistillkitError,
+    Interrupted,
+    RunError,
+    is_full,
+)
+from distillkit.core.stopping import stoppable
+from distillkit.core.streams import lasting, lost
 
 app = typer.Typer(
     help="Experiments in distilling language models. Settings are Hydra overrides: a=b, +a=b, ~a.",
@@ -134,6 +143,8 @@ def show(
     if verb not in VERBS:
         raise ConfigError(f"--verb {verb} is unknown. Choose from {', '.join(VERBS)}.")
     typer.echo(_compose(verb, overrides, config_dir).yaml(), nl=False)
+    if error := lost():
+        raise RunError(f"the yaml could not be printed ({error.strerror}). Send it elsewhere.")
 
 
 study = typer.Typer(help="Statistics of whole studies.", no_args_is_help=True)
@@ -157,7 +168,10 @@ def study_fidelity(
 
 def _compose(verb: str, overrides: list[str] | None, config_dir: Path | None) -> Any:
     from distillkit.compose import compose
+    from distillkit.programs.resuming import asks_to_resume, resumed
 
+    if verb == "train" and asks_to_resume(overrides or []):
+        return resumed(overrides or [])
     return compose(verb, overrides or [], config_dir=config_dir)
 
 
@@ -173,20 +187,34 @@ def _whole(text: str, option: str) -> tuple[int, ...]:
 
 def main() -> NoReturn:
     """Entry point: the user's errors become one sentence and exit code 2."""
+    with lasting():
+        raise SystemExit(_code())
+
+
+def _code() -> int:
+    """Call the verb; its exit code: 0, 2 for the user's errors, 128 + n where signal n stopped it.
+
+    Doctor alone has 1 too.
+    """
     try:
-        app(prog_name="distillkit")
+        with stoppable():
+            app(prog_name="distillkit")
     except DistillkitError as error:
-        typer.echo(f"distillkit: {error}", err=True)
-        raise SystemExit(2) from None
+        return _said(error, code=2)
     except Interrupted as stop:
-        typer.echo(f"distillkit: {stop}", err=True)
-        raise SystemExit(128 + stop.signal) from None
+        return _said(stop, code=128 + stop.signal)
     except Exception as error:
         if not is_full(error):
             raise
-        typer.echo(f"distillkit: {FULL}", err=True)
-        raise SystemExit(2) from None
-    raise SystemExit(0)
+        return _said(FULL, code=2)
+    if full := lost():
+        return _said(f"some of what was printed is lost ({full.strerror})", code=0)
+    return 0
+
+
+def _said(message: object, *, code: int) -> int:
+    typer.echo(f"distillkit: {message}", err=True)
+    return code
 
 
 if __name__ == "__main__":

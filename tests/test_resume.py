@@ -53,7 +53,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     assert contents(run(tmp_path, "policy=mixed")) == uninterrupted
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
 def test_a_signal_saves_where_the_run_stands(
     number: signal.Signals, uninterrupted: dict[str, bytes], tmp_path: Path
 ) -> None:

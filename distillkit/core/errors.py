@@ -30,8 +30,8 @@ class EndpointError(DistillkitError):
     """A server of others that cannot be reached, or refuses what it is asked."""
 
 
-class Interrupted(Exception):  # noqa: N818 (a request, not an error)
-    """The run was asked to stop and has saved its state.
+class Interrupted(BaseException):
+    """The run was asked to stop and has saved its state: no error that a handler may swallow.
 
     Attributes:
         signal: the number of the signal that asked, 2 for Ctrl-C and 15 for SIGTERM.

@@ -33,6 +33,21 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+@contextmanager
+def writable(way_out: str) -> Iterator[None]:
+    """What keeps a file from being written, as one sentence; a full disk has one of its own.
+
+    Raises:
+        RunError: a file must not be written, or there is a folder in its place.
+    """
+    try:
+        yield
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
+        raise RunError(
+            f"{error.filename} cannot be written ({error.strerror}). {way_out}"
+        ) from error
+
+
 def made_folder(folder: Path, *, choose: str) -> Path:
     """The folder, made with its parents if it is not there.
 
@@ -51,6 +66,14 @@ def made_folder(folder: Path, *, choose: str) -> Path:
             f"Choose another place with {choose}"
         ) from error
     return folder
+
+
+def second_name(file: Path, other: Path) -> None:
+    """The same content under another name, without a copy where the file system can."""
+    try:
+        other.hardlink_to(file)
+    except OSError:
+        shutil.copyfile(file, other)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -94,21 +94,47 @@ def _merges(tokenizer: Any) -> Any:
 
 
 def identity(source: Pretrained, model: LanguageModel) -> dict[str, str | None]:
-    """What tells these weights from others: the hub commit, or a digest of the tensors."""
-    commit = getattr(model.module.config, "_commit_hash", None)
+    """What tells this model from others: the hub commit, and a digest of all it computes with."""
+    commit = _commit(model.module)
     return {"name": source.name, "commit": commit, "digest": digest_of(model.module)}
 
 
 def digest_of(module: Any) -> str:
-    """The hub commit of a transformers model, else 16 hex digits of its tensors."""
-    commit = getattr(module.config, "_commit_hash", None)
-    if commit is not None:
-        return str(commit)
+    """16 hex digits of all that a transformers model computes with.
+
+    Its weights (the hub commit stands for those of the hub), its buffers, those that are never
+    saved too, its configuration and its generation settings.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    tensors = dict(module.named_buffers())
+    if (commit := _commit(module)) is not None:
+        digest.update(commit.encode())
+    else:
+        tensors |= module.state_dict()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for settings in (module.config, getattr(module, "generation_config", None)):
+        told = _less(settings.to_dict(), NOT_COMPUTED) if settings is not None else None
+        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
+
+
+NOT_COMPUTED = ("_name_or_path", "transformers_version", "_commit_hash")
+"""Settings of a model that say where it came from."""
+
+
+def _commit(module: Any) -> str | None:
+    """The hub commit of a model that came from the hub; a folder's own word for it is none."""
+    commit = getattr(module.config, "_commit_hash", None)
+    return None if commit is None or Path(module.config.name_or_path).exists() else str(commit)
+
+
+def _less(settings: Any, names: Sequence[str]) -> Any:
+    """Nested settings without those of some names."""
+    if not isinstance(settings, dict):
+        return settings
+    return {str(key): _less(settings[key], names) for key in settings if key not in names}
 
 
 def check_pair(teacher: LanguageModel, student: LanguageModel) -> None:

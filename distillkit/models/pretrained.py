@@ -1,7 +1,8 @@
 """Teacher and student as the user names them: any causal language model of transformers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 from omegaconf import MISSING
@@ -63,3 +64,11 @@ class Student(Pretrained):
 
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
+
+
+def of_folder(student: Student, folder: Path) -> Student:
+    """The same student with the weights that a run left, whose code is never run.
+
+    A run directory may be a stranger's, and its run.yaml may trust whatever lies beside it.
+    """
+    return replace(student, name=str(folder), revision=None, trust_remote_code=False)

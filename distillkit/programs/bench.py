@@ -14,7 +14,7 @@ from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.metrics.base import Metric, Tally
 from distillkit.metrics.evidence import Source, Text
 from distillkit.models.loading import agree_on_the_end, check_pair, digest_of, load, pick_device
-from distillkit.models.pretrained import Pretrained
+from distillkit.models.pretrained import Pretrained, of_folder
 from distillkit.programs.assemble import check_evaluated
 from distillkit.run import EvalRun, TrainRun
 
@@ -47,7 +47,7 @@ class Bench:
         length = asked.max_new_tokens or run.evaluation.max_new_tokens or run.rollout.max_new_tokens
         self._decoding = Decoding(length, asked.samples, asked.seed, asked.batch_size)
         self._measured: dict[str, Pretrained] = {
-            "student": replace(run.student, name=str(student), revision=None),
+            "student": of_folder(run.student, student),
             "start": run.student,
         }
         self._weights: dict[str, str] = {}
@@ -152,7 +152,7 @@ def _check_nobody_is_compared(asked: EvalRun) -> None:
         return
     left = [name for name in asked.metric if name not in names] or [
         path.removeprefix("metric/")
-        for path, metric in SPECS.items()
+        for path, metric in sorted(SPECS.items())
         if issubclass(metric, Metric) and not metric.COMPARES
     ]
     verb = "compare" if len(names) > 1 else "compares"

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from distillkit.compose import Composed
 from distillkit.core.errors import ConfigError
+from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
 from distillkit.preflight.checks import CHECKS, Check, examine
@@ -17,6 +18,7 @@ from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.subject import Subject
 from distillkit.programs.assemble import room, splits
+from distillkit.programs.continuing import continuation
 from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 
@@ -49,7 +51,7 @@ def doctor(
             "teacher=null leaves the doctor nothing to compare the student with. Give it a "
             "teacher, or run distillkit train, which makes the quick checks by itself."
         )
-    console = console or Console()
+    console = console or terminal()
     counts: Counter[Severity] = Counter()
     for name, finding in diagnose(composed, machine=machine or this_machine()):
         counts[finding.severity] += 1
@@ -59,7 +61,6 @@ def doctor(
     console.print(
         f"\n{'nothing fatal' if healthy else 'not fit to run'}: {told}",
         style=STYLES[Severity.ok if healthy else Severity.fatal],
-        highlight=False,
     )
     return healthy
 
@@ -89,8 +90,10 @@ def diagnose(composed: Composed, *, machine: Machine) -> Iterator[tuple[str, Fin
 def _settings(composed: Composed) -> Iterator[Finding]:
     check_fields(composed.run, composed.overrides)
     directory = directory_of(composed)
-    directory.check(composed.fingerprint)
+    plan = continuation(directory, composed)
     done = " is already done, so train would show its result" if directory.summary else ""
+    if plan is not None:
+        done = f" would be continued from step {plan.standing.progress.step}"
     yield ok(f"run directory {directory.path}{done}")
 
 

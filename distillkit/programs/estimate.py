@@ -15,6 +15,7 @@ from distillkit.core.files import made_folder, new_file, write_json
 from distillkit.core.seeds import child_seed
 from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop, stopping
+from distillkit.core.terminal import terminal
 from distillkit.core.types import Rollout
 from distillkit.evaluation.comparison import Comparison, Plan, Reading
 from distillkit.evaluation.tally import Row
@@ -57,7 +58,7 @@ def estimate(
         DistillkitError: something the user has to mend.
         Interrupted: a stop was asked for.
     """
-    console, plan = console or Console(), plan or Plan()
+    console, plan = console or terminal(), plan or Plan()
     run: TrainRun = composed.run
     check_fields(run, composed.overrides)
     objective = run.objective
@@ -72,7 +73,7 @@ def estimate(
     parts = assemble(run)
     folder = made_folder(Path(run.output) / "estimate", choose="output=...")
     for note in parts.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", soft_wrap=True)
     file = folder / f"{directory_of(composed).path.name}.json"
     if objective.POLICY_GRADIENT:
         with stopping() as stop:
@@ -176,5 +177,5 @@ def _show(console: Console, result: dict[str, Any], found: Estimate, file: Path)
             "k1, k2 and k3 estimate reverse KL alone and are left out; divergence=reverse_kl "
             "shows them."
         )
-    lines.append(f"numbers  {file}\npicture  {file.with_suffix('.png')}")
-    console.print("\n".join(lines), highlight=False)
+    console.print("\n".join(lines))
+    console.print(f"numbers  {file}\npicture  {file.with_suffix('.png')}", soft_wrap=True)

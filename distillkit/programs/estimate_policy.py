@@ -100,7 +100,7 @@ def estimate_policy(
             stop.poll()
             drawn[each.name] = _gradient(made, each.objective, texts[each.author])
         gradients.add(drawn)
-        console.print(f"drawn {repeat + 1} of {repeats}", highlight=False)
+        console.print(f"drawn {repeat + 1} of {repeats}")
     rows = gradients.rows()
     result = {
         "fingerprint": composed.fingerprint,
@@ -184,6 +184,6 @@ def _show(
     console.print(
         "Of the gradient of all parameters, dropout off: its standard deviation, the length of its "
         "expectation, and the cosine between that and the first line's, which is unbiased. A - is "
-        f"hidden by noise; raise --repeats.\nnumbers  {file}",
-        highlight=False,
+        "hidden by noise; raise --repeats."
     )
+    console.print(f"numbers  {file}", soft_wrap=True)

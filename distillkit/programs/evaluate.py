@@ -1,6 +1,5 @@
 """``distillkit eval``: measure a finished run's student, its start and its teacher."""
 
-import sys
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -8,11 +7,14 @@ from pathlib import Path
 from rich.console import Console
 
 from distillkit.compose import Composed, reopen
+from distillkit.core.cells import cells_of
 from distillkit.core.errors import RunError
+from distillkit.core.files import writable
 from distillkit.core.keeper import Keeper
-from distillkit.core.rundir import RunDirectory, cells_of
+from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
+from distillkit.core.terminal import WIDE, terminal
 from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.evaluation.results import summarise
 from distillkit.programs.bench import Bench
@@ -30,12 +32,13 @@ def evaluate(composed: Composed, *, console: Console | None = None) -> None:
         RunError: the run is not finished, or its evidence is from another checkpoint.
         Interrupted: a stop was asked for; all evidence made until then is kept.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal(columns=WIDE)
     asked: EvalRun = composed.run
     with stopping() as stop:
         for run in runs_of(Path(asked.run)):
             stop.poll()
-            _evaluate(asked, RunDirectory(run), stop, console)
+            with writable("See to it that it can be, or choose another run=..."):
+                _evaluate(asked, RunDirectory(run), stop, console)
 
 
 def runs_of(path: Path) -> list[Path]:
@@ -54,15 +57,20 @@ def runs_of(path: Path) -> list[Path]:
 
 def _evaluate(asked: EvalRun, directory: RunDirectory, stop: Stop, console: Console) -> None:
     run: TrainRun = reopen(directory.path).run
+    directory.check_made()
     summary = directory.summary
     if summary is None:
         raise RunError(
             f"run={directory.path} is not finished. Run its distillkit train command to the end."
         )
-    bench = Bench(asked, run, student=directory.student)
+    directory.check_left(directory.student.name)
     folder = EvaluationFolder(directory.path, asked.split)
+    folder.check()
+    bench = Bench(asked, run, student=directory.student)
     folder.path.mkdir(parents=True, exist_ok=True)
     watch = Watch(console, log=folder.path / "log.txt")
+    for note in directory.notes:
+        watch.say(f"note: {note}")
     store = Store(
         Path(asked.evidence)
         if asked.evidence
@@ -96,7 +104,7 @@ def _evaluate(asked: EvalRun, directory: RunDirectory, stop: Stop, console: Cons
     }
     folder.write(results, tallies=tallies, items=bench.items())
     console.print(evaluation_table(results, only=asked.metric))
-    console.print(f"numbers  {folder.path / 'results.json'}", highlight=False)
+    console.print(f"numbers  {folder.path / 'results.json'}", soft_wrap=True)
 
 
 def _counted(keeper: Keeper, before: tuple[Counter[str], Counter[str]]) -> str:

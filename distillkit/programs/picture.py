@@ -1,11 +1,13 @@
 """The curves of a run as a PNG."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+
+from distillkit.core.reading import read_json_lines
+from distillkit.core.rundir import WAY_OUT
 
 
 def draw_curves(journal: Path, summary: Mapping[str, Any], file: Path) -> None:
@@ -16,13 +18,15 @@ def draw_curves(journal: Path, summary: Mapping[str, Any], file: Path) -> None:
         summary: a summary.json's content.
         file: the PNG to write.
     """
-    rows = [json.loads(line) for line in journal.read_text(encoding="utf-8").splitlines()]
+    rows = read_json_lines(journal, dict[str, float], way_out=WAY_OUT)
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     left.plot(*zip(*losses, strict=True), color="#8fb3d9", linewidth=0.8)
     left.plot(*zip(*_smooth(losses), strict=True), color="#1f5fa8", linewidth=1.8)
-    left.set(xlabel="step", ylabel="loss", title=summary["name"])
+    left.set(xlabel="step", ylabel="loss")
+    # A name may hold dollar signs, which are no mathematics.
+    left.set_title(summary["name"], parse_math=False)
     measure = "accuracy" if "accuracy" in summary["student_after"] else "nll"
     key = f"validation/{measure}"
     points = [(row["step"], row[key]) for row in rows if key in row]

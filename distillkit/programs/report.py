@@ -8,6 +8,7 @@ from rich.console import Console
 
 from distillkit.core.errors import RunError
 from distillkit.core.files import new_folder, write_text
+from distillkit.core.terminal import terminal
 from distillkit.report.groups import baseline_of, group
 from distillkit.report.markdown import markdown
 from distillkit.report.page import render
@@ -43,7 +44,7 @@ def report(
         RunError: a path is no run, a file is damaged, or the folder holds something else.
         ConfigError: the baseline is none of the runs.
     """
-    console = console or Console()
+    console = console or terminal()
     gathered = gather(paths, split=split)
     groups = group(gathered.runs)
     chosen = baseline_of(groups, baseline)
@@ -67,7 +68,7 @@ def report(
         write_text(partial / TABLE, markdown(table, groups, title=_title(paths), split=split))
         for picture in (picture for section in plots for picture in section.pictures):
             picture.save_png(partial)
-    console.print(f"page   {folder / PAGE}\ntable  {folder / TABLE}", highlight=False)
+    console.print(f"page   {folder / PAGE}\ntable  {folder / TABLE}", soft_wrap=True)
     return folder / PAGE
 
 

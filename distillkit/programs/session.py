@@ -1,23 +1,23 @@
 """The part of a run between its first and last update: log, validate, save, stop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from distillkit.core.errors import Interrupted, RunError
-from distillkit.core.rundir import Journal, RunDirectory
+from distillkit.core.journal import Journal
+from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop
-from distillkit.core.types import Rollout, Update
-from distillkit.datasets.json_lines import read_json_lines
+from distillkit.core.types import Update
 from distillkit.evaluation.quality import measure
 from distillkit.models.sampling import Sampling
 from distillkit.programs.assemble import Assembled
 from distillkit.programs.authors import writers_of
+from distillkit.programs.standing import JOURNALS, Standing
 from distillkit.run import TrainRun
 from distillkit.training.checkpoint import (
-    ROLLOUTS,
-    Progress,
+    BEST,
     keep_newest,
     load_checkpoint,
-    newest_checkpoint,
+    restore_best,
     save_checkpoint,
     save_weights,
 )
@@ -25,14 +25,11 @@ from distillkit.training.display import Display
 from distillkit.training.guard import Guard
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
-from distillkit.training.rollout_file import load_rollouts
-from distillkit.training.tracker import Sample
-
-JOURNALS = ("metrics.jsonl", "samples.jsonl")
+from distillkit.training.tracker import Sample, Tracked
 
 
 class Session:
-    """Updates of one run, from its newest checkpoint to the end.
+    """Updates of one run, from where it stands to the end.
 
     Attributes:
         progress: where the run stands.
@@ -45,10 +42,13 @@ class Session:
         parts: Assembled,
         *,
         directory: RunDirectory,
+        standing: Standing,
         display: Display,
+        tracked: Tracked,
         stop: Stop,
     ) -> None:
         self._run, self._directory, self._display, self._stop = run, directory, display, stop
+        self._tracked = tracked
         self._validation, self._student = parts.validation, parts.sides.student
         self._parts = Parts(
             sides=parts.sides,
@@ -64,14 +64,10 @@ class Session:
             other=parts.other,
         )
         self._optimizer = build_optimizer(self._parts)
-        self.progress, self.seconds = Progress(), 0.0
-        self._kept: Sequence[Rollout] = ()
-        newest = newest_checkpoint(directory.checkpoints)
-        if newest is not None:
-            self._kept = load_rollouts(newest / ROLLOUTS, parts.train)
-            self.progress = load_checkpoint(
-                newest, student=self._student, optimizer=self._optimizer
-            )
+        self.progress, self.seconds, self._kept = standing.progress, 0.0, standing.kept
+        if standing.checkpoint is not None:
+            load_checkpoint(standing.checkpoint, student=self._student, optimizer=self._optimizer)
+            restore_best(standing.checkpoint, directory.path / BEST)
             display.say(f"resumed at step {self.progress.step}")
         # What a stopped process wrote after its last checkpoint is written again, so cut it.
         self._journals = {
@@ -79,8 +75,9 @@ class Session:
             for name in JOURNALS
         }
         self._guard = Guard(run.guard)
-        for row in read_json_lines(directory.path / "metrics.jsonl"):
-            self._guard.look(row["step"], row)
+        for row in standing.rows:
+            self._guard.look(int(row["step"]), row)
+        tracked.again(standing.rows, standing.samples)
         for warning in self._guard.broken.values():
             display.say(f"warning: {warning}")
 
@@ -113,7 +110,7 @@ class Session:
 
     def _log(self, update: Update, timing: Mapping[str, float]) -> None:
         self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
-        self._run.tracker.log({**update.metrics, **timing}, step=update.step)
+        self._tracked.log({**update.metrics, **timing}, step=update.step)
         for warning in self._guard.look(update.step, update.metrics):
             self._display.say(f"warning: {warning}")
 
@@ -127,7 +124,7 @@ class Session:
         self._display.validated(quality.numbers())
         numbers = {f"validation/{name}": value for name, value in quality.numbers().items()}
         self._journals["metrics.jsonl"].write({"step": step, **numbers})
-        run.tracker.log(numbers, step=step)
+        self._tracked.log(numbers, step=step)
         rows: list[Sample] = [
             {
                 "step": step,
@@ -141,21 +138,24 @@ class Session:
         for row in rows:
             self._journals["samples.jsonl"].write(row)
         if rows:
-            run.tracker.samples(rows, step=step)
+            self._tracked.samples(rows, step=step)
         best = self.progress.best_score
         if best is None or quality.score > best:
             self.progress.best_score, self.progress.best_step = quality.score, step
-            save_weights(self._student, self._directory.path / "best.safetensors")
+            save_weights(self._student, self._directory.path / BEST)
 
     def _save(self) -> None:
-        self.progress.journals = {name: file.tell() for name, file in self._journals.items()}
-        folder = self._directory.checkpoints
+        journals = self._journals.items()
+        self.progress.journals = {name: journal.tell() for name, journal in journals}
+        self.progress.digests = {name: journal.digest() for name, journal in journals}
+        folder, best = self._directory.checkpoints, self._directory.path / BEST
         save_checkpoint(
             folder,
             student=self._student,
             optimizer=self._optimizer,
             progress=self.progress,
             rollouts=self._kept,
+            best=None if self.progress.best_step is None else best,
         )
         keep_newest(folder, self._run.checkpoint.keep_last)
 

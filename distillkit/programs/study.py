@@ -9,6 +9,7 @@ from rich.console import Console
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.files import made_folder, new_file, write_json
+from distillkit.core.terminal import terminal
 from distillkit.evaluation.fidelity_study.hypotheses import Answer, answers
 from distillkit.evaluation.fidelity_study.published import DOMAINS, Likeness, published
 from distillkit.evaluation.fidelity_study.results import (
@@ -75,7 +76,7 @@ def study_fidelity(
     Raises:
         DistillkitError: something the user has to mend.
     """
-    console = console or Console()
+    console = console or terminal()
     main = _selection(selection)
     tables = {likeness: published(results, likeness=likeness) for likeness in Likeness}
     rules = list(dict.fromkeys([main, Selection.fixed]))
@@ -93,7 +94,7 @@ def study_fidelity(
     with new_file(file.with_suffix(".png")) as picture:
         draw_study(chosen, analyses[0].answers, picture, rule=rule(main, tau))
     _show(console, analyses, configurations, tau=tau)
-    console.print(f"numbers  {file}\npicture  {file.with_suffix('.png')}", highlight=False)
+    console.print(f"numbers  {file}\npicture  {file.with_suffix('.png')}", soft_wrap=True)
     return file
 
 
@@ -157,7 +158,7 @@ def _show(
     averages = {domain.name[:4]: domain.average for domain in DOMAINS}
     console.print(configuration_table(configurations, averages))
     if main.selection is Selection.best:
-        console.print(WARNING, style="bold red", highlight=False)
+        console.print(WARNING, style="bold red")
     for table in (gain_table, relation_table, method_table):
         console.print(table(main.answers, how=how))
     labels = {Selection.best: "best", Selection.fixed: f"{tau:g}"}
@@ -169,4 +170,4 @@ def _show(
     }
     console.print(check_table(by_likeness[Likeness.embedding], by_likeness[Likeness.bleu]))
     for note in NOTES:
-        console.print(note, highlight=False)
+        console.print(note)

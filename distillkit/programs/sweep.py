@@ -19,8 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from distillkit.compose import current_cell, from_config, multirun
-from distillkit.core.errors import DistillkitError, RunError
+from distillkit.core.errors import DistillkitError, Interrupted, RunError
 from distillkit.core.files import read_json, write_json
+from distillkit.core.stopping import STOPS, stopping
+from distillkit.core.streams import lasting
+from distillkit.core.terminal import WIDE, terminal
+from distillkit.programs.differences import check_same
 from distillkit.programs.train import directory_of
 
 PR_SET_PDEATHSIG = 1
@@ -43,7 +47,7 @@ def sweep(
     Raises:
         RunError: a cell failed; all others have run.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal(columns=WIDE)
     named = sorted(item for item in overrides if not item.startswith("hydra"))
     output = next((i.split("=", 1)[1] for i in named if i.startswith("output=")), "outputs")
     name = sha256(" ".join(named).encode()).hexdigest()[:8]
@@ -52,7 +56,13 @@ def sweep(
     cells = folder / "cells"
     for stale in cells.glob("*.json"):
         stale.unlink()
-    multirun("train", [*overrides, *search, f"hydra.sweep.dir={folder}"], run_cell)
+    try:
+        multirun("train", [*overrides, *search, f"hydra.sweep.dir={folder}"], run_cell)
+    except Interrupted as stop:
+        raise Interrupted(
+            "interrupted; the cell that ran is saved, and the same command goes on from there",
+            signal=stop.signal,
+        ) from None
     results = [read_json(file) for file in sorted(cells.glob("*.json"))]
     write_json(folder / "table.json", results)
     if not results:
@@ -62,7 +72,8 @@ def sweep(
     failed = [result for result in results if result["status"] == "failed"]
     if failed:
         for result in failed:
-            console.print(f"failed  {' '.join(result['overrides'])}\n        {result['error']}")
+            cell = " ".join(result["overrides"])
+            console.print(f"failed  {cell}\n        {result['error']}", soft_wrap=True)
         raise RunError(
             f"{len(failed)} of {len(results)} cells failed (see above). The same command runs "
             "those again and no others."
@@ -82,6 +93,8 @@ def run_cell(config: DictConfig) -> float:
         if done is not None and done["fingerprint"] == composed.fingerprint:
             result["status"] = "kept"
         else:
+            # One cell does not continue another.
+            check_same(directory, composed)
             group = f"tracker.group=sweep-{cell.folder.name}"
             in_group = [group] if getattr(composed.run.tracker, "group", "none") is None else []
             result |= _run_process([*cell.overrides, *cell.search, *in_group])
@@ -93,22 +106,45 @@ def run_cell(config: DictConfig) -> float:
     write_json(cells / f"{cell.number:05d}.json", result)
     after = (result.get("summary") or {}).get("student_after") or {}
     score = f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""
-    print(f"cell {cell.number} {result['status']}  {' '.join(cell.overrides)}{score}", flush=True)
+    # A launcher may have put this into a process of its own.
+    with lasting():
+        print(f"cell {cell.number} {result['status']}  {' '.join(cell.overrides)}{score}")
     return float(after.get("accuracy", -after.get("nll", float("nan"))))
 
 
 def _run_process(overrides: Sequence[str]) -> dict[str, str]:
     command = [sys.executable, "-m", "distillkit", "train", *overrides]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, preexec_fn=_stop_with_parent
-    )
-    if done.returncode == 0:
+    begun: list[subprocess.Popen[str]] = []
+
+    def tell() -> None:
+        # Ctrl-C may have reached the cell too; SIGTERM is no second one, which would not save.
+        for cell in begun:
+            cell.terminate()
+
+    with stopping(tell) as stop:
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            preexec_fn=_stop_with_parent,
+        )
+        begun.append(process)
+        if stop.signal is not None:
+            process.terminate()
+        _, said = process.communicate()
+    if stop.signal is not None:
+        # The cell is saved. What a launcher does on this signal, such as to requeue, comes now.
+        signal.raise_signal(stop.signal)
+    code = process.returncode
+    if code == 0:
         return {"status": "done"}
-    if done.returncode in (128 + signal.SIGINT, 128 + signal.SIGTERM):
+    if code - 128 in STOPS:
         return {"status": "failed", "error": "interrupted and saved"}
-    if done.returncode < 0:
-        return {"status": "failed", "error": f"killed by signal {-done.returncode}"}
-    lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+    if code < 0:
+        return {"status": "failed", "error": f"killed by signal {-code}"}
+    lines = said.strip().splitlines() or [f"exit code {code}"]
     return {"status": "failed", "error": lines[-1].removeprefix("distillkit: ")}
 
 

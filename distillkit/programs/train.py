@@ -11,22 +11,27 @@ from distillkit.compose import Composed
 from distillkit.core.errors import RunError
 from distillkit.core.files import new_folder
 from distillkit.core.provenance import provenance
-from distillkit.core.rundir import RunDirectory
+from distillkit.core.rundir import WAY_OUT, RunDirectory
+from distillkit.core.shapes import Baselines
 from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop, stopping
+from distillkit.core.terminal import terminal
 from distillkit.core.types import Example
 from distillkit.evaluation.quality import Quality, measure
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.programs.assemble import Assembled, assemble
+from distillkit.programs.continuing import continuation
+from distillkit.programs.extending import extend, settle
 from distillkit.programs.fields import check_fields
 from distillkit.programs.picture import draw_curves
 from distillkit.programs.screen import screen
 from distillkit.programs.session import Session
+from distillkit.programs.standing import BASELINES, JOURNALS, Standing, where_it_stands
 from distillkit.programs.table import closing_table, numbers
 from distillkit.run import TrainRun
-from distillkit.training.checkpoint import load_weights
+from distillkit.training.checkpoint import BEST, load_weights
 from distillkit.training.display import Display
 
 
@@ -37,18 +42,23 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
         DistillkitError: something the user has to mend.
         Interrupted: a stop was asked for; the state is saved.
     """
-    console = console or Console()
+    console = console or terminal()
     run: TrainRun = composed.run
     check_fields(run, composed.overrides)
     directory = directory_of(composed)
-    directory.check(composed.fingerprint)
-    if directory.summary is not None:
-        console.print(f"already done: {directory.path}", highlight=False)
-        console.print(closing_table(directory.summary))
+    settle(directory.path)
+    plan = continuation(directory, composed)
+    if plan is None and (done := directory.summary) is not None:
+        console.print(f"already done: {directory.path}", soft_wrap=True)
+        for note in directory.notes:
+            console.print(f"note: {note}", soft_wrap=True)
+        console.print(closing_table(done))
         return directory
     parts = assemble(run)
     parts = replace(parts, notes=(*parts.notes, *screen(run, parts, directory.path)))
     record = {**provenance(), "device": str(parts.sides.student.device), "seed": run.seed}
+    if plan is not None:
+        extend(directory, plan, composed, record)
     with (
         stopping() as stop,
         directory.claim(
@@ -56,9 +66,11 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
             config=composed.yaml(),
             overrides=composed.overrides,
             provenance=record,
-        ),
+        ) as notes,
     ):
-        _train_inside(composed, parts, directory, stop, console)
+        parts = replace(parts, notes=(*parts.notes, *notes))
+        standing = where_it_stands(directory, parts.train, fingerprint=composed.fingerprint)
+        _train_inside(composed, parts, directory, standing, stop=stop, console=console)
     return directory
 
 
@@ -72,7 +84,13 @@ def directory_of(composed: Composed) -> RunDirectory:
 
 
 def _train_inside(
-    composed: Composed, parts: Assembled, directory: RunDirectory, stop: Stop, console: Console
+    composed: Composed,
+    parts: Assembled,
+    directory: RunDirectory,
+    standing: Standing,
+    *,
+    stop: Stop,
+    console: Console,
 ) -> None:
     run: TrainRun = composed.run
     display = Display(console, steps=run.steps, log=directory.path / "log.txt")
@@ -81,24 +99,33 @@ def _train_inside(
         display.say(f"note: {note}")
     before = _baselines(run, parts, directory, stop)
     failed = True
-    run.tracker.start(
+    tracked = run.tracker.start(
         folder=directory.path,
         name=directory.path.name,
         identity=composed.fingerprint,
         config=composed.config,
+        say=display.say,
     )
     final: dict[str, float] = {}
     try:
-        session = Session(run, parts, directory=directory, display=display, stop=stop)
+        session = Session(
+            run,
+            parts,
+            directory=directory,
+            standing=standing,
+            display=display,
+            tracked=tracked,
+            stop=stop,
+        )
         session.train()
         summary = _close(run, parts, directory, session, before, stop)
         summary["fingerprint"] = composed.fingerprint
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
         draw_curves(directory.path / "metrics.jsonl", summary, directory.path / "curves.png")
-        directory.finish(summary)
+        directory.finish(summary, leaves=(directory.student.name, BEST, *JOURNALS))
         failed = False
     finally:
-        run.tracker.finish(final, failed=failed)
+        tracked.finish(final, failed=failed)
     if summary["student_after"]:
         console.print(closing_table(summary))
     display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
@@ -108,13 +135,15 @@ def _baselines(
     run: TrainRun, parts: Assembled, directory: RunDirectory, stop: Stop
 ) -> Mapping[str, dict[str, float]]:
     """The student before and the teacher, measured once and kept for a resumed run."""
-    return directory.kept(
-        "baselines.json",
+    found: Mapping[str, dict[str, float]] = directory.kept(
+        BASELINES,
         lambda: {
             "student_before": _final(run, parts.sides.student, parts.test, stop),
             "teacher": _final(run, parts.sides.teacher, parts.test, stop),
         },
+        shape=Baselines,
     )
+    return found
 
 
 def _close(
@@ -126,13 +155,13 @@ def _close(
     stop: Stop,
 ) -> dict[str, Any]:
     selection = "last"
-    best = directory.path / "best.safetensors"
+    best = directory.path / BEST
     if run.checkpoint.export == "best":
         if not best.is_file():
             raise RunError(
                 "checkpoint.export=best needs validations: set evaluation.every above 0."
             )
-        load_weights(parts.sides.student, best)
+        load_weights(parts.sides.student, best, way_out=WAY_OUT)
         selection = f"best-by-validation (step {session.progress.best_step})"
     with new_folder(directory.student) as folder:
         parts.sides.student.save(folder)

@@ -5,7 +5,6 @@ from the files that are there: no lesson, training or answer is made twice.
 """
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,17 @@ from distillkit.core.files import new_folder
 from distillkit.core.keeper import Keeper
 from distillkit.core.provenance import provenance
 from distillkit.core.rundir import RunDirectory
+from distillkit.core.shapes import UndoSummary
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.store import Store
+from distillkit.core.terminal import WIDE, terminal
 from distillkit.core.types import Split
-from distillkit.datasets.lessons import describe
+from distillkit.datasets.lessons import DESCRIPTION, describe
+from distillkit.programs.differences import check_same
+from distillkit.programs.standing import check_trainings
 from distillkit.programs.undo_course import Course, check_parts, check_undo
 from distillkit.programs.undo_picture import draw_iterations
-from distillkit.programs.undo_results import Entrant, cost, judge, summarise
+from distillkit.programs.undo_results import VERDICTS, Entrant, cost, judge, summarise
 from distillkit.programs.undo_rounds import Iteration, best, first_round, targeted, untargeted
 from distillkit.programs.undo_table import accuracy_table, difference_table, error_table
 from distillkit.programs.watch import Watch
@@ -38,15 +41,17 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         DistillkitError: something the user has to mend.
         Interrupted: a stop was asked for; all that was made is kept.
     """
-    console = console or Console(width=None if sys.stdout.isatty() else 120)
+    console = console or terminal(columns=WIDE)
     run: UndoRun = composed.run
     check_undo(composed)
     name = run.name or f"undo-{composed.fingerprint[:8]}"
-    directory = RunDirectory(Path(run.output) / "undo" / name)
-    directory.check(composed.fingerprint)
-    if directory.summary is not None:
-        console.print(f"already done: {directory.path}", highlight=False)
-        _show(directory.summary, console)
+    directory = RunDirectory(Path(run.output) / "undo" / name, shape=UndoSummary)
+    check_same(directory, composed)
+    if (done := directory.summary) is not None:
+        console.print(f"already done: {directory.path}", soft_wrap=True)
+        for note in directory.notes:
+            console.print(f"note: {note}", soft_wrap=True)
+        _show(done, console)
         return directory
     questions, validation = (_examples(run, split) for split in (Split.train, Split.validation))
     check_parts(run, [*questions, *validation])
@@ -58,11 +63,16 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
             config=composed.yaml(),
             overrides=composed.overrides,
             provenance=record,
-        ),
+        ) as notes,
     ):
+        check_trainings(directory)
         watch = Watch(console, log=directory.path / "log.txt")
         watch.say(f"run directory {directory.path}")
-        describe(directory.path, run.dataset)
+        for note in notes:
+            watch.say(f"note: {note}")
+        if not directory.holds(DESCRIPTION):
+            describe(directory.path, run.dataset)
+            directory.enter(DESCRIPTION)
         replies = Path(run.replies or f"{run.output}/replies.sqlite")
         answers = Path(run.output) / "evidence.sqlite"
         course = Course(
@@ -76,7 +86,7 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
             console=console,
         )
         summary = _iterate(course)
-        directory.finish(summary)
+        directory.finish(summary, leaves=(directory.student.name, VERDICTS))
     _show(summary, console)
     watch.say(f"student  {directory.student}\nfigure   {directory.path / 'undo.png'}")
     return directory
@@ -178,5 +188,5 @@ def _show(summary: Mapping[str, Any], console: Console) -> None:
     console.print(
         f"teacher  {spent['teacher_calls']} texts{counted}{money}\n"
         f"student  {spent['gradient_steps']} gradient steps in {spent['training_seconds']:.0f} s",
-        highlight=False,
+        soft_wrap=True,
     )

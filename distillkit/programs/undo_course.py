@@ -1,7 +1,7 @@
 """What all parts of an UNDO run share, and how each of its students is trained and questioned."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
@@ -20,13 +20,17 @@ from distillkit.evaluation.quality import reference_nll
 from distillkit.metrics.evidence import Source, Text
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import check_pair, digest_of, load, pick_device
-from distillkit.models.pretrained import Student, Teacher
+from distillkit.models.pretrained import Student, Teacher, of_folder
 from distillkit.programs.assemble import check_evaluated
+from distillkit.programs.differences import check_same
 from distillkit.programs.fields import check_fields, use_of_teacher
 from distillkit.programs.train import train
 from distillkit.programs.watch import Watch
 from distillkit.run import TrainRun, UndoRun
 from distillkit.teachers.tutor import RuleTutor, Tutor
+
+UNTRUSTED = {"revision": None, "trust_remote_code": False}
+"""Of a student that begins with weights of a run directory, as :func:`of_folder` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +79,7 @@ class Course:
             "name": name,
             "output": str(self.directory.path),
             "steps": steps,
-            "student": values["student"]
-            | ({"name": str(begin), "revision": None} if begin else {}),
+            "student": values["student"] | ({"name": str(begin), **UNTRUSTED} if begin else {}),
             "teacher": config[imitated] if imitated else None,
             "dataset": {"path": str(lessons)},
             "evaluation": values["evaluation"] | {"test": 0},
@@ -89,17 +92,16 @@ class Course:
         ]
         composed = recompose(overrides, values | given)
         directory = RunDirectory(self.directory.path / "train" / name)
-        directory.check(composed.fingerprint)
+        check_same(directory, composed)
         if directory.summary is None:
             train(composed, console=self.console)
+        directory.check_left(directory.student.name)
         return directory.student
 
     def student(self, folder: Path | None) -> LanguageModel:
         """The student of a folder; the one that everything begins with if None."""
         run = self.run
-        source: Student = (
-            replace(run.student, name=str(folder), revision=None) if folder else run.student
-        )
+        source: Student = of_folder(run.student, folder) if folder else run.student
         return load(source, device=pick_device(run.device), precision=run.precision)
 
     def answered(

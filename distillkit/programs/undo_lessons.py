@@ -80,7 +80,7 @@ def write_round(course: Course, this: Round) -> None:
     Raises:
         DataError: nothing that can be learnt from was written, and nothing was there before.
     """
-    if this.file.is_file():
+    if course.directory.holds(this.file.name):
         return
     run = course.run
     requests = _requests(course, this)
@@ -105,6 +105,7 @@ def write_round(course: Course, this: Round) -> None:
     if run.lessons is Kept.all and this.before:
         rows += read_json_lines(this.before[-1])
     write_json_lines(this.file, rows)
+    course.directory.enter(this.file.name)
     made, reused = course.replies.made["lessons"], course.replies.reused["lessons"]
     found = shares(lessons, len(requests))
     course.watch.say(

@@ -20,6 +20,9 @@ from distillkit.teachers.lessons import total
 Verdicts = Mapping[str, Sequence[bool]]
 """By split, whether each example was answered rightly."""
 
+VERDICTS = "verdicts.jsonl"
+"""File of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
@@ -70,7 +73,7 @@ def judge(course: Course, entrants: Sequence[Entrant]) -> dict[str, Verdicts]:
         for split, (_, examples) in splits.items()
         for row, example in enumerate(examples)
     )
-    write_json_lines(course.directory.path / "verdicts.jsonl", rows)
+    write_json_lines(course.directory.path / VERDICTS, rows)
     return verdicts
 
 

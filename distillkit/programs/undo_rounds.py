@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distillkit.core.files import write_json_lines
+from distillkit.core.shapes import Learnability
 from distillkit.datasets.faults import Fault, fault_of
 from distillkit.evaluation.convergence import Decision, decide
 from distillkit.metrics.evidence import Text
@@ -60,7 +61,7 @@ def targeted(course: Course, first: Iteration) -> tuple[list[Iteration], Decisio
         last = done[-1]
         number = last.number + 1
         file = course.directory.path / f"lessons-{number}.jsonl"
-        if not file.is_file():
+        if not course.directory.holds(file.name):
             before = [each.lessons for each in done]
             write_round(course, Round(number, file, before, errors=_diagnosis(course, last)))
         done.append(_distilled(course, f"iteration-{number}", number, file, before=last))
@@ -122,6 +123,7 @@ def _distilled(
         learnable = course.directory.kept(
             f"learnability-{name}.json",
             lambda: course.learnability(course.student(begin), file),
+            shape=Learnability,
         )
     course.watch.say(
         f"{name}: lessons of {learnable['mean_tokens']:.1f} tokens, "

@@ -27,11 +27,11 @@ class Watch:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Show a live bar inside, where the console is a terminal."""
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             yield
             return
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -44,7 +44,7 @@ class Watch:
 
     def say(self, text: str) -> None:
         """One line to the console and the log."""
-        (self._bar.console if self._bar else self._console).print(text, highlight=False)
+        (self._bar.console if self._bar else self._console).print(text, soft_wrap=True)
         with self._log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
 
@@ -58,4 +58,4 @@ class Watch:
             self._bar.update(tasks[0], completed=done, total=total)
         elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
             self._last_line = time.monotonic()
-            self._console.print(f"{what} {done}/{total}", highlight=False)
+            self._console.print(f"{what} {done}/{total}")

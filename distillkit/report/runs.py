@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
+from distillkit.core.cells import cells_of
 from distillkit.core.errors import RunError
-from distillkit.core.rundir import cells_of
 from distillkit.report.evaluations import (
     Evaluation,
     from_summary,

@@ -5,24 +5,37 @@ the data of seed and step; so weights, optimiser, step and journal lengths are t
 rollouts that more than one step learns from.
 """
 
-import hashlib
+import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from distillkit.core.errors import RunError
-from distillkit.core.files import new_folder, read_json, write_json
+from distillkit.core.files import new_folder, second_name
+from distillkit.core.reading import damaged, read_with
+from distillkit.core.sealed import check_digests, digests_of, read_sealed, write_sealed
+from distillkit.core.shapes import CheckpointRecord
 from distillkit.core.types import Rollout
 from distillkit.models.language_model import LanguageModel
 from distillkit.training.rollout_file import save_rollouts
 
+WEIGHTS, MOMENTS, PROGRESS = "student.safetensors", "optimizer.pt", "progress.json"
+"""Files that every checkpoint has."""
+
+BEST = "best.safetensors"
+"""File of the best weights until then, by validation."""
+
 ROLLOUTS = "rollouts.jsonl"
 """File of the rollouts that the next step learns from too."""
+
+WAY_OUT = "Delete that folder to resume from the one before it, or the run directory to start anew."
+
+NAME = re.compile(r"step-([0-9]{6,})")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,12 +47,16 @@ class Progress:
         best_score: best validation score so far, higher is better; None before the first.
         best_step: step of that score.
         journals: length in bytes of each journal at this point, by file name.
+        digests: SHA-256 of so much of each of them.
+        fingerprint: of the run; None in a checkpoint of an earlier version.
     """
 
     step: int = 0
     best_score: float | None = None
     best_step: int | None = None
     journals: dict[str, int] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    fingerprint: str | None = ""
 
 
 def save_checkpoint(
@@ -49,21 +66,30 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     rollouts: Sequence[Rollout] = (),
+    best: Path | None = None,
 ) -> Path:
     """Write ``folder/step-000500`` and return it.
 
-    ``rollouts`` are those that the next step learns from too: who wrote them is gone by then.
+    Args:
+        folder: of all checkpoints.
+        student: its weights.
+        optimizer: its moments.
+        progress: where the run stands.
+        rollouts: those that the next step learns from too; who wrote them is gone by then.
+        best: file of the best weights until now, which a later step may replace.
     """
     target = folder / f"step-{progress.step:06d}"
     with new_folder(target) as partial:
-        save_file(_tensors(student), partial / "student.safetensors")
+        save_file(_tensors(student), partial / WEIGHTS)
         # Given a path instead, torch says of a full disk only that a position is unexpected.
-        with (partial / "optimizer.pt").open("wb") as file:
+        with (partial / MOMENTS).open("wb") as file:
             torch.save(optimizer.state_dict(), file)
         if rollouts:
             save_rollouts(partial / ROLLOUTS, rollouts)
-        files = {file.name: _digest(file) for file in sorted(partial.iterdir())}
-        write_json(partial / "progress.json", {**asdict(progress), "files": files})
+        if best is not None:
+            second_name(best, partial / BEST)
+        files = digests_of(partial, sorted(file.name for file in partial.iterdir()))
+        write_sealed(partial / PROGRESS, {**asdict(progress), "files": files})
     return target
 
 
@@ -74,7 +100,12 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 
 def _by_step(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-[0-9]*"), key=lambda path: int(path.name.split("-")[1]))
+    named = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)]
+    return sorted(named, key=_step)
+
+
+def _step(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
 
 
 def keep_newest(folder: Path, count: int) -> None:
@@ -83,27 +114,68 @@ def keep_newest(folder: Path, count: int) -> None:
         shutil.rmtree(old)
 
 
-def load_checkpoint(
-    path: Path, *, student: LanguageModel, optimizer: torch.optim.Optimizer
-) -> Progress:
-    """Put a checkpoint's state into the student and the optimiser.
+def check_checkpoint(path: Path, *, fingerprint: str, old: bool) -> Progress:
+    """Compare all of a checkpoint with its record, and return where the run stood.
+
+    Args:
+        path: the checkpoint.
+        fingerprint: of the run.
+        old: whether it may be of an earlier version, which recorded less.
 
     Raises:
-        RunError: a file is missing or is not what was written.
+        RunError: it is another run's, or a file is missing, new, or not what was written.
     """
+    standing = read_sealed(path / PROGRESS, CheckpointRecord, old=old, way_out=WAY_OUT)
+    files = standing.pop("files")
+    owner = standing.setdefault("fingerprint", None if old else "")
+    if owner is not None and owner != fingerprint:
+        raise damaged(path, f"it is another run's, of fingerprint {owner}", way_out=WAY_OUT)
+    if standing["step"] != _step(path):
+        why = f"{PROGRESS} says step {standing['step']}"
+        raise damaged(path, why, way_out=WAY_OUT)
+    for name in (WEIGHTS, MOMENTS):
+        if name not in files:
+            raise damaged(path, f"{PROGRESS} has no digest of {name}", way_out=WAY_OUT)
+    there = {file.name for file in path.iterdir()} - {PROGRESS}
+    check_digests(path, files, names=there | files.keys(), way_out=WAY_OUT)
+    known = (each.name for each in fields(Progress))
+    return Progress(**{name: standing[name] for name in known if name in standing})
+
+
+def load_checkpoint(
+    path: Path, *, student: LanguageModel, optimizer: torch.optim.Optimizer
+) -> None:
+    """Put the state of a checkpoint that was checked into the student and the optimiser.
+
+    Raises:
+        RunError: it does not fit them.
+    """
+    load_weights(student, path / WEIGHTS, way_out=WAY_OUT)
+    state = read_with(_moments, path / MOMENTS, way_out=WAY_OUT)
     try:
-        state = read_json(path / "progress.json")
-        for name, digest in state.pop("files").items():
-            if _digest(path / name) != digest:
-                raise OSError(f"{name} has changed since it was written")
-        load_weights(student, path / "student.safetensors")
-        optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
-        return Progress(**state)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise RunError(
-            f"the checkpoint {path} is damaged ({error}). Delete that folder to resume from the "
-            "one before it, or the run directory to start anew."
-        ) from error
+        optimizer.load_state_dict(state)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path / MOMENTS, str(error), way_out=WAY_OUT) from error
+
+
+def _moments(file: Path) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(file, weights_only=True)
+    return state
+
+
+def restore_best(path: Path, target: Path) -> None:
+    """Have the best weights be those of a checkpoint; a stopped process may have left later ones.
+
+    Args:
+        path: the checkpoint.
+        target: the file of the best weights.
+    """
+    if (path / BEST).is_file():
+        again = target.with_name(f".{target.name}.partial")
+        with suppress(FileNotFoundError):
+            again.unlink()
+        second_name(path / BEST, again)
+        again.replace(target)
 
 
 def save_weights(student: LanguageModel, file: Path) -> None:
@@ -113,10 +185,18 @@ def save_weights(student: LanguageModel, file: Path) -> None:
     partial.replace(file)
 
 
-def load_weights(student: LanguageModel, file: Path) -> None:
-    """Read weights written by :func:`save_weights` into the student."""
-    tensors = load_file(file)
-    own = student.module.state_dict()
+def load_weights(student: LanguageModel, file: Path, *, way_out: str) -> None:
+    """Read weights written by :func:`save_weights` into the student; all of them, or none.
+
+    Raises:
+        RunError: the file is damaged, or holds another model's.
+    """
+    tensors = read_with(load_file, file, way_out=way_out)
+    own, expected = student.module.state_dict(), _tensors(student)
+    for name in tensors.keys() | expected.keys():
+        shapes = [side[name].shape if name in side else None for side in (tensors, expected)]
+        if shapes[0] != shapes[1]:
+            raise damaged(file, f"its {name} is not this student's", way_out=way_out)
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)
@@ -131,8 +211,3 @@ def _tensors(student: LanguageModel) -> dict[str, torch.Tensor]:
             seen.add(tensor.data_ptr())
             state[name] = tensor.detach().contiguous()
     return state
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

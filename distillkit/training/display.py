@@ -38,8 +38,12 @@ class Display:
         """Show a live bar inside, where the console is a terminal."""
         self._started, self._first = time.monotonic(), done
         try:
-            if self.console.is_terminal:
-                columns = (BarColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+            if self.console.is_interactive:
+                columns = (
+                    BarColumn(),
+                    TextColumn("{task.description}", markup=False),
+                    TimeRemainingColumn(),
+                )
                 with Progress(*columns, console=self.console) as self._bar:
                     self._task = self._bar.add_task("", total=self._steps, completed=done)
                     yield
@@ -50,7 +54,7 @@ class Display:
 
     def say(self, text: str) -> None:
         """One line to the console and the log."""
-        (self._bar.console if self._bar else self.console).print(text, highlight=False)
+        (self._bar.console if self._bar else self.console).print(text, soft_wrap=True)
         self._keep(text)
 
     def validated(self, numbers: Mapping[str, float]) -> None:
@@ -79,7 +83,7 @@ class Display:
             plain = f"{line}  {left:.0f} s left"
             self._keep(plain)
             if not self._bar:
-                self.console.print(plain, highlight=False)
+                self.console.print(plain, soft_wrap=True)
         phases = {f"time/{phase}": spent for phase, spent in update.seconds.items()}
         return {"time/tokens_per_second": rate, "time/seconds": seconds, **phases}
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from distillkit.core.errors import DataError
 from distillkit.core.files import write_json
-from distillkit.core.rundir import Journal
+from distillkit.core.journal import Journal
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response
 from distillkit.models.generation import generate

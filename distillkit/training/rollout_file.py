@@ -5,10 +5,34 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distillkit.core.errors import RunError
+from typing_extensions import TypedDict
+
 from distillkit.core.files import write_json_lines
+from distillkit.core.reading import damaged, read_json_lines
 from distillkit.core.types import Author, Example, Response, Rollout
-from distillkit.datasets.json_lines import read_json_lines
+
+WAY_OUT = (
+    "Delete that checkpoint to resume from the one before it, or the run directory to start anew."
+)
+
+
+class Answered(TypedDict):
+    """A response as a line has it."""
+
+    tokens: list[int]
+    truncated: bool
+    author: str
+    log_probs: list[float]
+    of_student: list[float]
+    of_teacher: list[float]
+
+
+class Line(TypedDict):
+    """A rollout as a line has it."""
+
+    example: str
+    response: Answered
+    reward: float | None
 
 
 def save_rollouts(file: Path, rollouts: Sequence[Rollout]) -> None:
@@ -39,13 +63,11 @@ def load_rollouts(file: Path, examples: Sequence[Example]) -> list[Rollout]:
     if not file.is_file():
         return []
     known = {example.id: example for example in examples}
+    rows = read_json_lines(file, Line, way_out=WAY_OUT)
     try:
-        return [_rollout(row, known) for row in read_json_lines(file)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunError(
-            f"the kept rollouts {file} are not those of this run ({error}). Delete that checkpoint "
-            "to resume from the one before it, or the run directory to start anew."
-        ) from error
+        return [_rollout(row, known) for row in rows]
+    except (KeyError, ValueError) as error:
+        raise damaged(file, f"it has rollouts of another run: {error}", way_out=WAY_OUT) from error
 
 
 def _rollout(row: Mapping[str, Any], known: Mapping[str, Example]) -> Rollout:

@@ -5,9 +5,14 @@ import math
 from distillkit.training.settings import OptimizerSettings, Shape
 
 
+def warm_updates(steps: int, settings: OptimizerSettings) -> int:
+    """Updates of a run of so many steps in which the rate rises."""
+    return round(settings.warmup * steps)
+
+
 def learning_rate(step: int, *, steps: int, settings: OptimizerSettings) -> float:
     """Rate of the update with index ``step`` (from 0) in a run of ``steps`` updates."""
-    warm = round(settings.warmup * steps)
+    warm = warm_updates(steps, settings)
     if step < warm:
         return settings.lr * (step + 1) / (warm + 1)
     progress = (step - warm) / max(1, steps - warm)

@@ -1,0 +1,184 @@
+"""What the JSON files of run directories and sweeps hold; fields that are not named may be there.
+
+Fields that earlier versions did not write are marked as such.
+"""
+
+from typing import Annotated, Any, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+Numbers = dict[str, float]
+
+
+class Record(TypedDict):
+    """provenance.json: whose directory it is, where it came from, and what was made in it.
+
+    ``files`` has the digests of files that are made once and read again; earlier versions wrote
+    none.
+    """
+
+    fingerprint: str
+    git: NotRequired[dict[str, Any] | None]
+    files: NotRequired[dict[str, str]]
+
+
+class Baselines(TypedDict):
+    """baselines.json: what is measured before the first update."""
+
+    student_before: Numbers
+    teacher: Numbers
+
+
+class TrainSummary(Baselines):
+    """summary.json of ``train``; earlier versions wrote no ``files``."""
+
+    name: str
+    steps: int
+    split: str
+    selection: str
+    training_seconds: NotRequired[float]
+    student_after: Numbers
+    fingerprint: str
+    files: NotRequired[dict[str, str]]
+
+
+class AnySummary(TypedDict):
+    """summary.json of either verb, as far as a report reads it."""
+
+    name: str
+    fingerprint: str
+    split: NotRequired[str]
+    selection: NotRequired[str]
+    steps: NotRequired[int]
+    training_seconds: NotRequired[float]
+    student_before: NotRequired[Numbers]
+    student_after: NotRequired[Numbers]
+    teacher: NotRequired[Numbers]
+    files: NotRequired[dict[str, str]]
+
+
+class Row(TypedDict):
+    """A student of an UNDO run."""
+
+    name: str
+    steps: int
+    accuracy: dict[str, Numbers]
+    mean_tokens: NotRequired[float]
+    nll_before: NotRequired[float]
+    accepted: NotRequired[float]
+    retried: NotRequired[float]
+    fallback: NotRequired[float]
+    faults: NotRequired[dict[str, int]]
+    changes: NotRequired[dict[str, int]]
+
+
+class Difference(TypedDict):
+    """The student that UNDO returns, against another."""
+
+    baseline: str
+    right: str
+    split: str
+    estimate: float
+    low: float
+    high: float
+    relative: float | None
+    p_holm: float
+
+
+class Cost(TypedDict):
+    """What an UNDO run took."""
+
+    teacher_calls: int
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    money: float | None
+    gradient_steps: int
+    training_seconds: float
+
+
+class UndoSummary(TypedDict):
+    """summary.json of ``undo-iterate``; earlier versions wrote no ``files``."""
+
+    name: str
+    fingerprint: str
+    returned: str
+    reason: str
+    rows: Annotated[list[Row], Field(min_length=1)]
+    differences: list[Difference]
+    cost: Cost
+    files: NotRequired[dict[str, str]]
+
+
+class Learnability(TypedDict):
+    """learnability-*.json of ``undo-iterate``."""
+
+    nll_before: float
+    mean_tokens: float
+
+
+class CheckpointRecord(TypedDict):
+    """progress.json of a checkpoint; earlier versions wrote no ``fingerprint`` and no ``digests``.
+
+    ``journals`` and ``digests`` are lengths and SHA-256 of the journals at that step, ``files``
+    has the SHA-256 of all other files of the checkpoint.
+    """
+
+    step: int
+    best_score: float | None
+    best_step: int | None
+    journals: dict[str, int]
+    files: dict[str, str]
+    fingerprint: NotRequired[str]
+    digests: NotRequired[dict[str, str]]
+
+
+class Cell(TypedDict):
+    """A cell of a sweep, in ``cells/`` and in table.json."""
+
+    overrides: list[str]
+    status: str
+    run: NotRequired[str]
+    fingerprint: NotRequired[str]
+    error: NotRequired[str]
+    summary: NotRequired[dict[str, Any] | None]
+
+
+Interval = dict[str, float | None]
+
+Columns = dict[str, list[float | None]]
+
+
+class Results(TypedDict):
+    """results.json of an evaluation; earlier versions wrote neither ``run`` nor ``files``.
+
+    ``run`` is the fingerprint of the run that was measured, ``files`` has the digests of the other
+    files of the evaluation.
+    """
+
+    n: int
+    fingerprint: str
+    selection: NotRequired[str]
+    metrics: dict[str, dict[str, Any]]
+    numbers: dict[str, dict[str, dict[str, Interval]]]
+    curves: NotRequired[dict[str, dict[str, dict[str, Columns]]]]
+    differences: NotRequired[list[dict[str, Any]]]
+    run: NotRequired[str | None]
+    files: NotRequired[dict[str, str]]
+
+
+class Measured(TypedDict):
+    """A line of records.jsonl: an example, and by whom and metric what it contributes."""
+
+    id: str
+    student: NotRequired[dict[str, dict[str, Any]]]
+    start: NotRequired[dict[str, dict[str, Any]]]
+    teacher: NotRequired[dict[str, dict[str, Any]]]
+
+
+class Item(TypedDict):
+    """A line of items.jsonl: an example, and the texts of all that were measured."""
+
+    id: str
+    prompt: str
+    texts: dict[str, dict[str, Any]]
