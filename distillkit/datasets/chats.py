@@ -1,6 +1,6 @@
 """Chats as OpenAI and ShareGPT write them, as messages of ours."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from distillkit.core.types import Message
@@ -12,8 +12,8 @@ ROLES = {"human": "user", "gpt": "assistant", "chatgpt": "assistant", "model": "
 OF_TOOLS = ("tool", "function", "ipython", "observation", "function_call", "tool_call")
 """Roles of messages that no person and no model wrote as text."""
 
-KEYS = {"role": "content", "from": "value"}
-"""Who speaks and what is said, in the words of OpenAI and of ShareGPT."""
+OPENAI, SHAREGPT = ("role", "content"), ("from", "value")
+"""Who speaks and what is said, in the words of each."""
 
 SKIP = "set dataset.unusable=skip to leave out all such rows"
 
@@ -31,21 +31,22 @@ def messages_of(row: Row, field: str) -> list[Message]:
     return [_message(row, turn) for turn in turns]
 
 
-def unread_keys(row: Row, field: str) -> Iterator[str]:
-    """What the messages of a field say beside who speaks and what is said: ``messages.weight``."""
-    for turn in row.values[field]:
-        if len(turn) > 2:
-            read = {"role", "content"} if "role" in turn else {"from", "value"}
-            for key, value in turn.items():
-                if key not in read and value is not None:
-                    yield f"{field}.{key}"
+def unread_keys(chat: Sequence[Any], field: str) -> set[str]:
+    """What messages have beside who speaks and what is said, such as ``messages.weight``."""
+    return {
+        f"{field}.{key}"
+        for turn in chat
+        if isinstance(turn, dict) and len(turn) > 2
+        for key, value in turn.items()
+        if value is not None and key not in (OPENAI if "role" in turn else SHAREGPT)
+    }
 
 
 def _message(row: Row, turn: object) -> Message:
-    if not isinstance(turn, Mapping):
+    if not isinstance(turn, dict):
         raise _unfit(row, turn)
-    who = "role" if "role" in turn else "from"
-    role, content = turn.get(who), turn.get(KEYS[who])
+    who, what = OPENAI if "role" in turn else SHAREGPT
+    role, content = turn.get(who), turn.get(what)
     if not isinstance(role, str):
         raise _unfit(row, turn)
     if role in OF_TOOLS or turn.get("tool_calls") or turn.get("function_call"):
@@ -65,8 +66,8 @@ def _part(row: Row, role: str, part: Any) -> str:
     """The text of one part of a message's content."""
     if isinstance(part, str):
         return part
-    kind = part.get("type") if isinstance(part, Mapping) else None
-    text = part.get("text") if isinstance(part, Mapping) else None
+    kind = part.get("type") if isinstance(part, dict) else None
+    text = part.get("text") if isinstance(part, dict) else None
     if isinstance(text, str) and kind in ("text", "input_text", "output_text", None):
         return text
     raise row.error(

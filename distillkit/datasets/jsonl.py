@@ -11,6 +11,7 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
 from distillkit.datasets import answers
 from distillkit.datasets.base import Remark
+from distillkit.datasets.chats import unread_keys
 from distillkit.datasets.rows import Row, Source, shown
 from distillkit.datasets.shapes import Shape, chat_in, pair_in, shape_of
 from distillkit.datasets.shelf import listed
@@ -98,11 +99,12 @@ class JsonLines(SplitDataset):
                     raise
                 skipped.append(error)
                 continue
-            unread.update(self._unread(row, shape))
+            if split is Split.train:
+                unread.update(self._unread(row, shape))
         if rows and not examples:
             raise DataError(f"none of the {len(rows)} {split} rows can be used: {skipped[0]}")
-        said = _about_fields(unread, len(examples)) if split is Split.train else []
-        return examples, [*_about_skipped(skipped, split, len(rows)), *said]
+        about = _about_skipped(skipped, split, len(rows))
+        return examples, [*about, *_about_fields(unread, len(examples))]
 
     def extract(self, text: str) -> str | None:
         return READERS[self.answer_kind](text)
@@ -128,10 +130,13 @@ class JsonLines(SplitDataset):
 
     def _unread(self, row: Row, shape: Shape) -> list[str]:
         """Names of what is in a row and in nothing that is made of it."""
-        read = {"id", self.references_field, self.answer_field} | shape.fields()
-        others = row.values.keys() - read
-        unread = [field for field in others if row.values[field] not in (None, "")]
-        return unread + sorted(set(shape.unread(row)))
+        values = row.values
+        read = ("id", self.references_field, self.answer_field, *shape.fields())
+        unread = [name for name in values if name not in read and values[name] not in (None, "")]
+        for field in shape.chats():
+            if field is not None and isinstance(chat := values.get(field), list):
+                unread += unread_keys(chat, field)
+        return unread
 
     def _alternatives(self, row: Row) -> tuple[str, ...]:
         if self.references_field is None:

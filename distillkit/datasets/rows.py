@@ -39,16 +39,17 @@ class Row:
     def value(self, field: str) -> Any:
         """A field as it stands; None where it is missing, null, NaN or infinite."""
         value = self.values.get(field)
-        return None if isinstance(value, float) and not math.isfinite(value) else value
+        return None if type(value) is float and not math.isfinite(value) else value
 
     def text(self, field: str) -> str:
         """A field that must be there, as text."""
-        value = self.value(field)
-        if isinstance(value, str):
+        value = self.values.get(field)
+        if type(value) is str:
             return value
+        value = self.value(field)
         if value is None:
             raise self.error(f"has no {field}")
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.error(f"has {field}={shown(value)}, which is not text")
         return str(value)
 

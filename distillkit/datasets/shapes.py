@@ -1,12 +1,13 @@
 """The shapes in which people write a prompt and its answer, told from a row's fields."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Protocol
 
 from distillkit.core.types import Message
 from distillkit.datasets.base import ask
-from distillkit.datasets.chats import messages_of, unread_keys
+from distillkit.datasets.chats import messages_of
 from distillkit.datasets.rows import Row, shown
 
 RESPONSES = ("response", "completion", "output")
@@ -41,12 +42,12 @@ class Shape(Protocol):
         """
         ...
 
-    def fields(self) -> set[str]:
+    def fields(self) -> Sequence[str | None]:
         """Names of the fields that are read."""
         ...
 
-    def unread(self, row: Row) -> Iterable[str]:
-        """What a row has inside of these fields that is not read."""
+    def chats(self) -> Sequence[str | None]:
+        """Names of those that may be chats, whose messages may have fields of their own."""
         ...
 
 
@@ -85,14 +86,11 @@ class Pair:
             )
         return Said(prompt, _filled(messages[0].content))
 
-    def fields(self) -> set[str]:
-        return {field for field in (self.prompt, self.response, self.given) if field}
+    def fields(self) -> Sequence[str | None]:
+        return (self.prompt, self.response, self.given)
 
-    def unread(self, row: Row) -> Iterable[str]:
-        for field in (self.prompt, self.response):
-            values = row.values.get(field) if field else None
-            if field and isinstance(values, list) and values and isinstance(values[0], dict):
-                yield from unread_keys(row, field)
+    def chats(self) -> Sequence[str | None]:
+        return (self.prompt, self.response)
 
     def _prompt(self, row: Row) -> tuple[Message, ...]:
         given = row.optional(self.given) if self.given else ""
@@ -118,11 +116,11 @@ class Chat:
         reference = _filled(messages.pop().content) if answered else ""
         return Said(_asking(row, self.field, messages), reference)
 
-    def fields(self) -> set[str]:
-        return {self.field}
+    def fields(self) -> Sequence[str | None]:
+        return (self.field,)
 
-    def unread(self, row: Row) -> Iterable[str]:
-        return unread_keys(row, self.field)
+    def chats(self) -> Sequence[str | None]:
+        return (self.field,)
 
 
 def _asking(row: Row, field: str, messages: list[Message]) -> tuple[Message, ...]:
@@ -143,13 +141,18 @@ def chat_in(row: Row, field: str) -> Chat:
     return Chat(field)
 
 
+@lru_cache(maxsize=64)
+def _pair(prompt: str, response: str | None, given: str | None) -> Pair:
+    return Pair(prompt, response, given if given not in (prompt, response) else None)
+
+
 def pair_in(row: Row, prompt: str, response: str | None, given: str | None) -> Pair:
     """The pair in two fields; a response of the usual name may also have another usual one."""
     if response == RESPONSES[0] and row.value(response) is None:
         there = [name for name in RESPONSES if name in row.values]
         full = [name for name in there if row.value(name) is not None]
         response = next(iter(full + there), response)
-    return Pair(prompt, response, given if given not in (prompt, response) else None)
+    return _pair(prompt, response, given)
 
 
 def shape_of(row: Row, *, prompt: str, response: str | None, given: str | None) -> Shape:
@@ -163,7 +166,7 @@ def shape_of(row: Row, *, prompt: str, response: str | None, given: str | None) 
             return Chat(name)
     if row.value("instruction") is not None:
         pair = pair_in(row, "instruction", response, given)
-        return Pair(pair.prompt, pair.response, pair.given, "is taken for Alpaca's and ")
+        return replace(pair, guess="is taken for Alpaca's and ")
     fields = ", ".join(map(str, list(row.values)[:8])) or "none at all"
     raise row.error(
         f"has no {prompt}, and is no chat either: its fields are {fields}",
