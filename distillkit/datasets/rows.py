@@ -13,6 +13,7 @@ from distillkit.datasets.json_lines import Values
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+_SHORT.maxlist = _SHORT.maxdict = 2
 
 
 def shown(value: object) -> str:

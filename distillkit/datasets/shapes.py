@@ -167,7 +167,7 @@ def shape_of(row: Row, *, prompt: str, response: str | None, given: str | None) 
     if row.value("instruction") is not None:
         pair = pair_in(row, "instruction", response, given)
         return replace(pair, guess="is taken for Alpaca's and ")
-    fields = ", ".join(map(str, list(row.values)[:8])) or "none at all"
+    fields = ", ".join(str(name)[:40] for name in list(row.values)[:8]) or "none at all"
     raise row.error(
         f"has no {prompt}, and is no chat either: its fields are {fields}",
         otherwise="name its fields with dataset.prompt_field=... and dataset.response_field=...",

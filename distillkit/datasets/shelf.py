@@ -19,7 +19,7 @@ def carves(there: set[Split], share: int) -> bool:
 def listed(names: Sequence[str]) -> str:
     """Names in a row, the rest of many as a number."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    return ", ".join(name[:80] for name in names[:NAMED]) + more
 
 
 class Shelf:
