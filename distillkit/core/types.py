@@ -75,6 +75,11 @@ class Example:
     closed: bool = True
 
     @property
+    def teaches(self) -> bool:
+        """Whether the reference says anything; a passage that nobody asked for may be a space."""
+        return bool(self.reference.strip() if self.prompt else self.reference)
+
+    @property
     def question(self) -> str:
         """Text of the last message, "" where nothing is asked."""
         return self.prompt[-1].content if self.prompt else ""

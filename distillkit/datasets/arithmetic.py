@@ -26,6 +26,9 @@ DETAILS: dict[Style, Sequence[Detail]] = {
 }
 """What the dataset's own rationales say beyond one line an operation."""
 
+MOST = 1_000_000
+"""Problems of a split that are written in minutes and fit into memory."""
+
 ATTEMPTS = 1000
 """Chains drawn for one problem before its settings are said to leave no room."""
 
@@ -64,8 +67,11 @@ class Arithmetic(Dataset):
         if not 1 <= self.digits <= 6:
             raise ConfigError(f"dataset.digits={self.digits} must lie between 1 and 6.")
         for split in Split:
-            if getattr(self, split) < 1:
-                raise ConfigError(f"dataset.{split}={getattr(self, split)} must be at least 1.")
+            if not 1 <= getattr(self, split) <= MOST:
+                raise ConfigError(
+                    f"dataset.{split}={getattr(self, split)} must lie between 1 and {MOST}: all "
+                    "problems are written before the first step."
+                )
         worded = WORDING[self.domain].events
         for operation in self.operations or ():
             if operation not in worded:

@@ -1,10 +1,35 @@
 """What every dataset is: examples by split, and a judge of answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from distillkit.core.types import Example, Message, Split
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something that the user should know of how the examples were read.
+
+    Attributes:
+        what: without a full stop at the end.
+        mend: what to do, where it is probably not what was meant; "" where it may well be.
+    """
+
+    what: str
+    mend: str = ""
+
+    def sentence(self) -> str:
+        """All of it on one line."""
+        return f"{self.what}. {self.mend}." if self.mend else self.what
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The examples of several splits, and what is to be said of them."""
+
+    examples: Mapping[Split, Sequence[Example]]
+    remarks: Sequence[Remark] = ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -19,6 +44,14 @@ class Dataset(ABC):
             DataError: the split does not exist, or a row lacks a field.
         """
 
+    def gather(self, splits: Sequence[Split]) -> Gathered:
+        """:meth:`examples` of several splits at once, with remarks on where they come from.
+
+        Raises:
+            DataError: as above.
+        """
+        return Gathered({split: self.examples(split) for split in splits})
+
     def splits(self) -> set[Split]:
         """The splits that it has of its own, told without reading any."""
         return set(Split)
@@ -30,6 +63,20 @@ class Dataset(ABC):
     def is_correct(self, example: Example, text: str) -> bool:
         """Whether the response's final answer is the example's."""
         return self.extract(text) == example.answer
+
+
+def about_prompts(examples: Sequence[Example]) -> list[Remark]:
+    """A remark where the usual example asks what another asks too, as when half of it is lost."""
+    asked = [example.prompt for example in examples if example.prompt]
+    distinct = len(set(asked))
+    if 2 * distinct > len(asked) or len(asked) < 2:
+        return []
+    return [
+        Remark(
+            f"the {len(asked)} training examples ask only {distinct} distinct prompts",
+            "Check that the fields of the dataset name all that is asked",
+        )
+    ]
 
 
 def ask(question: str, given: str = "") -> tuple[Message, ...]:

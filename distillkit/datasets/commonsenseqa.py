@@ -7,7 +7,8 @@ from distillkit.core.types import Example, Split
 from distillkit.datasets.answers import last_letter
 from distillkit.datasets.base import ask
 from distillkit.datasets.json_lines import Values
-from distillkit.datasets.source import Row, RowDataset
+from distillkit.datasets.rows import Row, shown
+from distillkit.datasets.source import RowDataset
 
 LETTERS = "ABCDE"
 
@@ -52,7 +53,8 @@ class CommonsenseQa(RowDataset):
         )
         statements = [STATEMENT.format(letter=letter) for letter in LETTERS[: len(choices)]]
         right = row.values.get("teacher_label") == label
-        lead = f"{row.text('rationale').strip()}\n" if right else ""
+        work = row.filled("rationale", so="no work leads to the answer").strip() if right else ""
+        lead = f"{work}\n" if work else ""
         return Example(
             id=row.id,
             prompt=ask(PROMPT.format(question=row.question("question"), choices=listed)),
@@ -69,6 +71,9 @@ def _choices(row: Row) -> list[str]:
     choices = row.values.get("choices")
     if not isinstance(choices, list) or not 2 <= len(choices) <= len(LETTERS):
         raise row.error(
-            f"has choices={choices!r}, which is not a list of 2 to {len(LETTERS)} texts"
+            f"has choices={shown(choices)}, which is not a list of 2 to {len(LETTERS)} texts"
         )
-    return [str(choice) for choice in choices]
+    texts = ["" if choice is None else str(choice) for choice in choices]
+    if not all(text.strip() for text in texts):
+        raise row.error(f"has an empty choice in choices={shown(choices)}")
+    return texts

@@ -41,7 +41,7 @@ class Dolly(RowDataset):
         return Example(
             id=row.id,
             prompt=ask(asked, given),
-            reference=row.text("response"),
+            reference=row.answer("response"),
         )
 
     def extract(self, text: str) -> str | None:

@@ -38,13 +38,15 @@ class Gsm8k(RowDataset):
         }
 
     def example(self, row: Row) -> Example:
+        question = row.question("question")
         answer = normalise_number(row.text("answer"))
         if answer is None:
             raise row.error(f"has answer={row.text('answer')}, which is not a number")
-        work = CALCULATOR_MARK.sub("", row.text("rationale")).rsplit(MARK, 1)[0].rstrip()
+        rationale = row.filled("rationale", so="no work leads to the answer")
+        work = CALCULATOR_MARK.sub("", rationale).rsplit(MARK, 1)[0].rstrip()
         return Example(
             id=row.id,
-            prompt=ask(PROMPT.format(question=row.question("question"))),
+            prompt=ask(PROMPT.format(question=question)),
             reference=f"{work}\n{MARK} {answer}",
             answer=answer,
         )

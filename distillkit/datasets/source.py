@@ -1,4 +1,4 @@
-"""Datasets of rows: a folder of ``<split>.jsonl`` files, or a pinned dataset of the hub.
+"""Datasets of rows: files by split, or a pinned dataset of the hub.
 
 Hub rows are brought into the shape of the local files first, so that one path leads to examples.
 """
@@ -6,91 +6,52 @@ Hub rows are brought into the shape of the local files first, so that one path l
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from glob import glob
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import ClassVar
 
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.types import Example, Split
-from distillkit.datasets.base import Dataset
-from distillkit.datasets.json_lines import Values, read_json_lines
+from distillkit.datasets.base import Dataset, Gathered, Remark, about_prompts
+from distillkit.datasets.folder import look_into
+from distillkit.datasets.formats import rows_of, stem
+from distillkit.datasets.json_lines import Values
+from distillkit.datasets.rows import Row, Source
+from distillkit.datasets.shelf import Shelf, carves, listed
 
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row, which can say where it comes from when it lacks something.
-
-    Attributes:
-        origin: the source as the user types it, ``dataset.path=data/gsm8k``.
-        id: unique inside the dataset.
-        values: its fields.
-    """
-
-    origin: str
-    id: str
-    values: Values
-
-    def text(self, field: str) -> str:
-        """A field that must be there, as text."""
-        value = self.values.get(field)
-        if value is None:
-            raise self.error(f"has no {field}")
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise self.error(f"has {field}={value!r}, which is not text")
-        return str(value)
-
-    def question(self, field: str) -> str:
-        """A field that must be there and must ask something."""
-        text = self.text(field)
-        if not text.strip():
-            raise self.error(f"has an empty {field}, so there is nothing to ask")
-        return text
-
-    def optional(self, field: str) -> str:
-        """A field as text, or "" where it is missing or null."""
-        return "" if self.values.get(field) is None else self.text(field)
-
-    def error(self, complaint: str) -> DataError:
-        """A sentence that names the source and the row."""
-        return DataError(f"{self.origin}: row {self.id} {complaint}; mend the row or leave it out.")
-
-
-class Source(Protocol):
-    """Where rows come from."""
-
-    @property
-    def name(self) -> str:
-        """As the user types it, for messages."""
-
-    def splits(self) -> set[Split]:
-        """The splits that are there."""
-        ...
-
-    def rows(self, split: Split) -> list[Row]:
-        """All rows of a split that is there, in their order."""
-        ...
+__all__ = ["Files", "Hub", "Row", "RowDataset", "Source", "SplitDataset", "any_files"]
 
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """JSON lines on disk; rows without an id are named by their file and position.
+    """Files on disk; rows without an id are named by their file and position.
 
     Attributes:
         name: ``dataset.path=...``.
-        files: the file of each split.
+        files: those of each split, in order.
+        beside: names of what lies in the same folder and is not read.
     """
 
     name: str
-    files: Mapping[Split, Path]
+    files: Mapping[Split, Sequence[Path]]
+    beside: Sequence[str] = ()
 
     def splits(self) -> set[Split]:
         return set(self.files)
 
+    def others(self) -> Sequence[str]:
+        return self.beside
+
     def rows(self, split: Split) -> list[Row]:
-        file, rows = self.files[split], []
-        for index, values in enumerate(read_json_lines(file)):
-            given = values.get("id")
-            row_id = f"{file.stem}-{index:05d}" if given is None else str(given)
-            rows.append(Row(self.name, row_id, values))
+        rows = []
+        for file in self.files[split]:
+            called = stem(file)
+            for index, (number, values) in enumerate(rows_of(file)):
+                given = values.get("id")
+                # NaN, which no number equals, is how tables say that there is none.
+                unnamed = given is None or given != given
+                row_id = f"{called}-{index:05d}" if unnamed else str(given)
+                rows.append(Row(self.name, row_id, values, (file, number)))
         return rows
 
 
@@ -120,6 +81,9 @@ class Hub:
 
     def splits(self) -> set[Split]:
         return set(self.asked)
+
+    def others(self) -> Sequence[str]:
+        return ()
 
     def rows(self, split: Split) -> list[Row]:
         rows: list[Row] = []
@@ -188,12 +152,26 @@ class SplitDataset(Dataset):
 
     def splits(self) -> set[Split]:
         there = self.source().splits()
-        carved = _carves(there, self.validation_share)
+        carved = carves(there, self.validation_share)
         return there | ({Split.validation} if carved else set())
 
     def examples(self, split: Split) -> Sequence[Example]:
-        rows = _rows(self.source(), split, self.validation_share)
-        return [self.example(row) for row in rows[: getattr(self, split)]]
+        return self.gather([split]).examples[split]
+
+    def gather(self, splits: Sequence[Split]) -> Gathered:
+        shelf = Shelf(self.source(), self.validation_share)
+        examples: dict[Split, Sequence[Example]] = {}
+        remarks = list[Remark]()
+        for split in splits:
+            rows = shelf.rows(split)[: getattr(self, split)]
+            examples[split], said = self.made(rows, split)
+            remarks += said
+        remarks += about_prompts(examples.get(Split.train, ()))
+        return Gathered(examples, [*shelf.remarks(splits), *remarks])
+
+    def made(self, rows: Sequence[Row], split: Split) -> tuple[list[Example], Sequence[Remark]]:
+        """The examples of rows of a split, with remarks on them."""
+        return [self.example(row) for row in rows], ()
 
 
 @dataclass(kw_only=True, slots=True)
@@ -201,7 +179,7 @@ class RowDataset(SplitDataset):
     """A published dataset: from ``path`` if given, else from the hub at ``revision``."""
 
     path: str | None = None
-    """Folder of ``<split>.jsonl`` files; null reads the Hugging Face hub."""
+    """Folder with a file for each split; null reads the Hugging Face hub."""
     revision: str = "main"
     """Commit of the hub dataset. A branch name may bring other rows tomorrow."""
 
@@ -219,67 +197,39 @@ class RowDataset(SplitDataset):
     def source(self) -> Source:
         if self.path is None:
             return Hub(*self.HUB, self.HUB_SPLITS, self.revision, self.normalise)
-        return folder(self.path, self.FOLDER, "or dataset.path=null for the Hugging Face hub")
+        return files_at(self.path, self.FOLDER, "or dataset.path=null for the Hugging Face hub")
 
 
-def folder(path: str, required: Iterable[Split], otherwise: str) -> Files:
-    """The files of a folder that has one for each split it has.
+def files_at(path: str, required: Iterable[Split], otherwise: str) -> Files:
+    """The files of a folder that has some for each split.
 
     Raises:
-        DataError: there is no such folder, or it lacks a required file.
+        DataError: there is no such folder, it lacks a required split, or has one twice.
+    """
+    name, place = f"dataset.path={path}", Path(path).expanduser()
+    if not place.is_dir():
+        raise DataError(f"{name} is not a folder; give one of <split>.jsonl files, {otherwise}.")
+    found = look_into(place, name=name)
+    for split in required:
+        if split not in found.splits:
+            held = f" (it has {listed(found.others)})" if found.others else ""
+            raise DataError(
+                f"{name} has no {split}.jsonl{held}; give a folder that has it, {otherwise}."
+            )
+    return Files(name, found.splits, found.others)
+
+
+def any_files(path: str, otherwise: str) -> Files:
+    """A file, those that a pattern matches, or the files of a folder. What is no folder is train.
+
+    Raises:
+        DataError: nothing is there.
     """
     place = Path(path).expanduser()
-    if not place.is_dir():
-        raise DataError(
-            f"dataset.path={path} is not a folder; give one of <split>.jsonl files, {otherwise}."
-        )
-    files = {split: place / f"{split}.jsonl" for split in Split}
-    there = {split: file for split, file in files.items() if file.is_file()}
-    for split in required:
-        if split not in there:
-            raise DataError(
-                f"dataset.path={path} has no {split}.jsonl; give a folder that has it, {otherwise}."
-            )
-    return Files(f"dataset.path={path}", there)
-
-
-def _rows(source: Source, split: Split, share: int) -> list[Row]:
-    """Rows of a split, or of what stands in for it."""
-    there = source.splits()
-    carved = _carves(there, share)
-    if split is Split.test and split not in there and (carved or Split.validation in there):
-        split = Split.validation
-    if split is Split.validation and carved:
-        return _checked(source, Split.train, keep=share)[-share:]
-    if split is Split.train and carved:
-        return _checked(source, split, keep=share)[:-share]
-    if split in there:
-        return _checked(source, split, keep=0)
-    carve = "set dataset.validation_share, " if Split.train in there else ""
-    raise DataError(
-        f"{source.name} has no {split} split; {carve}choose another dataset for it, or give a "
-        f"folder with {split}.jsonl as dataset.path."
-    )
-
-
-def _carves(there: set[Split], share: int) -> bool:
-    """Whether validation is cut from train."""
-    return share > 0 and Split.train in there and Split.validation not in there
-
-
-def _checked(source: Source, split: Split, *, keep: int) -> list[Row]:
-    """Rows of a split that is there: unlike ids, and more rows than are kept for validation."""
-    rows = source.rows(split)
-    if not rows:
-        raise DataError(f"{source.name} has an empty {split} split; give one with rows.")
-    if len(rows) <= keep:
-        raise DataError(
-            f"dataset.validation_share={keep} leaves nothing of the {len(rows)} {split} rows of "
-            f"{source.name}; choose a smaller number."
-        )
-    seen: set[str] = set()
-    for row in rows:
-        if row.id in seen:
-            raise row.error(f"of the {split} split has an id that came before")
-        seen.add(row.id)
-    return rows
+    if place.is_file():
+        return Files(f"dataset.path={path}", {Split.train: [place]})
+    matched = [] if place.exists() else [Path(file) for file in sorted(glob(str(place)))]
+    files = [file for file in matched if file.is_file()]
+    if files:
+        return Files(f"dataset.path={path}", {Split.train: files})
+    return files_at(path, (), otherwise)

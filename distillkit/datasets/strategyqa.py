@@ -46,10 +46,11 @@ class StrategyQa(RowDataset):
         answer = row.text("answer")
         if answer not in ANSWERS:
             raise row.error(f"has answer={answer}, which is neither yes nor no")
+        facts = row.filled("rationale", so="no facts lead to the answer").strip()
         return Example(
             id=row.id,
             prompt=ask(PROMPT.format(question=row.question("question"))),
-            reference=f"{row.text('rationale').strip()}\n{STATEMENT.format(answer=answer)}",
+            reference=f"{facts}\n{STATEMENT.format(answer=answer)}",
             answer=answer,
             options=tuple(STATEMENT.format(answer=each) for each in ANSWERS),
         )

@@ -4,15 +4,18 @@ MiniLLM (arXiv:2306.08543, algorithm 1) takes OpenWebText or the corpus of RoBER
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
+from distillkit.datasets.formats import stem
 from distillkit.datasets.json_lines import Values
-from distillkit.datasets.source import Files, Hub, Row, Source, SplitDataset, folder
+from distillkit.datasets.plain_text import lines_of, without_compression
+from distillkit.datasets.rows import Row, Source
+from distillkit.datasets.source import Hub, SplitDataset, any_files
 
 LAST_SPACE = re.compile(r"\s\S*\Z")
 """The last white space, with what follows it."""
@@ -27,8 +30,8 @@ class Text(SplitDataset):
     """
 
     path: str | None = None
-    """A file of JSON lines, a ``.txt`` file that is one document, or a folder of
-    ``<split>.jsonl`` files; null reads the hub."""
+    """A file of rows, a ``.txt`` file that is one document, or a folder with a file for each
+    split, as ``dataset=jsonl`` reads them; null reads the hub."""
     repository: str | None = None
     """Dataset of the Hugging Face hub, such as ``Skylion007/openwebtext``."""
     config: str | None = None
@@ -78,12 +81,9 @@ class Text(SplitDataset):
                 self.repository, self.config, asked, self.revision, self._normalise, self.documents
             )
         file = Path(self.path).expanduser()
-        if file.is_file():
-            origin = f"dataset.path={self.path}"
-            if file.suffix == ".txt":
-                return Document(origin, file, self.text_field)
-            return Files(origin, {Split.train: file})
-        return folder(self.path, (), "or one file of JSON lines or of text")
+        if without_compression(file).suffix == ".txt" and file.is_file():
+            return Document(f"dataset.path={self.path}", file, self.text_field)
+        return any_files(self.path, "or one file of rows or of text")
 
     def _normalise(self, values: Values, place: str) -> Values:
         return {"id": place, self.text_field: values.get(self.text_field)}
@@ -95,7 +95,7 @@ class Document:
 
     Attributes:
         name: ``dataset.path=...``.
-        file: in UTF-8.
+        file: of plain text.
         field: of the row that gets the text.
     """
 
@@ -106,15 +106,13 @@ class Document:
     def splits(self) -> set[Split]:
         return {Split.train}
 
+    def others(self) -> Sequence[str]:
+        return ()
+
     def rows(self, split: Split) -> list[Row]:
         assert split is Split.train
-        try:
-            text = self.file.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{self.name} cannot be read ({error}); give a file of text in UTF-8."
-            ) from error
-        return [Row(self.name, self.file.stem, {self.field: text})]
+        text = "".join(lines_of(self.file)).replace("\r\n", "\n").replace("\r", "\n")
+        return [Row(self.name, stem(self.file), {self.field: text})]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +136,9 @@ class Passages:
     def splits(self) -> set[Split]:
         return self.documents.splits()
 
+    def others(self) -> Sequence[str]:
+        return self.documents.others()
+
     def rows(self, split: Split) -> list[Row]:
         return [passage for row in self.documents.rows(split) for passage in self._passages_of(row)]
 
@@ -146,7 +147,7 @@ class Passages:
         for number, text in enumerate(texts, 1):
             name = f"{row.id}-{number - 1}" if len(texts) > 1 else row.id
             values = {self.field: text, "closed": number == len(texts)}
-            yield Row(row.origin, name, values)
+            yield Row(row.origin, name, values, row.place)
 
 
 def passages(text: str, characters: int) -> list[str]:

@@ -72,10 +72,9 @@ def _references(subject: Subject) -> Iterator[Finding]:
     measured = [n for n in subject.reference_lengths if n]
     missing = len(subject.reference_lengths) - len(measured)
     if Author.dataset in subject.authors and missing:
-        stops = subject.authors == {Author.dataset}
-        yield (fatal if stops else warning)(
+        yield fatal(
             f"{missing} training examples have no reference response, which this policy trains on",
-            why="there is no text to learn from",
+            why="there is no text to learn from, so train refuses to start",
             mend="Use policy=on_policy or policy=seq_kd, or leave these rows out",
         )
     if Author.dataset in subject.authors:

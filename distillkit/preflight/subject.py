@@ -133,7 +133,7 @@ class Subject:
     def reference_lengths(self) -> list[int]:
         """Tokens of every training reference with its end token; 0 where there is none."""
         return [
-            len(self.student.reference_ids(example)) if example.reference else 0
+            len(self.student.reference_ids(example)) if example.teaches else 0
             for example in self._training()
         ]
 
@@ -177,7 +177,7 @@ class Subject:
 
     def _respond(self, examples: list[Example]) -> list[Response]:
         """References where all have one, else what the teacher writes for the first few."""
-        if all(example.reference for example in examples):
+        if all(example.teaches for example in examples):
             return DatasetWriter(self.student, self.teacher).write(examples, step=0)
         prompts = [
             self.teacher.prompts.prompt_ids(example) for example in examples[: PROBE_ROWS[0]]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from distillkit.core.errors import DataError
+from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end, check_pair, load, pick_device
@@ -38,12 +39,14 @@ def assemble(run: TrainRun) -> Assembled:
         DistillkitError: anything that would end or falsify the run later.
     """
     device = pick_device(run.device)
-    examples = {split: run.dataset.examples(split) for split in splits(run)}
+    gathered = run.dataset.gather(splits(run))
+    examples = gathered.examples
+    check_references(run, examples[Split.train])
     teacher = None
     if run.teacher is not None:
         teacher = load(run.teacher, device=device, precision=run.precision)
     student = load(run.student, device=device, precision=run.precision)
-    models, notes = [student], list[str]()
+    models, notes = [student], [remark.sentence() for remark in gathered.remarks]
     if teacher is not None:
         check_pair(teacher, student)
         notes += agree_on_the_end(teacher, student)
@@ -93,15 +96,27 @@ def _fitting(
                 f"{needed} more in a context of {context}. Set loop.max_prompt_tokens="
                 f"{max(1, context - needed)} to drop such prompts, or lower rollout.max_new_tokens."
             )
-        if run.policy.may_write() == {Author.dataset} and not example.reference:
-            raise DataError(
-                f"{example.id} has no reference response, which policy=off_policy trains on. "
-                "Use policy=on_policy or policy=seq_kd, or another split."
-            )
         kept.append(example)
     if not kept:
         raise DataError(f"loop.max_prompt_tokens={limit} drops every training prompt. Raise it.")
     return kept, len(examples) - len(kept)
+
+
+def check_references(run: TrainRun, examples: Sequence[Example]) -> None:
+    """Refuse prompts without an answer where the dataset may write: the end alone would be taught.
+
+    Raises:
+        DataError: there are some.
+    """
+    if Author.dataset not in run.policy.may_write():
+        return
+    blank = [example.id for example in examples if not example.teaches]
+    if blank:
+        others = f", as {len(blank) - 1} others have none," if len(blank) > 1 else ","
+        raise DataError(
+            f"{blank[0]} has no reference response{others} and policy={name_of(run.policy)} trains "
+            "on the dataset's. Use policy=on_policy or policy=seq_kd, or leave such rows out."
+        )
 
 
 def check_evaluated(examples: Sequence[Example], models: Sequence[LanguageModel]) -> None:

@@ -14,6 +14,7 @@ from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
 from distillkit.preflight.checks import CHECKS, Check, examine
+from distillkit.preflight.data import of_data
 from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.subject import Subject
@@ -100,10 +101,10 @@ def _settings(composed: Composed) -> Iterator[Finding]:
 def _dataset(subject: Subject) -> Iterator[Finding]:
     run = subject.run
     limits = {Split.validation: run.evaluation.validation, Split.test: run.evaluation.test}
-    for split in splits(run):
-        subject.examples[split] = run.dataset.examples(split)[: limits.get(split)]
-    counted = ", ".join(f"{split} {len(rows)}" for split, rows in subject.examples.items())
-    yield ok(f"examples used: {counted}")
+    gathered = run.dataset.gather(splits(run))
+    for split, examples in gathered.examples.items():
+        subject.examples[split] = examples[: limits.get(split)]
+    yield from of_data(subject.examples, gathered.remarks)
 
 
 def _model(subject: Subject, side: str) -> Iterator[Finding]:

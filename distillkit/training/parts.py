@@ -57,7 +57,7 @@ def other_text(objective: Objective, dataset: Dataset | None, *, sides: Sides) -
 
 def _check_learnable(example: Example, dataset: Dataset, sides: Sides) -> None:
     where = f"{example.id} of dataset@dataset_pt={name_of(dataset)}"
-    if not example.reference:
+    if not example.teaches:
         raise DataError(
             f"{where} has no reference response, which is the text to learn. Leave the row out, or "
             "choose another dataset@dataset_pt=..."

@@ -97,7 +97,7 @@ def test_a_text_file_is_one_document(tmp_path: Path) -> None:
         ("book-2", " näive."),
     ]
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match=f"dataset.path={file} cannot be read .*UTF-8"):
+    with pytest.raises(DataError, match=f"{file} is not UTF-16 .*UTF-8"):
         whole(str(file)).examples(Split.train)
 
 
