@@ -36,7 +36,9 @@ _RIGHT = (
 _OPEN = re.compile(
     r"[)\]}]?\s*,?\s*(?:or|and|and/or|/|&|,)\s*(?:(?:option|choice|either|maybe) )?[(\[{]?", re.I
 )
-_JOINED = re.compile(r"[)\]}]?\s*,?\s*(?:(?:and|or|nor|/|&)\s*)?(?:(?:option|choice) )?[(\[{]?", re.I)
+_JOINED = re.compile(
+    r"[)\]}]?\s*,?\s*(?:(?:and|or|nor|/|&)\s*)?(?:(?:option|choice) )?[(\[{]?", re.I
+)
 _CONJUNCTION = re.compile(r"\b(?:and|or|nor)\b|[/&]", re.I)
 
 
@@ -105,7 +107,14 @@ def _patterns(letters: str) -> _Patterns:
 def _announced(part: str, letters: str, patterns: _Patterns) -> str | None:
     """The last announced one; "" where the choice is left open."""
     told = [
-        (each.start, _stated(each.text if each.kind is Kind.box else first_sentence(each.text[:_READ]), letters, patterns))
+        (
+            each.start,
+            _stated(
+                each.text if each.kind is Kind.box else first_sentence(each.text[:_READ]),
+                letters,
+                patterns,
+            ),
+        )
         for each in statements(part, nouns=NOUNS)
     ]
     right = [
@@ -125,7 +134,7 @@ def _stated(said: str, letters: str, patterns: _Patterns) -> str | None:
         place = opening.end()
         letter = (opening["upper"] or opening["lower"]).upper()
         first = _Named(letter, place - 1, place, bracketed=False)
-        if not denied(said, place) and not denies(said, opening.start("upper")) :
+        if not denied(said, place) and not denies(said, opening.start("upper")):
             named = [first, *(each for each in named if each.end > place + 1)]
     if not named or len(_listed(said, named, letters)) >= _LISTED:
         return None

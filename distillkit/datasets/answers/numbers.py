@@ -60,7 +60,9 @@ _AT_ONCE = re.compile(
     r"|either|between|now|still|actually|indeed|also|[a-z])\b[\s:=*_$(]*)*",
     re.IGNORECASE,
 )
-_HEADING = re.compile(r"\W*(?:step|part|case|method|option|approach|phase|stage)\s*\d", re.IGNORECASE)
+_HEADING = re.compile(
+    r"\W*(?:step|part|case|method|option|approach|phase|stage)\s*\d", re.IGNORECASE
+)
 _NUMBERED = re.compile(r"\W*\d+[.)]\s+\w")
 _FIRST = re.compile(r"\W*1[.)]\s+\w")
 
@@ -124,8 +126,7 @@ def _answers(part: str) -> list[Statement]:
     return [
         each
         for each in found
-        if each.kind is not Kind.mark
-        or not (heading.match(each.text) or _HEADING.match(each.text))
+        if each.kind is not Kind.mark or not (heading.match(each.text) or _HEADING.match(each.text))
     ]
 
 

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 
+from distillkit.core.thoughts import spoken
 from distillkit.datasets.answers.typography import typed
 
 MARK = "####"
 """Announces the answer to a problem in GSM8K's rationales (arXiv:2110.14168)."""
-
-THOUGHT_END = "</think>"
-"""What stands before it was thought, not said."""
 
 _NEXT = re.compile(
     r"""
@@ -37,7 +35,17 @@ _BRACE = re.compile(r"(?P<box>\\+f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
 
 _OF_PARTS = "".join(
     rf"(?<!\b{which}[ ])"
-    for which in ("first", "second", "third", "fourth", "previous", "wrong", "incorrect", "other", "last")
+    for which in (
+        "first",
+        "second",
+        "third",
+        "fourth",
+        "previous",
+        "wrong",
+        "incorrect",
+        "other",
+        "last",
+    )
 )
 _TO_WHAT = r"(?:[ \t]+(?:to|for|of)[ \t][^.:\n]{0,60}?)?"
 _VERB = r"(?:is|are|was|be|being|equals|(?:must|should|would|will|could|has[ \t]to)[ \t]+be|comes[ \t](?:out[ \t])?to)"
@@ -76,8 +84,7 @@ class Statement:
 def problems(text: str) -> list[str]:
     """What was said, cut where a next question begins; blank parts are left out."""
     text = typed(text)
-    said = text.rpartition(THOUGHT_END)[2]
-    said = said if said.strip() else text
+    said = spoken(text) or text
     starts = [0, *(found.start() for found in _NEXT.finditer(said)), len(said)]
     parts = [said[start:end] for start, end in zip(starts, starts[1:], strict=False)]
     return [part for part in parts if part.strip()]
@@ -139,7 +146,7 @@ def _up_to_the_next(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, 
 @cache
 def _announcing(nouns: tuple[str, ...]) -> re.Pattern[str]:
     return re.compile(
-        rf"\b(?:{'|'.join(nouns)})\b{_TO_WHAT}(?:[ \t*_]*(?:[:=]+|-+>?[ \t]|—|→)|[ \t]+{_VERB}\b[ \t*_]*:?)",
+        rf"{_OF_PARTS}(?<![/\w])(?:{'|'.join(nouns)})\b{_TO_WHAT}(?:[ \t*_]*(?:[:=]+|-+>?[ \t]|—|→)|[ \t]+{_VERB}\b[ \t*_]*:?)",
         re.IGNORECASE,
     )
 

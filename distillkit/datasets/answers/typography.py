@@ -19,7 +19,9 @@ _FRACTION = re.compile(f"[{''.join(_FRACTIONS)}]")
 _FONTS = r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:bf|rm|it|sf|bb)|mbox|emph|boldsymbol)"
 _FONT = re.compile(rf"{_FONTS}\s*\{{([^{{}}]*)\}}")
 _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,?\\[,;:! ]|,\s?\\!)(?=\d{3}(?!\d))")
-_LATEX_FRACTION = re.compile(r"\\[dtc]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))")
+_LATEX_FRACTION = re.compile(
+    r"\\[dtc]?frac\s*(?:\{\s*(-?\d+)\s*\}|(\d))\s*(?:\{\s*(\d+)\s*\}|(\d))"
+)
 _LATEX = {
     **{r"\times": "*", r"\cdot": "*", r"\div": "/", "×": "*", "÷": "/", "·": "*"},
     **{r"\$": "$", r"\%": "%", r"\left": "", r"\right": "", r"\!": ""},
