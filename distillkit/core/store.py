@@ -58,6 +58,17 @@ class Store:
         with self._opened("written") as connection, connection:
             connection.executemany("INSERT OR IGNORE INTO kept VALUES (?, ?)", values.items())
 
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop what is known of these keys, if anything is.
+
+        Raises:
+            RunError: the file cannot be written.
+        """
+        known = self.get(keys)
+        if known:
+            with self._opened("written") as connection, connection:
+                connection.executemany("DELETE FROM kept WHERE key = ?", [(key,) for key in known])
+
     @contextmanager
     def _opened(self, done: str) -> Iterator[sqlite3.Connection]:
         try:

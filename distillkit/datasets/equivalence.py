@@ -1,4 +1,4 @@
-"""Whether two LaTeX expressions mean the same, by math-verify, in a process that can be ended.
+"""Whether two LaTeX answers mean the same, found out in a process that can be ended.
 
 A model may write a tower of powers that takes for ever to compare. math-verify's own timeouts are
 signals, which only a main thread may set. So the comparison happens in a child process, which an
@@ -19,6 +19,8 @@ SECONDS = 5.0
 """Longest comparison."""
 STARTING = 60.0
 """The same of the first, for which SymPy prepares itself."""
+MEMORY = 4 * 2**30
+"""Bytes of the process that compares."""
 LONGEST = 500
 """Characters of the longest expression that is compared; answers are far shorter."""
 
@@ -89,20 +91,25 @@ def _ask(child: subprocess.Popen[str], pair: list[str], *, seconds: float) -> st
 def serve() -> None:
     """Answer pairs on standard input, a line each, until it ends. What the child does."""
     import logging
+    import resource
 
-    from math_verify import LatexExtractionConfig, parse, verify
+    from distillkit.datasets.answers.latex import spelled
+    from distillkit.datasets.answers.meaning import same
 
     logging.disable()
-    latex = [LatexExtractionConfig()]
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, most))
     # Its default is to end the process at once, whatever that is in the middle of.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for line in sys.stdin:
         *pair, seconds = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, seconds)
-        known, said = (parse(f"${text}$", latex, parsing_timeout=None) for text in pair)
-        same = bool(verify(known, said, timeout_seconds=None))
+        try:
+            verdict = same(*map(spelled, pair))
+        except Exception:  # what a reader of LaTeX or SymPy raises at nonsense is not theirs to say
+            verdict = False
         signal.setitimer(signal.ITIMER_REAL, 0)
-        print(json.dumps(same), flush=True)
+        print(json.dumps(verdict), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from typing import ClassVar
 
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
-from distillkit.datasets.answers import normalise_number
+from distillkit.datasets.answers.latex import spelled
+from distillkit.datasets.answers.statements import boxes, first_sentence, problems, statements
 from distillkit.datasets.base import ask
 from distillkit.datasets.equivalence import comparer
 from distillkit.datasets.json_lines import Values
@@ -15,14 +16,9 @@ PROMPT = """{question}
 
 Reason step by step. End with the final answer in \\boxed{{}}."""
 
-_BOX = re.compile(r"\\f?boxed\s*\{")
-_ANNOUNCED = re.compile(r"\banswer(?:\s+is|:)\s*:?\s*\$([^$]+)\$", re.IGNORECASE)
-_UNIT = re.compile(r"(?<=[\w}])\s*\\(?:text|mbox|mathrm)\s*\{\s[^{}]*\}(?:\^\{?\d\}?)?$")
-_WORDS = re.compile(r"\\(?:text|textbf|mbox|mathrm)\s*\{([^{}]*)\}")
-_IGNORED = re.compile(
-    r"\\(?:left|right)(?![a-zA-Z])|(?<!\\)\\[!,;: ]|\\?[%$]|\^\{\s*\\circ\s*\}|\^\\circ(?![a-zA-Z])"
-)
-_SPACE = re.compile(r"(?<![A-Za-z])\s+|\s+(?![A-Za-z])")
+_FORMULA = re.compile(r"\$\$?([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+_REASON = re.compile(r",?\s+(?:because|since|which|where|so|when|if)\b.*", re.DOTALL)
+_EMPHASIS = re.compile(r"\*\*|__|`")
 
 
 @spec("dataset/math")
@@ -53,21 +49,25 @@ class Math(RowDataset):
         given = row.text("answer")
         work = row.optional("rationale").strip()
         # What a reader of the reference takes from it must be the answer.
-        complete = not given or self.extract(work) == one_spelling(given)
+        complete = not given or self.extract(work) == spelled(given)
         conclusion = "" if complete else f"The answer is $\\boxed{{{given}}}$."
         return Example(
             id=row.id,
             prompt=ask(PROMPT.format(question=row.question("question"))),
             reference="\n".join(filter(None, (work, conclusion))),
-            answer=one_spelling(given),
+            answer=spelled(given),
         )
 
     def extract(self, text: str) -> str | None:
-        boxed = last_boxed(text)
-        if boxed is None:
-            announced = _ANNOUNCED.findall(text)
-            boxed = announced[-1] if announced else ""
-        return one_spelling(boxed) or None
+        for part in problems(text):
+            boxed = last_boxed(part)
+            if boxed is not None and boxed.strip():
+                return spelled(boxed) or None
+            for statement in reversed(statements(part)):
+                stated = spelled(_stated(statement.text))
+                if stated:
+                    return stated
+        return None
 
     def is_correct(self, example: Example, text: str) -> bool:
         said = self.extract(text)
@@ -78,23 +78,12 @@ class Math(RowDataset):
 
 def last_boxed(text: str) -> str | None:
     r"""Content of the last ``\boxed{...}`` that is closed, or None."""
-    for start in reversed([found.end() for found in _BOX.finditer(text)]):
-        depth = 1
-        # A brace behind a backslash is a sign, not a bracket.
-        for found in re.compile(r"\\.|[{}]", re.DOTALL).finditer(text, start):
-            depth += {"{": 1, "}": -1}.get(found[0], 0)
-            if depth == 0:
-                return text[start : found.start()]
-    return None
+    return max(boxes(text), default=(0, None))[1]
 
 
-def one_spelling(answer: str) -> str:
-    r"""Without what changes no meaning: sizes, spaces, units, percent, degree and dollar signs.
-
-    Plain numbers come out as ``normalise_number`` spells them.
-    """
-    plain = answer.strip().rstrip(".").replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac")
-    plain = _IGNORED.sub("", plain)
-    plain = _WORDS.sub(r"\1", _UNIT.sub("", plain.strip()))
-    plain = _SPACE.sub("", plain.strip())
-    return normalise_number(plain) or plain
+def _stated(said: str) -> str:
+    """The first formula of what follows an announcement, else its first sentence."""
+    formula = _FORMULA.search(said)
+    if formula is not None:
+        return next(filter(None, formula.groups()))
+    return _EMPHASIS.sub("", _REASON.sub("", first_sentence(said)))

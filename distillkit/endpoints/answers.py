@@ -1,30 +1,18 @@
 """What the package ``openai`` brings back from a server: completions and errors, read by us."""
 
 import os
-from json import JSONDecodeError
+from math import isfinite
 from types import ModuleType
 from typing import Any
 
 from distillkit.core.errors import ConfigError
+from distillkit.endpoints.bounded import Malformed
+from distillkit.endpoints.replies import quoted
 
 PASSING = frozenset({408, 409, 425, 429})
 """Statuses below 500 that another attempt may mend."""
-UNREADABLE = (JSONDecodeError, UnicodeDecodeError)
-"""What the package lets pass where a body is no JSON."""
-QUOTED = 300
-"""Characters of a server's own words that a message repeats."""
-
-
-class Malformed(Exception):  # noqa: N818 (a reply, not yet an error)
-    """The server said 200 and sent no completion.
-
-    Attributes:
-        status_code: 200 where another attempt would bring the same, else None.
-    """
-
-    def __init__(self, message: str, *, status_code: int | None = None) -> None:
-        super().__init__(message)
-        self.status_code = status_code
+UNREADABLE = (ValueError, RecursionError)
+"""What the package lets pass where a body is no JSON, or one that no reader takes."""
 
 
 def package() -> ModuleType:
@@ -56,11 +44,17 @@ def secret(variable: str) -> str:
     return key
 
 
+def status_of(error: Exception) -> int | None:
+    """The status that the server answered with, where that is what failed."""
+    cause = error.__cause__ if isinstance(error.__cause__, Malformed) else error
+    return getattr(cause, "status_code", None)
+
+
 def is_final(error: Exception) -> bool:
     """Whether the same request would fail again."""
     if getattr(error, "code", None) == "insufficient_quota":
         return True
-    status = getattr(error, "status_code", None)
+    status = status_of(error)
     return status is not None and status < 500 and status not in PASSING
 
 
@@ -68,19 +62,17 @@ def asked_for(error: Exception) -> float:
     """Seconds that the server asks to be left alone; 0 where it does not say, or gives a date."""
     response = getattr(error, "response", None)
     try:
-        return float(response.headers.get("retry-after", 0)) if response is not None else 0.0
+        seconds = float(response.headers.get("retry-after", 0)) if response is not None else 0.0
     except ValueError:
         return 0.0
+    return seconds if isfinite(seconds) else 0.0
 
 
 def reason(error: Exception, key: str) -> str:
     """What happened, in one short line and without the key."""
     cause = error.__cause__ if type(error).__name__ == "APIConnectionError" else None
-    words = f"{type(cause).__name__}: {cause}" if cause else str(error)
-    if key:
-        words = words.replace(key, "...")
-    words = " ".join(words.split())
-    words = words if len(words) <= QUOTED else f"{words[:QUOTED]}..."
+    words = f"{type(cause).__name__}: {cause}" if cause else str(error) or type(error).__name__
+    words = quoted(words, key)
     # Some servers say 500 where a model's name is wrong.
     broken = getattr(error, "status_code", None) == 500
     return f"{words}; its own log says why" if broken else words
@@ -97,14 +89,20 @@ def read(completion: Any) -> dict[str, Any]:
     try:
         choice = completion.choices[0]
         text, ended = choice.message.content or "", choice.finish_reason
-    except (AttributeError, IndexError, TypeError) as error:
+    except (AttributeError, LookupError, TypeError) as error:
         raise Malformed("status 200 without a completion") from error
     if not isinstance(text, str):
         raise Malformed("status 200 with a reply that is no text")
     usage = getattr(completion, "usage", None)
     return {
-        "text": text,
-        "prompt_tokens": getattr(usage, "prompt_tokens", None),
-        "completion_tokens": getattr(usage, "completion_tokens", None),
-        "finish_reason": ended,
+        # Half a surrogate pair, which JSON can spell and UTF-8 cannot, becomes a question mark.
+        "text": text.encode(errors="replace").decode(),
+        "prompt_tokens": _count(getattr(usage, "prompt_tokens", None)),
+        "completion_tokens": _count(getattr(usage, "completion_tokens", None)),
+        "finish_reason": ended if isinstance(ended, str) else None,
     }
+
+
+def _count(value: Any) -> int | None:
+    """A number of tokens, None where a server sends something else."""
+    return value if type(value) is int and 0 <= value < 2**53 else None

@@ -6,9 +6,9 @@ on from there.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from json import dumps, loads
+from json import dumps
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -18,15 +18,17 @@ from distillkit.core.store import Store, key_of
 from distillkit.core.types import Message
 from distillkit.endpoints.answers import (
     UNREADABLE,
-    Malformed,
     asked_for,
     is_final,
     package,
     read,
     reason,
     secret,
+    status_of,
 )
+from distillkit.endpoints.bounded import Malformed, bound
 from distillkit.endpoints.patience import Pace, Patience
+from distillkit.endpoints.replies import Keeps, Reply, in_store, is_whole
 
 Conversation = Sequence[Message]
 
@@ -39,25 +41,6 @@ class LengthField(StrEnum):
 
     max_tokens = "max_tokens"
     max_completion_tokens = "max_completion_tokens"
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """What a server wrote.
-
-    Attributes:
-        text: the reply, "" where the server wrote none.
-        prompt_tokens: tokens read, by the server's count; None where it does not count.
-        completion_tokens: tokens written.
-        finish_reason: why it ended, in the server's words: stop, length, content_filter.
-        reused: whether it was in the store already, so that nothing was asked.
-    """
-
-    text: str
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    finish_reason: str | None
-    reused: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -92,7 +75,7 @@ class ChatEndpoint:
     patience_seconds: float = 600.0
     """How long a server that is unreachable, overloaded or out of order is waited for."""
     timeout: float = 600.0
-    """Seconds without a sign of life after which one request counts as failed."""
+    """Seconds from a request to the last byte of its reply, after which it counts as failed."""
 
     def __post_init__(self) -> None:
         address = urlsplit(self.url)
@@ -129,6 +112,7 @@ class ChatEndpoint:
         poll: Callable[[], None] = lambda: None,
         say: Callable[[str], None] = lambda _: None,
         progress: Progress = lambda *_: None,
+        keeps: Keeps = is_whole,
     ) -> list[Reply]:
         """A reply to each conversation, from the store where it has one.
 
@@ -137,28 +121,40 @@ class ChatEndpoint:
             store: where replies are kept from the moment they arrive.
             poll: called while replies are awaited; may raise to stop, which cancels the rest.
             say: told what is asked, and when the server fails and recovers.
-            progress: called after each reply that was kept, with ``replies``, how many came, and
-                how many were to come.
+            progress: called after each reply, which is kept by then, with ``replies``, how many
+                came, and how many were to come.
+            keeps: which replies are kept; any other is returned once and asked for again next
+                time, whatever the store has.
 
         Raises:
             EndpointError: the server refuses, or could not be reached for ``patience_seconds``.
             ConfigError: the package ``openai`` is missing, or the key can be no key.
         """
         keys = [self.key(conversation) for conversation in conversations]
-        before = store.get(keys)
+        before = in_store(store, keys, keeps)
         waiting = {
             key: conversation
             for key, conversation in zip(keys, conversations, strict=True)
             if key not in before
         }
+        passing: dict[str, Reply] = {}
         if waiting:
+            # An older version kept what is of no use; a key that is there keeps its value.
+            store.forget(waiting)
             asking = _Asking(
-                self, waiting, store=store, kept=len(before), say=say, progress=progress
+                self,
+                waiting,
+                store=store,
+                kept=len(before),
+                say=say,
+                progress=progress,
+                keeps=keeps,
             )
             asyncio.run(asking.all(poll))
+            passing = asking.passing
         # Read back: where two processes asked at the same time, both use the reply kept first.
-        values = store.get(keys)
-        return [Reply(**loads(values[key]), reused=key in before) for key in keys]
+        found = passing | in_store(store, keys, keeps)
+        return [replace(found[key], reused=key in before) for key in keys]
 
     def key(self, conversation: Conversation) -> str:
         """The store's key of the reply: of all that decides it, and so not of the url."""
@@ -189,9 +185,12 @@ class _Asking:
         kept: int,
         say: Callable[[str], None],
         progress: Progress,
+        keeps: Keeps,
     ) -> None:
         self.endpoint, self.waiting, self.store = endpoint, waiting, store
-        self.say, self.progress = say, progress
+        self.say, self.progress, self.keeps = say, progress, keeps
+        self.passing: dict[str, Reply] = {}
+        self.came = 0
         self.kept, self.total = kept, kept + len(waiting)
         self.openai, self.secret = package(), secret(endpoint.key_variable)
         self.patience = Patience(endpoint.patience_seconds)
@@ -207,6 +206,8 @@ class _Asking:
             api_key=self.secret or "none",
             timeout=end.timeout,
             max_retries=0,
+            default_headers={"Accept-Encoding": "identity"},
+            http_client=self.openai.DefaultAsyncHttpxClient(event_hooks={"response": [bound]}),
         ) as client:
             questions = iter(self.waiting.items())
             workers = [
@@ -230,10 +231,13 @@ class _Asking:
     async def _work(self, client: Any, questions: Iterator[tuple[str, Conversation]]) -> None:
         for key, conversation in questions:
             reply = await self._answer(client, conversation)
-            self.store.put({key: dumps(reply, ensure_ascii=False).encode()})
-            self.kept += 1
-            came = self.kept - self.total + len(self.waiting)
-            self.progress("replies", came, len(self.waiting))
+            if self.keeps(Reply(**reply)):
+                self.store.put({key: dumps(reply, ensure_ascii=False).encode()})
+                self.kept += 1
+            else:
+                self.passing[key] = Reply(**reply)
+            self.came += 1
+            self.progress("replies", self.came, len(self.waiting))
 
     async def _answer(self, client: Any, conversation: Conversation) -> dict[str, Any]:
         """Ask until there is a reply or no patience."""
@@ -241,10 +245,15 @@ class _Asking:
         while True:
             await self.pace.turn()
             try:
-                completion = await client.chat.completions.create(
-                    **self.endpoint.request(conversation)
-                )
+                # The client's own limit is on the time between two bytes.
+                async with asyncio.timeout(self.endpoint.timeout):
+                    completion = await client.chat.completions.create(
+                        **self.endpoint.request(conversation)
+                    )
                 reply = read(completion)
+            except TimeoutError:
+                late = Malformed(f"no whole reply within {self.endpoint.timeout:g} s")
+                delay = self._after(late, failures)
             except (self.openai.OpenAIError, Malformed, *UNREADABLE) as error:
                 delay = self._after(error, failures)
             else:
@@ -271,7 +280,7 @@ class _Asking:
         return delay
 
     def _refused(self, error: Exception, why: str) -> str:
-        end, status = self.endpoint, getattr(error, "status_code", 0)
+        end, status = self.endpoint, status_of(error) or 0
         what = f"{end.url} refused model={end.model} with status {status}"
         if status in (401, 403):
             state = "holds a key that it does not accept" if self.secret else "is not set"

@@ -11,8 +11,10 @@ from typing import ClassVar
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
+from distillkit.core.thoughts import END
 from distillkit.core.types import Example, Message
 from distillkit.endpoints.chat import ChatEndpoint
+from distillkit.endpoints.replies import Reply, complaint, is_whole
 from distillkit.metrics.base import Ratios, Record, Tally
 from distillkit.metrics.evidence import Evidence, Source
 
@@ -37,7 +39,6 @@ Answer 2, separated by a space."""
 PLACES = ("question", "first", "second")
 NUMBER = r"(10(?:\.0+)?|[1-9](?:\.\d+)?)(?: ?/ ?10)?"
 SCORES = re.compile(rf"(?:scores?:)?\s*{NUMBER}(?:\s*[,;|]\s*|\s+){NUMBER}\s*\.?", re.IGNORECASE)
-THOUGHT_END = "</think>"
 
 Scores = tuple[float, float]
 
@@ -86,9 +87,18 @@ class Judge(Ratios):
             for answers in ((text, example.reference), (example.reference, text))
         ]
         replies = self.endpoint.ask(
-            questions, store=evidence.store, poll=evidence.poll, say=evidence.say
+            questions, store=evidence.store, poll=evidence.poll, say=evidence.say, keeps=_keeps
         )
         read = [scores(reply.text) for reply in replies]
+        warning = complaint(
+            [reply for reply, found in zip(replies, read, strict=True) if found is None],
+            len(replies),
+            who=f"{self.endpoint.FIELD}.model={self.endpoint.model}",
+            lack="hold no two scores",
+            key=self.endpoint.key_variable,
+        )
+        if warning:
+            evidence.say(warning)
         pairs = zip(judged, read[::2], read[1::2], strict=True)
         return Tally({example.id: record(ahead, behind) for (example, _), ahead, behind in pairs})
 
@@ -100,6 +110,11 @@ class Judge(Ratios):
         return Message("user", re.sub(pattern, lambda place: values[place[1]], self.instructions))
 
 
+def _keeps(reply: Reply) -> bool:
+    """What can be read is a verdict, even where words that followed it were cut."""
+    return is_whole(reply) or scores(reply.text) is not None
+
+
 def scores(text: str) -> Scores | None:
     """The two scores that a judge's reply states, None where it does not.
 
@@ -107,7 +122,7 @@ def scores(text: str) -> Scores | None:
     numbers from 1 to 10 with space, comma, semicolon or bar between them. ``Score:`` before them,
     ``/10`` after each and Markdown's emphasis may be there, other words may not.
     """
-    lines = text.rpartition(THOUGHT_END)[2].replace("*", "").split("\n")
+    lines = text.rpartition(END)[2].replace("*", "").split("\n")
     first = next(filter(None, map(str.strip, lines)), "")
     found = SCORES.fullmatch(first)
     return (float(found[1]), float(found[2])) if found else None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from distillkit.endpoints.chat import Reply
+from distillkit.endpoints.replies import Reply
 from distillkit.teachers.base import Request
 
 

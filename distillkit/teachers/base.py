@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from distillkit.core.keeper import Keeper
 from distillkit.core.types import Example, Message
-from distillkit.endpoints.chat import Reply
+from distillkit.endpoints.replies import Reply
 
 
 @dataclass(frozen=True, slots=True)

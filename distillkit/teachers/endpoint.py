@@ -8,7 +8,8 @@ from distillkit.core.errors import ConfigError
 from distillkit.core.keeper import Keeper
 from distillkit.core.spec import spec
 from distillkit.core.store import key_of
-from distillkit.endpoints.chat import ChatEndpoint, Conversation, Reply
+from distillkit.endpoints.chat import ChatEndpoint, Conversation
+from distillkit.endpoints.replies import Reply, complaint, is_whole
 from distillkit.models.pretrained import AnyTeacher
 from distillkit.teachers.attempts import by_attempt
 from distillkit.teachers.base import Request, WritingTeacher
@@ -110,4 +111,14 @@ class ServedTeacher(WritingTeacher):
         asked = zip(conversations, replies, strict=True)
         known = {endpoint.key(conversation) for conversation, reply in asked if reply.reused}
         keeper.reused["lessons"] += len(known)
+        useless = [reply for reply in replies if not is_whole(reply)]
+        warning = complaint(
+            useless,
+            len(replies),
+            who=f"{endpoint.FIELD}.model={endpoint.model}",
+            lack="are empty or cut",
+            key=endpoint.key_variable,
+        )
+        if warning:
+            keeper.say(warning)
         return replies

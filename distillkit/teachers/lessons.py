@@ -13,7 +13,7 @@ from distillkit.core.keeper import Keeper
 from distillkit.core.store import key_of
 from distillkit.core.types import Example
 from distillkit.datasets.base import Dataset
-from distillkit.endpoints.chat import Reply
+from distillkit.endpoints.replies import Reply
 from distillkit.teachers.base import Request, WritingTeacher
 from distillkit.teachers.prompts import lesson_of
 

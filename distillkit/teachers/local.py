@@ -11,7 +11,7 @@ from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import key_of
 from distillkit.core.types import Example
-from distillkit.endpoints.chat import Reply
+from distillkit.endpoints.replies import Reply
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.teachers.attempts import by_attempt

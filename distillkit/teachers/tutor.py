@@ -21,7 +21,7 @@ from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.datasets.base import Dataset
 from distillkit.datasets.faults import false_equations
 from distillkit.datasets.rationale import SIGN, Detail, Step, possible, write_rationale
-from distillkit.endpoints.chat import Reply
+from distillkit.endpoints.replies import Reply
 from distillkit.models.pretrained import AnyTeacher
 from distillkit.teachers.base import Request, WritingTeacher
 

@@ -1,12 +1,14 @@
 """A server that misbehaves as told, in a thread of the test."""
 
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 
@@ -96,3 +98,34 @@ def serving(behave: Callable[[int, Request], Answer]) -> Iterator[tuple[str, lis
         # Not server_close(): it would wait for answers that are meant to be late.
         server.socket.close()
         thread.join()
+
+
+@contextmanager
+def speaking(say: Callable[[socket.socket], None]) -> Iterator[str]:
+    """The url of a server that reads a request's head and then sends whatever it is told to."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                received = b""
+                while b"\r\n\r\n" not in received:
+                    part = self.request.recv(65536)
+                    if not part:
+                        return
+                    received += part
+                say(self.request)
+            except OSError:
+                """The client gave up."""
+
+    class Server(ThreadingTCPServer):
+        daemon_threads = True
+        block_on_close = False
+
+    with Server(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/v1"
+        finally:
+            server.shutdown()
+            thread.join()
