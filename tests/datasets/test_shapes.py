@@ -254,7 +254,11 @@ def test_presets_read_the_kind_of_rows_that_they_are_called_after(
 def test_fields_that_came_later_leave_a_runs_fingerprint_as_it_was() -> None:
     typed = ["dataset=jsonl", "dataset.path=rows.jsonl"]
     composed = compose("train", typed)
-    before = {k: v for k, v in composed.config["dataset"].items() if k not in JsonLines.LEFT_OUT_AT}
+    before = {
+        k: v
+        for k, v in composed.config["dataset"].items()
+        if k not in JsonLines.NOT_IN_FINGERPRINT_AT
+    }
     assert len(before) == len(composed.config["dataset"]) - 2
     assert fingerprint_of(composed.run, {**composed.config, "dataset": before}) == (
         composed.fingerprint
