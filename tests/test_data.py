@@ -68,6 +68,16 @@ def test_other_text_that_says_nothing_is_refused_too(distillkit: CommandLine) ->
     said(distillkit("train", *SMOKE, *typed), "rows-00000 of dataset@dataset_pt=jsonl has no")
 
 
+def test_what_is_said_of_other_text_is_noted_too(distillkit: CommandLine) -> None:
+    put(*({**row, "score": 1} for row in GOOD))
+    other = ["dataset@dataset_pt=jsonl", "dataset_pt.path=rows.jsonl"]
+    typed = [*SMOKE, *other, "dataset_pt.validation_share=2", "experiment=minillm"]
+    told = notes(distillkit("train", *typed))
+    assert "dataset_pt: the last 2 of 12 training rows are validation" in told
+    assert "score (in 10 of 10)" in told
+    assert "score (in 10 of 10)" in distillkit("doctor", *typed).out
+
+
 @pytest.mark.parametrize("policy", ["on_policy", "seq_kd"])
 def test_prompts_alone_are_enough_where_the_dataset_never_writes(
     policy: str, distillkit: CommandLine

@@ -105,6 +105,8 @@ def test_texts_of_several_parts_are_lines(tmp_path: Path) -> None:
 def test_the_first_of_several_answers_is_the_reference(tmp_path: Path) -> None:
     found = only(tmp_path, {"prompt": "1 + 1?", "response": ["2", "two"]})
     assert (found.reference, found.alternatives) == ("2", ("two",))
+    blank = {"prompt": "1 + 1?", "response": ["2", " "]}
+    assert only(tmp_path, blank).alternatives == ()
     both = {"prompt": "1 + 1?", "response": ["2", "two"], "more": ["II"]}
     assert only(tmp_path, both, references_field="more").alternatives == ("two", "II")
 
