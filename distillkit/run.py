@@ -5,6 +5,7 @@ from enum import StrEnum
 
 from omegaconf import MISSING
 
+from distillkit.core.bounds import LONGEST, MANY, check_bound
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Split
@@ -212,3 +213,5 @@ class EvalRun:
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise ConfigError(f"{field} must be at least 1, got {value}.")
+        check_bound("max_new_tokens", self.max_new_tokens, LONGEST)
+        check_bound("samples", self.samples, MANY)

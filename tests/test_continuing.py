@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from distillkit.compose import compose, reopen
-
 from distillkit.programs.continuing import why_not
 from distillkit.programs.standing import Standing
 from distillkit.programs.train import train
@@ -75,7 +74,7 @@ def test_a_continued_run_equals_one_that_was_not(
     assert (link["steps"], link["from_step"], link["kept_in"]) == (4, 4, "earlier/steps-000004")
     assert link["fingerprint"] == json.loads(before["provenance.json"])["fingerprint"]
     again = distillkit("eval", f"run={short}", "metric=accuracy")
-    assert (again.code, "student: text 8 made" in again.out) == (0, True)
+    assert (again.code, "student: texts 8 made, 0 reused" in again.out) == (0, True)
     assert "already done" in distillkit("train", *MADE, "steps=8").out
     assert [path.name for path in short.parent.iterdir()] == ["run"]
 
@@ -127,6 +126,18 @@ def test_an_exchange_of_directories_that_was_cut_short_is_finished(
     assert kept(short) == eight
 
 
+def test_a_run_that_was_stopped_can_be_made_longer_too(distillkit: CommandLine) -> None:
+    saves = [*MADE, "checkpoint.every=2", "evaluation.test=0"]
+    assert distillkit("train", *saves, "steps=6").code == 0
+    # As if it had been killed after step 5.
+    (RUN / "summary.json").unlink()
+    shutil.rmtree(RUN / "checkpoints" / "step-000006")
+    result = distillkit("train", *saves, "steps=8")
+    assert "resumed at step 4" in result.out
+    assert distillkit("train", *saves, "steps=8", "output=whole").code == 0
+    assert kept(RUN) == kept(Path("whole/train/run"))
+
+
 @pytest.mark.parametrize(
     ("typed", "words"),
     [
@@ -135,7 +146,7 @@ def test_an_exchange_of_directories_that_was_cut_short_is_finished(
         (["optimizer.lr=2e-3"], ["optimizer.lr is 0.001 there and 0.002 here"]),
         (
             ["steps=8", "seed=1", "rollout.temperature=0.5", "loop.batch_size=2", "precision=bf16"],
-            ["and 1 more fields differ"],
+            ["and 1 more."],
         ),
     ],
 )

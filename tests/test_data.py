@@ -68,6 +68,16 @@ def test_other_text_that_says_nothing_is_refused_too(distillkit: CommandLine) ->
     said(distillkit("train", *SMOKE, *typed), "rows-00000 of dataset@dataset_pt=jsonl has no")
 
 
+def test_what_is_said_of_other_text_is_noted_too(distillkit: CommandLine) -> None:
+    put(*({**row, "score": 1} for row in GOOD))
+    other = ["dataset@dataset_pt=jsonl", "dataset_pt.path=rows.jsonl"]
+    typed = [*SMOKE, *other, "dataset_pt.validation_share=2", "experiment=minillm"]
+    told = notes(distillkit("train", *typed))
+    assert "dataset_pt: the last 2 of 12 training rows are validation" in told
+    assert "score (in 10 of 10)" in told
+    assert "score (in 10 of 10)" in distillkit("doctor", *typed).out
+
+
 @pytest.mark.parametrize("policy", ["on_policy", "seq_kd"])
 def test_prompts_alone_are_enough_where_the_dataset_never_writes(
     policy: str, distillkit: CommandLine
@@ -132,3 +142,42 @@ def test_a_world_without_bound_is_refused_before_it_is_built(
 def test_a_cap_beyond_all_rows_is_no_cap(typed: str, distillkit: CommandLine) -> None:
     put(*GOOD)
     assert distillkit("train", *SMOKE, *ROWS, typed).code == 0
+
+
+SIZES = [
+    (["loop.batch_size=SIZE"], "loop.batch_size must be at most 1048576"),
+    (["loop.collect=SIZE"], "loop.collect times loop.batch_size must be at most"),
+    (["loop.group=SIZE", "loop.batch_size=SIZE"], "loop.batch_size must be at most 1048576"),
+    (["evaluation.max_new_tokens=SIZE"], "evaluation.max_new_tokens must be at most 1048576"),
+    (["rollout.max_new_tokens=SIZE"], "rollout.max_new_tokens must be at most 1048576"),
+    (["teacher_rollout.max_new_tokens=SIZE"], "teacher_rollout.max_new_tokens must be at most"),
+]
+
+
+@pytest.mark.parametrize(("typed", "words"), SIZES)
+def test_a_size_that_no_machine_holds_is_refused(
+    typed: list[str], words: str, distillkit: CommandLine
+) -> None:
+    filled = [item.replace("SIZE", str(HUGE)) for item in typed]
+    said(distillkit("train", *SMOKE, *filled), words, ", got ")
+    assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ("max_new_tokens", "max_new_tokens must be at most"),
+        ("samples", "samples must be at most"),
+        ("metric.calibration.bins", "metric.calibration.bins must be at most"),
+    ],
+)
+def test_an_evaluation_of_such_a_size_is_refused(
+    field: str, words: str, distillkit: CommandLine
+) -> None:
+    typed = ["metric=calibration"] if field.startswith("metric") else []
+    said(distillkit("eval", "run=none", *typed, f"{field}={HUGE}"), words, str(HUGE))
+
+
+def test_an_estimate_of_such_a_size_is_refused(distillkit: CommandLine) -> None:
+    refused = distillkit("estimate", "--repeats", str(HUGE), *SMOKE)
+    said(refused, "--repeats times the most of --draws must be at most")

@@ -23,10 +23,10 @@ def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
 
 def _counted(component: Any, value: Any) -> Any:
     """A component's values less those that it says change no result, with what it reads."""
-    left_out = set(getattr(component, "NOT_IN_FINGERPRINT", ()))
-    # Fields that came later: at these values a run is the one that it was before.
-    later = getattr(component, "LEFT_OUT_AT", {})
-    left_out |= {key for key, same in later.items() if value.get(key) == same}
+    since = getattr(component, "NOT_IN_FINGERPRINT_AT", {})
+    if since:
+        value = {key: value[key] for key in value if key not in since or value[key] != since[key]}
+    left_out = getattr(component, "NOT_IN_FINGERPRINT", ())
     if not left_out:
         return value
     counted = {key: value[key] for key in value if key not in left_out}

@@ -33,6 +33,24 @@ class Found:
     others: Sequence[str]
 
 
+def placed(path: str) -> Path:
+    """Where ``dataset.path`` points to, with ``~`` filled in; it need not be there.
+
+    Raises:
+        DataError: no file can have that name, or it may not be looked at.
+    """
+    try:
+        place = Path(path).expanduser()
+        place.exists()
+    except (OSError, RuntimeError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise DataError(
+            f"dataset.path={path[:200]} cannot be looked up ({reason.rstrip('.')}); give another "
+            "file or folder."
+        ) from error
+    return place
+
+
 def look_into(folder: Path, *, name: str) -> Found:
     """Find the files of each split.
 

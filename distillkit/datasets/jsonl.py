@@ -56,7 +56,7 @@ class JsonLines(SplitDataset):
     alone is none; one that is a list of texts is the first of them, the others alternatives.
     """
 
-    LEFT_OUT_AT: ClassVar = {"input_field": "input", "unusable": Unusable.refuse}
+    NOT_IN_FINGERPRINT_AT: ClassVar = {"input_field": "input", "unusable": Unusable.refuse}
 
     path: str
     """A file of JSON lines, JSON, csv, tsv or parquet, compressed or not; a pattern of several;

@@ -19,6 +19,7 @@ from distillkit.core.files import read_json, write_json
 from distillkit.core.spec import SPECS, discover_in, name_of, spec
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset
+from distillkit.datasets.folder import placed
 from distillkit.datasets.json_lines import Values, read_json_lines
 from distillkit.datasets.source import Row
 
@@ -87,7 +88,7 @@ class Lessons(Dataset):
 
     @property
     def _file(self) -> Path:
-        return Path(self.path).expanduser().absolute()
+        return placed(self.path).absolute()
 
     @property
     def _base(self) -> Dataset:

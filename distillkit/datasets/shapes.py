@@ -77,7 +77,8 @@ class Pair:
         if not isinstance(answers, list):
             return Said(prompt, row.answer(self.response))
         if answers and all(isinstance(answer, str) for answer in answers):
-            return Said(prompt, answers[0] if answers[0].strip() else "", tuple(answers[1:]))
+            first, *others = answers
+            return Said(prompt, _filled(first), tuple(text for text in others if text.strip()))
         messages = messages_of(row, self.response)
         if [message.role for message in messages] != ["assistant"]:
             raise row.error(

@@ -3,6 +3,7 @@
 Hub rows are brought into the shape of the local files first, so that one path leads to examples.
 """
 
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import ClassVar
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset, Gathered, Remark, about_prompts
-from distillkit.datasets.folder import look_into
+from distillkit.datasets.folder import look_into, placed
 from distillkit.datasets.formats import rows_of, stem
 from distillkit.datasets.json_lines import Values
 from distillkit.datasets.rows import Row, Source
@@ -88,8 +89,15 @@ class Hub:
     def rows(self, split: Split) -> list[Row]:
         rows: list[Row] = []
         for index, values in enumerate(self._download(self.asked[split])):
-            values = self.normalise(values, f"{split}-{index:05d}")
-            rows.append(Row(self.name, values["id"], values))
+            place = f"{split}-{index:05d}"
+            try:
+                local = self.normalise(values, place)
+            except (KeyError, AttributeError, TypeError, ValueError, IndexError) as error:
+                raise DataError(
+                    f"{self.name}: row {place} has not the fields of this dataset ("
+                    f"{type(error).__name__}: {error}); choose another revision."
+                ) from error
+            rows.append(Row(self.name, local["id"], local))
         return rows
 
     def _download(self, asked: str) -> Iterable[Values]:
@@ -100,7 +108,11 @@ class Hub:
         try:
             if self.first is None:
                 return load_dataset(self.repository, **about)
-            return list(load_dataset(self.repository, **about, streaming=True).take(self.first))
+            return list(
+                load_dataset(self.repository, **about, streaming=True).take(
+                    min(self.first, sys.maxsize)
+                )
+            )
         except (OSError, ValueError, DatasetsError) as error:
             reason = str(error).strip().split("\n")[0]
             raise DataError(
@@ -206,7 +218,7 @@ def files_at(path: str, required: Iterable[Split], otherwise: str) -> Files:
     Raises:
         DataError: there is no such folder, it lacks a required split, or has one twice.
     """
-    name, place = f"dataset.path={path}", Path(path).expanduser()
+    name, place = f"dataset.path={path}", placed(path)
     if not place.is_dir():
         raise DataError(f"{name} is not a folder; give one of <split>.jsonl files, {otherwise}.")
     found = look_into(place, name=name)
@@ -225,7 +237,7 @@ def any_files(path: str, otherwise: str) -> Files:
     Raises:
         DataError: nothing is there.
     """
-    place = Path(path).expanduser()
+    place = placed(path)
     if place.is_file():
         return Files(f"dataset.path={path}", {Split.train: [place]})
     matched = [] if place.exists() else [Path(file) for file in sorted(glob(str(place)))]

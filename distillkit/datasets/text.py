@@ -11,6 +11,7 @@ from pathlib import Path
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
+from distillkit.datasets.folder import placed
 from distillkit.datasets.formats import stem
 from distillkit.datasets.json_lines import Values
 from distillkit.datasets.plain_text import lines_of, without_compression
@@ -80,7 +81,7 @@ class Text(SplitDataset):
             return Hub(
                 self.repository, self.config, asked, self.revision, self._normalise, self.documents
             )
-        file = Path(self.path).expanduser()
+        file = placed(self.path)
         if without_compression(file).suffix == ".txt" and file.is_file():
             return Document(f"dataset.path={self.path}", file, self.text_field)
         return any_files(self.path, "or one file of rows or of text")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from distillkit.core.bounds import MANY, check_bound
 from distillkit.core.errors import ConfigError
 from distillkit.divergences.base import log_probs
 from distillkit.divergences.kl import ReverseKL
@@ -60,6 +61,8 @@ class Plan:
             raise ConfigError(
                 f"--repeats must be at least 2, got {self.repeats}: one draw has no variance."
             )
+        drawn = self.repeats * max(self.draws)
+        check_bound("--repeats times the most of --draws", drawn, MANY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers.generation import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
+from distillkit.core.bounds import LONGEST, check_bound
 from distillkit.core.errors import ConfigError
 
 
@@ -45,6 +46,7 @@ class Sampling:
             if not holds:
                 value = getattr(self, field)
                 raise ConfigError(f"{self.FIELD}.{field} must {rule}, got {value}.")
+        check_bound(f"{self.FIELD}.max_new_tokens", self.max_new_tokens, LONGEST)
 
     @property
     def neutral(self) -> bool:

@@ -10,10 +10,15 @@ from distillkit.preflight.finding import Finding, ok, warning
 def of_data(
     examples: Mapping[Split, Sequence[Example]], remarks: Sequence[Remark]
 ) -> Iterator[Finding]:
-    """The counts, then each remark: one with a way out is a warning."""
+    """The counts, then each remark."""
     counted = ", ".join(f"{split} {len(rows)}" for split, rows in examples.items())
     prompts = len({example.prompt for example in examples.get(Split.train, ())})
     yield ok(f"examples used: {counted}; distinct training prompts: {prompts}")
+    yield from said_of(remarks)
+
+
+def said_of(remarks: Sequence[Remark]) -> Iterator[Finding]:
+    """A finding for each remark: a warning where it has a way out."""
     for remark in remarks:
         if remark.mend:
             yield warning(

@@ -58,6 +58,9 @@ def assemble(run: TrainRun) -> Assembled:
     test = examples.get(Split.test, ())[: run.evaluation.test]
     check_evaluated([*validation, *test], models)
     sides = Sides(student=student, teacher=teacher)
+    other = other_text(run.objective, run.dataset_pt, sides=sides)
+    if other is not None:
+        notes += [f"dataset_pt: {remark.sentence()}" for remark in other.remarks]
     return Assembled(
         sides=sides,
         train=train,
@@ -65,7 +68,7 @@ def assemble(run: TrainRun) -> Assembled:
         test=test,
         notes=tuple(notes),
         judge=run.objective.judge(run.dataset, device=device),
-        other=other_text(run.objective, run.dataset_pt, sides=sides),
+        other=other,
     )
 
 

@@ -68,7 +68,7 @@ def other_configuration(directory: RunDirectory, found: Differences, *, why: str
     """
     named = [f"{field} is {there} there and {here} here" for field, (there, here) in found.items()]
     more = len(named) - SHOWN
-    told = ", ".join(named[:SHOWN]) + (f", and {more} more fields differ" if more > 0 else "")
+    told = ", ".join(named[:SHOWN]) + (f", and {more} more" if more > 0 else "")
     if not named:
         told = "all values are the same, but an option, what it reads, or the version differs"
     return RunError(

@@ -14,7 +14,7 @@ from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
 from distillkit.preflight.checks import CHECKS, Check, examine
-from distillkit.preflight.data import of_data
+from distillkit.preflight.data import of_data, said_of
 from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.subject import Subject
@@ -105,6 +105,8 @@ def _dataset(subject: Subject) -> Iterator[Finding]:
     for split, examples in gathered.examples.items():
         subject.examples[split] = examples[: limits.get(split)]
     yield from of_data(subject.examples, gathered.remarks)
+    if run.dataset_pt is not None:
+        yield from said_of(run.dataset_pt.gather([Split.train]).remarks)
 
 
 def _model(subject: Subject, side: str) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from distillkit.core.errors import DataError
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Rollout, Split
-from distillkit.datasets.base import Dataset
+from distillkit.datasets.base import Dataset, Remark
 from distillkit.objectives.base import Beside, Objective
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Judge
@@ -25,11 +25,13 @@ class OtherText:
         beside: what is minimised on it.
         examples: whose references are the text.
         writer: closes and cuts them.
+        remarks: on how they were read.
     """
 
     beside: Beside
     examples: Sequence[Example]
     writer: Writer
+    remarks: Sequence[Remark] = ()
 
     def rollouts(self, step: int, *, batch_size: int, seed: int) -> list[Rollout]:
         """The text of one update."""
@@ -49,10 +51,12 @@ def other_text(objective: Objective, dataset: Dataset | None, *, sides: Sides) -
     beside = objective.beside()
     if beside is None or dataset is None:
         return None
-    examples = dataset.examples(Split.train)
+    gathered = dataset.gather([Split.train])
+    examples = gathered.examples[Split.train]
     for example in examples:
         _check_learnable(example, dataset, sides)
-    return OtherText(beside, examples, DatasetWriter(sides.student, sides.teacher))
+    writer = DatasetWriter(sides.student, sides.teacher)
+    return OtherText(beside, examples, writer, gathered.remarks)
 
 
 def _check_learnable(example: Example, dataset: Dataset, sides: Sides) -> None:

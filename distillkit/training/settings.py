@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+from distillkit.core.bounds import LONGEST, MANY, check_bound
 from distillkit.core.errors import ConfigError
 
 
@@ -41,6 +42,8 @@ class LoopSettings:
         for field in ("batch_size", "micro_batch_tokens", "group", "collect", "inner_epochs"):
             if getattr(self, field) < 1:
                 raise ConfigError(f"loop.{field} must be at least 1, got {getattr(self, field)}.")
+        check_bound("loop.batch_size", self.batch_size, MANY)
+        check_bound("loop.collect times loop.batch_size", self.collect * self.batch_size, MANY)
         if self.batch_size % self.group:
             raise ConfigError(
                 f"loop.group={self.group} does not divide loop.batch_size={self.batch_size}. "
@@ -164,5 +167,6 @@ class EvaluationSettings:
             value = getattr(self, field)
             if value is not None and value < 0:
                 raise ConfigError(f"evaluation.{field} must be 0 or more, got {value}.")
+        check_bound("evaluation.max_new_tokens", self.max_new_tokens, LONGEST)
         if self.batch_size < 1:
             raise ConfigError(f"evaluation.batch_size must be at least 1, got {self.batch_size}.")

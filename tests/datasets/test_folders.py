@@ -10,6 +10,8 @@ from distillkit.core.errors import DataError
 from distillkit.core.types import Split
 from distillkit.datasets.gsm8k import Gsm8k
 from distillkit.datasets.jsonl import JsonLines
+from distillkit.datasets.lessons import Lessons
+from distillkit.datasets.source import Hub
 from distillkit.datasets.text import Text
 
 ALL = tuple(Split)
@@ -155,3 +157,25 @@ def test_text_is_read_from_the_same_files(tmp_path: Path) -> None:
     book = Text(path=str(tmp_path / "book.txt.gz"), validation_share=0).examples(Split.train)
     assert [(each.id, each.reference) for each in book] == [("book", "four")]
     assert [remark for remark in dataset.gather(ALL).remarks if "distinct" in remark.what] == []
+
+
+@pytest.mark.parametrize("path", ["x" * 300, "~nobody-of-that-name/rows.jsonl"])
+@pytest.mark.parametrize("dataset", [JsonLines, Text, Gsm8k, Lessons])
+def test_a_path_that_no_file_can_have_is_one_sentence(
+    path: str, dataset: type[JsonLines | Text | Gsm8k | Lessons]
+) -> None:
+    with pytest.raises(DataError, match="cannot be looked up"):
+        dataset(path=path).examples(Split.train)
+    with pytest.raises(DataError, match="cannot be looked up"):
+        dataset(path=path).splits()
+
+
+def test_rows_of_a_hub_that_lack_a_field_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "copy").mkdir()
+    (tmp_path / "copy" / "train.jsonl").write_text('{"prompt": "?"}\n')
+    hub = Hub(str(tmp_path / "copy"), None, {Split.train: "train"}, "main", Gsm8k().normalise)
+    with pytest.raises(DataError, match="row train-00000 has not the fields of this dataset"):
+        hub.rows(Split.train)

@@ -105,6 +105,8 @@ def test_texts_of_several_parts_are_lines(tmp_path: Path) -> None:
 def test_the_first_of_several_answers_is_the_reference(tmp_path: Path) -> None:
     found = only(tmp_path, {"prompt": "1 + 1?", "response": ["2", "two"]})
     assert (found.reference, found.alternatives) == ("2", ("two",))
+    blank = {"prompt": "1 + 1?", "response": ["2", " "]}
+    assert only(tmp_path, blank).alternatives == ()
     both = {"prompt": "1 + 1?", "response": ["2", "two"], "more": ["II"]}
     assert only(tmp_path, both, references_field="more").alternatives == ("two", "II")
 
@@ -254,7 +256,11 @@ def test_presets_read_the_kind_of_rows_that_they_are_called_after(
 def test_fields_that_came_later_leave_a_runs_fingerprint_as_it_was() -> None:
     typed = ["dataset=jsonl", "dataset.path=rows.jsonl"]
     composed = compose("train", typed)
-    before = {k: v for k, v in composed.config["dataset"].items() if k not in JsonLines.LEFT_OUT_AT}
+    before = {
+        k: v
+        for k, v in composed.config["dataset"].items()
+        if k not in JsonLines.NOT_IN_FINGERPRINT_AT
+    }
     assert len(before) == len(composed.config["dataset"]) - 2
     assert fingerprint_of(composed.run, {**composed.config, "dataset": before}) == (
         composed.fingerprint

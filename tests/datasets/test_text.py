@@ -121,7 +121,7 @@ def test_a_folder_gives_each_split_its_own_file_and_the_field_may_have_another_n
         Text(path=str(tmp_path)).examples(Split.train)
 
 
-@pytest.mark.parametrize(("documents", "count"), [(None, 5), (3, 3)])
+@pytest.mark.parametrize(("documents", "count"), [(None, 5), (3, 3), (2**80, 5)])
 def test_hub_rows_are_passages_too_whole_or_the_first_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, documents: int | None, count: int
 ) -> None:
