@@ -72,7 +72,7 @@ def estimate(
     parts = assemble(run)
     folder = made_folder(Path(run.output) / "estimate", choose="output=...")
     for note in parts.notes:
-        console.print(f"note: {note}", highlight=False)
+        console.print(f"note: {note}", markup=False, highlight=False)
     file = folder / f"{directory_of(composed).path.name}.json"
     if objective.POLICY_GRADIENT:
         with stopping() as stop:
@@ -177,4 +177,4 @@ def _show(console: Console, result: dict[str, Any], found: Estimate, file: Path)
             "shows them."
         )
     lines.append(f"numbers  {file}\npicture  {file.with_suffix('.png')}")
-    console.print("\n".join(lines), highlight=False)
+    console.print("\n".join(lines), markup=False, highlight=False)
