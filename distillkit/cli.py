@@ -13,6 +13,7 @@ from distillkit.core.errors import (
     Interrupted,
     RunError,
     is_full,
+    refused_path,
 )
 from distillkit.core.stopping import stoppable
 from distillkit.core.streams import lasting, lost
@@ -34,6 +35,10 @@ VERBS = ("train", "eval", "undo")
 ConfigDir = Annotated[
     Path | None, typer.Option(help="A folder of your own yaml files, searched beside the built-in.")
 ]
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option("--plugin", help="A Python file or module of your own components; repeatable."),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -51,38 +56,45 @@ def train(
     overrides: Overrides = None,
     multirun: Annotated[bool, typer.Option("--multirun", "-m", help="Run the whole grid.")] = False,
     config_dir: ConfigDir = None,
+    plugin: Plugins = None,
 ) -> None:
     """Distil a student; the same command again resumes it, or shows its result."""
     if multirun:
-        sweep(overrides, config_dir)
+        sweep(overrides, config_dir, plugin)
     else:
         from distillkit.programs.train import train as program
 
-        program(_compose("train", overrides, config_dir))
+        program(_compose("train", overrides, config_dir, plugin))
 
 
 @app.command()
-def sweep(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def sweep(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
     """Run a grid (a=1,2 b=x,y) through Hydra's multirun; finished cells are not run again."""
     from distillkit.programs.sweep import sweep as program
 
-    program(overrides or [], config_dir=config_dir)
+    program(overrides or [], config_dir=config_dir, plugins=plugin or [])
 
 
 @app.command(name="eval")
-def evaluate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def evaluate(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
     """Measure a finished run, or a sweep's runs: eval run=outputs/train/<name> metric=all."""
     from distillkit.programs.evaluate import evaluate as program
 
-    program(_compose("eval", overrides, config_dir))
+    program(_compose("eval", overrides, config_dir, plugin))
 
 
 @app.command(name="undo-iterate")
-def undo_iterate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def undo_iterate(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
     """Have a teacher rewrite its lessons for the student's errors, distil again, and compare."""
     from distillkit.programs.undo import undo_iterate as program
 
-    program(_compose("undo", overrides, config_dir))
+    program(_compose("undo", overrides, config_dir, plugin))
 
 
 @app.command()
@@ -96,13 +108,14 @@ def estimate(
     ] = "1,4,16",
     repeats: Annotated[int, typer.Option(help="Draws of the whole batch, for variances.")] = 16,
     config_dir: ConfigDir = None,
+    plugin: Plugins = None,
 ) -> None:
     """Compare the divergence of a train command with cheaper estimators, on its first batch."""
     from distillkit.evaluation.comparison import Plan
     from distillkit.programs.estimate import estimate as program
 
     plan = Plan(k=_whole(k, "k"), draws=_whole(draws, "draws"), repeats=repeats)
-    program(_compose("train", overrides, config_dir), plan)
+    program(_compose("train", overrides, config_dir, plugin), plan)
 
 
 @app.command()
@@ -121,7 +134,9 @@ def report(
 
 
 @app.command()
-def doctor(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def doctor(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
     """Check a training before its hours are spent; takes train's overrides, writes nothing.
 
     Each finding says what, why it matters, and the override that mends it. Exit code 0 if nothing
@@ -129,7 +144,7 @@ def doctor(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """
     from distillkit.programs.doctor import doctor as program
 
-    if not program(_compose("train", overrides, config_dir)):
+    if not program(_compose("train", overrides, config_dir, plugin)):
         raise typer.Exit(1)
 
 
@@ -138,11 +153,12 @@ def show(
     overrides: Overrides = None,
     verb: Annotated[str, typer.Option(help="train, eval or undo.")] = "train",
     config_dir: ConfigDir = None,
+    plugin: Plugins = None,
 ) -> None:
     """Print the composed run as yaml, without running it."""
     if verb not in VERBS:
         raise ConfigError(f"--verb {verb} is unknown. Choose from {', '.join(VERBS)}.")
-    typer.echo(_compose(verb, overrides, config_dir).yaml(), nl=False)
+    typer.echo(_compose(verb, overrides, config_dir, plugin).yaml(), nl=False)
     if error := lost():
         raise RunError(f"the yaml could not be printed ({error.strerror}). Send it elsewhere.")
 
@@ -166,13 +182,15 @@ def study_fidelity(
     program(results, tau=tau, selection=selection, output=output)
 
 
-def _compose(verb: str, overrides: list[str] | None, config_dir: Path | None) -> Any:
+def _compose(
+    verb: str, overrides: list[str] | None, config_dir: Path | None, plugins: list[str] | None
+) -> Any:
     from distillkit.compose import compose
     from distillkit.programs.resuming import asks_to_resume, resumed
 
     if verb == "train" and asks_to_resume(overrides or []):
         return resumed(overrides or [])
-    return compose(verb, overrides or [], config_dir=config_dir)
+    return compose(verb, overrides or [], config_dir=config_dir, plugins=plugins or [])
 
 
 def _whole(text: str, option: str) -> tuple[int, ...]:
@@ -204,9 +222,9 @@ def _code() -> int:
     except Interrupted as stop:
         return _said(stop, code=128 + stop.signal)
     except Exception as error:
-        if not is_full(error):
+        if (sentence := FULL if is_full(error) else refused_path(error)) is None:
             raise
-        return _said(FULL, code=2)
+        return _said(sentence, code=2)
     if full := lost():
         return _said(f"some of what was printed is lost ({full.strerror})", code=0)
     return 0

@@ -29,6 +29,9 @@ from distillkit.training.settings import (
 )
 from distillkit.training.tracker import Tracker
 
+LONGEST_NAME = 200
+"""Bytes of a folder's name; file systems take 255, and files beside it are named after it."""
+
 
 class Precision(StrEnum):
     """Arithmetic of the models' bodies; logits and losses are always fp32."""
@@ -83,6 +86,13 @@ class Distillation:
             raise ConfigError(
                 f"name={self.name} must be the name of one folder. Choose the place with output=..."
             )
+        for field in ("name", "output"):
+            parts = (getattr(self, field) or "").split("/")
+            if (longest := max(len(part.encode()) for part in parts)) > LONGEST_NAME:
+                raise ConfigError(
+                    f"{field} has {longest} bytes in one name, and a folder's may have "
+                    f"{LONGEST_NAME}. Choose a shorter one."
+                )
         if self.steps < 1:
             raise ConfigError(f"steps must be at least 1, got {self.steps}.")
 
@@ -207,6 +217,8 @@ class EvalRun:
     """Hub name or folder of what stands for the truth in precision; the teacher if null."""
     evidence: str | None = None
     """File that keeps all texts and scores; ``evidence.sqlite`` in the run's output if null."""
+    trust_remote_code: bool = False
+    """Run the code of its models' repositories that the training was allowed to run."""
 
     def __post_init__(self) -> None:
         for field in ("limit", "max_new_tokens", "batch_size", "samples"):

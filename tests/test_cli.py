@@ -87,7 +87,7 @@ def test_a_training_leaves_all_of_its_run_directory(tracked_run: Path, finished_
     assert set(contents(folder)) >= LEFT
     summary = json.loads((folder / "summary.json").read_text())
     composed = compose("train", TRACKED)
-    assert yaml.safe_load((folder / "run.yaml").read_text()) == composed.config
+    assert yaml.safe_load((folder / "run.yaml").read_text()) == composed.named
     assert yaml.safe_load((folder / "overrides.yaml").read_text()) == composed.overrides
     provenance = json.loads((folder / "provenance.json").read_text())
     assert provenance["fingerprint"] == summary["fingerprint"] == composed.fingerprint

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -131,10 +130,8 @@ def note(config: DictConfig) -> None:
     SEEN.append(from_config(config, current_cell().overrides).run)
 
 
-def test_a_grid_goes_without_a_teacher_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", [])  # multirun replaces it
-    quiet = [f"hydra/{kind}_logging=disabled" for kind in ("job", "hydra")]
-    multirun("train", [*ALONE, "seed=3,4", f"hydra.sweep.dir={tmp_path}", *quiet], note)
+def test_a_grid_goes_without_a_teacher_too(tmp_path: Path) -> None:
+    multirun([*ALONE, "seed=3,4"], note, folder=tmp_path)
     assert [(run.teacher, run.seed) for run in SEEN] == [(None, 3), (None, 4)]
 
 

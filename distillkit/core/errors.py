@@ -54,3 +54,19 @@ def is_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+PATHS = (
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EILSEQ),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+)
+"""Why a file system refuses a path that a user gave."""
+
+
+def refused_path(error: BaseException) -> str | None:
+    """A sentence on a path that the file system refuses; None where that is not what happened."""
+    if not isinstance(error, OSError) or error.errno not in PATHS or error.filename is None:
+        return None
+    name = str(error.filename)
+    shown = name if len(name) <= 200 else f"{name[:100]}...{name[-40:]}"
+    return f"{shown}: {error.strerror}. Give another file or folder."

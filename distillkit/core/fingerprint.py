@@ -4,6 +4,8 @@ import hashlib
 import json
 from typing import Any
 
+from distillkit.core.spec import ORIGINS
+
 NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard")
 """Fields of a run that say where it goes and who watches it."""
 
@@ -11,7 +13,7 @@ NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard")
 def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
     """16 hex digits of a run and of the same as plain resolved values."""
     # Values alone do not tell on_policy from off_policy: neither has a field.
-    classes = {key: type(getattr(run, key)).__qualname__ for key in config}
+    classes = {key: _class_of(getattr(run, key)) for key in config}
     counted = {
         key: [classes[key], _counted(getattr(run, key), value)]
         for key, value in config.items()
@@ -19,6 +21,12 @@ def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
     }
     text = json.dumps(counted, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _class_of(component: Any) -> str:
+    """A component's class, with the digest of its source where that is the user's own."""
+    cls = type(component)
+    return f"{cls.__qualname__} {ORIGINS[cls]}" if cls in ORIGINS else cls.__qualname__
 
 
 def _counted(component: Any, value: Any) -> Any:

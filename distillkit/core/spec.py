@@ -11,6 +11,9 @@ T = TypeVar("T", bound=type)
 SPECS: dict[str, type] = {}
 """Path of the yaml under conf/, without its ending, to the class that it fills."""
 
+ORIGINS: dict[type, str] = {}
+"""Classes that came from outside the package, with the digest of the file they came in."""
+
 COMPONENT_PACKAGES = (
     "distillkit.datasets",
     "distillkit.divergences",

@@ -78,7 +78,8 @@ class Gradients:
     def _variance(self, name: str) -> float:
         """Unbiased variance of one draw, summed over the parameters."""
         mean_square = _product(self._sums[name], self._sums[name]) / self._count
-        return (self._squares[name] - mean_square) / (self._count - 1)
+        # Draws that are all the same leave a rounding error on either side of 0.
+        return max(0.0, (self._squares[name] - mean_square) / (self._count - 1))
 
 
 def flat(gradients: Sequence[Tensor]) -> Tensor:

@@ -56,7 +56,7 @@ def runs_of(path: Path) -> list[Path]:
 
 
 def _evaluate(asked: EvalRun, directory: RunDirectory, stop: Stop, console: Console) -> None:
-    run: TrainRun = reopen(directory.path).run
+    run: TrainRun = reopen(directory.path, trusted=asked.trust_remote_code).run
     directory.check_made()
     summary = directory.summary
     if summary is None:

@@ -1,8 +1,8 @@
 """``distillkit sweep``: a grid through Hydra's multirun, each cell a process of its own.
 
-A cell that crashes, is killed or runs out of memory takes no other with it. What Hydra lacks is
-here: a finished cell is not run again, an interrupted one resumes, a failed one is reported at the
-end.
+All cells are composed before the first one runs. A cell that crashes, is killed or runs out of
+memory takes no other with it. What Hydra lacks is here: a finished cell is not run again, an
+interrupted one resumes, a failed one is reported at the end.
 """
 
 import ctypes
@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,21 +18,35 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from distillkit.compose import current_cell, from_config, multirun
-from distillkit.core.errors import DistillkitError, Interrupted, RunError
-from distillkit.core.files import read_json, write_json
+from distillkit.compose import Grid, check_hydra, compose, current_cell, grid_of, multirun
+from distillkit.core.errors import ConfigError, DistillkitError, Interrupted, RunError
+from distillkit.core.files import made_folder, read_json, write_json
 from distillkit.core.stopping import STOPS, stopping
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.programs.differences import check_same
+from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 
 PR_SET_PDEATHSIG = 1
 
+OPTUNA = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate": "1.0"}
+"""What the Optuna sweeper is told unless it is typed: a cell returns what is to be large, and one
+that fails is no reason to stop."""
+
+
+class CellFailed(Exception):  # noqa: N818 (a result, for a sweeper that learns from results)
+    """A cell has no number to return."""
+
 
 def sweep(
-    overrides: Sequence[str], *, config_dir: Path | None = None, console: Console | None = None
+    overrides: Sequence[str],
+    *,
+    config_dir: Path | None = None,
+    plugins: Sequence[str] = (),
+    console: Console | None = None,
 ) -> Path:
     """Run the grid and print a table of cells and final numbers.
 
@@ -39,54 +54,58 @@ def sweep(
         overrides: Hydra overrides; lists such as ``seed=0,1`` span the grid, ``hydra/launcher=...``
             chooses who runs the cells.
         config_dir: a folder of the user's own yaml files.
+        plugins: files or modules of the user's own components.
         console: where the table goes.
 
     Returns:
         The sweep's folder, with one file for each cell and ``table.json``.
 
     Raises:
+        ConfigError: the grid or one of its cells cannot be composed; none has run.
         RunError: a cell failed; all others have run.
     """
     console = console or terminal(columns=WIDE)
+    grid = grid_of(overrides)
+    output = _checked(grid, config_dir, plugins)
+    check_hydra(grid, config_dir)
     named = sorted(item for item in overrides if not item.startswith("hydra"))
-    output = next((i.split("=", 1)[1] for i in named if i.startswith("output=")), "outputs")
     name = sha256(" ".join(named).encode()).hexdigest()[:8]
-    folder = (Path(output) / "sweep" / name).resolve()
-    search = [f'hydra.searchpath=["file://{config_dir.resolve()}"]'] if config_dir else []
+    folder = made_folder((Path(output) / "sweep" / name).resolve(), choose="output=...")
     cells = folder / "cells"
     for stale in cells.glob("*.json"):
         stale.unlink()
+    job = partial(run_cell, config_dir=config_dir and config_dir.resolve(), plugins=plugins)
     try:
-        multirun("train", [*overrides, *search, f"hydra.sweep.dir={folder}"], run_cell)
+        multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
     except Interrupted as stop:
         raise Interrupted(
             "interrupted; the cell that ran is saved, and the same command goes on from there",
             signal=stop.signal,
         ) from None
+    except ConfigError:
+        # A sweeper that chooses has nothing to choose from where every cell failed.
+        if not grid.chooses or not any(cells.glob("*.json")):
+            raise
     results = [read_json(file) for file in sorted(cells.glob("*.json"))]
     write_json(folder / "table.json", results)
     if not results:
         raise RunError("no cell ran; see the messages of the launcher above.")
     console.print(_table(results, title=f"sweep {name}"))
-    console.print(f"sweep  {folder}", highlight=False)
-    failed = [result for result in results if result["status"] == "failed"]
-    if failed:
-        for result in failed:
-            cell = " ".join(result["overrides"])
-            console.print(f"failed  {cell}\n        {result['error']}", soft_wrap=True)
-        raise RunError(
-            f"{len(failed)} of {len(results)} cells failed (see above). The same command runs "
-            "those again and no others."
-        )
+    console.print(f"sweep  {folder}")
+    _raise_failed(results, console)
     return folder
 
 
-def run_cell(config: DictConfig) -> float:
-    """One cell, as Hydra's launchers call it; returns what the Optuna sweeper maximises."""
+def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) -> float:
+    """One cell, as Hydra's launchers call it; returns what the Optuna sweeper maximises.
+
+    Raises:
+        CellFailed: there is no number, and the sweeper would learn from one.
+    """
     cell = current_cell()
     result: dict[str, Any] = {"overrides": cell.overrides}
     try:
-        composed = from_config(config, cell.overrides)
+        composed = compose("train", cell.overrides, config_dir=config_dir, plugins=plugins)
         directory = directory_of(composed)
         result |= {"run": str(directory.path), "fingerprint": composed.fingerprint}
         done = directory.summary
@@ -97,7 +116,9 @@ def run_cell(config: DictConfig) -> float:
             check_same(directory, composed)
             group = f"tracker.group=sweep-{cell.folder.name}"
             in_group = [group] if getattr(composed.run.tracker, "group", "none") is None else []
-            result |= _run_process([*cell.overrides, *cell.search, *in_group])
+            places = ["--config-dir", str(config_dir)] if config_dir else []
+            brought = [word for plugin in plugins for word in ("--plugin", plugin)]
+            result |= _run_process([*places, *brought, "--", *cell.overrides, *in_group])
         result["summary"] = directory.summary if result["status"] != "failed" else None
     except DistillkitError as error:
         result |= {"status": "failed", "error": str(error)}
@@ -109,11 +130,62 @@ def run_cell(config: DictConfig) -> float:
     # A launcher may have put this into a process of its own.
     with lasting():
         print(f"cell {cell.number} {result['status']}  {' '.join(cell.overrides)}{score}")
+    if not after.keys() & {"accuracy", "nll"} and cell.sweeper != "basic":
+        raise CellFailed(result.get("error", "it measured neither accuracy nor nll"))
     return float(after.get("accuracy", -after.get("nll", float("nan"))))
 
 
-def _run_process(overrides: Sequence[str]) -> dict[str, str]:
-    command = [sys.executable, "-m", "distillkit", "train", *overrides]
+def _checked(grid: Grid, config_dir: Path | None, plugins: Sequence[str]) -> str:
+    """Compose every cell, and return the output that all share."""
+    outputs: dict[str, str] = {}
+    places: dict[Path, str] = {}
+    for overrides in grid.cells:
+        line = " ".join(item for item in overrides if item.split("=")[0] in grid.varied)
+        try:
+            composed = compose("train", overrides, config_dir=config_dir, plugins=plugins)
+            check_fields(composed.run, composed.overrides)
+        except DistillkitError as error:
+            raise ConfigError(
+                f"the cell {line} cannot be run, so none has: {error}" if line else str(error)
+            ) from error
+        outputs[composed.run.output] = line
+        place = directory_of(composed).path
+        if composed.run.name and place in places and places[place] != line:
+            raise ConfigError(
+                f"name={composed.run.name} would be the name of several cells. Leave it out, and "
+                "each gets one of its own."
+            )
+        places[place] = line
+    if len(outputs) > 1:
+        raise ConfigError(
+            f"output would differ between cells ({', '.join(outputs)}). Give one output for all."
+        )
+    return next(iter(outputs))
+
+
+def _told(grid: Grid) -> list[str]:
+    """What the Optuna sweeper is told beside what was typed."""
+    if "hydra/sweeper=optuna" not in grid.hydras:
+        return []
+    typed = {item.lstrip("+").partition("=")[0] for item in grid.hydras}
+    return [f"{key}={value}" for key, value in OPTUNA.items() if key not in typed]
+
+
+def _raise_failed(results: Sequence[dict[str, Any]], console: Console) -> None:
+    failed = [result for result in results if result["status"] == "failed"]
+    for result in failed:
+        line = f"failed  {' '.join(result['overrides'])}\n        {result['error']}"
+        console.print(line, soft_wrap=True)
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {len(results)} cells failed (see above). The same command runs "
+            "those again and no others."
+        )
+
+
+def _run_process(arguments: Sequence[str]) -> dict[str, str]:
+    # Not what lies in the folder where one stands: its modules may be a stranger's.
+    command = [sys.executable, "-P", "-m", "distillkit", "train", *arguments]
     begun: list[subprocess.Popen[str]] = []
 
     def tell() -> None:
@@ -162,12 +234,13 @@ def _table(results: Sequence[dict[str, Any]], *, title: str) -> Table:
     for result in results:
         after = (result.get("summary") or {}).get("student_after") or {}
         judged = "accuracy" in after
+        # As texts: what users type may look like markup.
         table.add_row(
-            " ".join(item for item in result["overrides"] if item not in shared) or "-",
+            Text(" ".join(item for item in result["overrides"] if item not in shared) or "-"),
             result["status"],
             f"{after['accuracy']:.1%}" if judged else "-",
             f"{after['low']:.1%} to {after['high']:.1%}" if judged else "-",
             f"{after['nll']:.3f}" if "nll" in after else "-",
-            Path(result["run"]).name if "run" in result else "-",
+            Text(Path(result["run"]).name if "run" in result else "-"),
         )
     return table

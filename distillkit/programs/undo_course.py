@@ -88,7 +88,6 @@ class Course:
             *(f"{group}={name_of(getattr(self.run, group))}" for group in groups_of(self.run)),
             f"teacher={'hf' if imitated else 'null'}",
             "dataset=lessons",
-            *(item for item in self.composed.overrides if item.startswith("hydra.searchpath=")),
         ]
         composed = recompose(overrides, values | given)
         directory = RunDirectory(self.directory.path / "train" / name)

@@ -1,0 +1,28 @@
+"""Overrides to a run object, a run directory back to one, and grids: all that knows Hydra."""
+
+from distillkit.compose.composing import Composed, compose, from_config
+from distillkit.compose.grid import (
+    Cell,
+    Grid,
+    check_hydra,
+    current_cell,
+    grid_of,
+    multirun,
+)
+from distillkit.compose.reopening import recompose, reopen
+from distillkit.compose.typed import conf_folder
+
+__all__ = [
+    "Cell",
+    "Composed",
+    "Grid",
+    "check_hydra",
+    "compose",
+    "conf_folder",
+    "current_cell",
+    "from_config",
+    "grid_of",
+    "multirun",
+    "recompose",
+    "reopen",
+]

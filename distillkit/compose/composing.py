@@ -1,0 +1,131 @@
+"""Overrides to a run object."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf
+
+import distillkit.run  # noqa: F401  (files the specs of the verbs)
+from distillkit.compose.options import with_options
+from distillkit.compose.own_files import OwnFiles, existing
+from distillkit.compose.plugins import load_plugins, store_plugged
+from distillkit.compose.secrets import reading_environment, refuse_secrets
+from distillkit.compose.trust import check_typed, check_values
+from distillkit.compose.typed import conf_folder, for_hydra, quoted, read_overrides
+from distillkit.compose.wording import SHOW, one_sentence
+from distillkit.core.fingerprint import fingerprint_of
+from distillkit.core.spec import discover
+
+# ${or:${beta},0.5} is the shorthand where it is given, else the component's own default.
+OmegaConf.register_new_resolver(
+    "or", lambda given, default: default if given is None else given, replace=True
+)
+# ${pick:${objective.variant},{paper:1.0,reference:0.95}} follows another field unless given.
+OmegaConf.register_new_resolver("pick", lambda key, table: table[key], replace=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """A run as asked for.
+
+    Attributes:
+        run: the spec tree.
+        config: the same as plain resolved values.
+        overrides: as typed.
+        fingerprint: 16 hex digits of all that may change a result.
+    """
+
+    run: Any
+    config: dict[str, Any]
+    overrides: list[str]
+    fingerprint: str
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The plain values with the names of the options that they fill."""
+        named: dict[str, Any] = with_options(self.run, self.config)
+        return named
+
+    def yaml(self) -> str:
+        """The resolved configuration with its options, as ``show`` prints and run.yaml keeps it."""
+        return yaml.safe_dump(self.named, sort_keys=False, allow_unicode=True)
+
+
+def compose(
+    verb: str,
+    overrides: Sequence[str],
+    *,
+    config_dir: Path | None = None,
+    plugins: Sequence[str] = (),
+) -> Composed:
+    """Compose conf/<verb>.yaml with overrides.
+
+    Args:
+        verb: ``train``, ``eval`` or ``undo``.
+        overrides: Hydra overrides as typed.
+        config_dir: a folder of the user's own yaml files, searched too.
+        plugins: files or modules of the user's own components, imported first.
+
+    Raises:
+        ConfigError: a key, value or combination that cannot be run.
+    """
+    see = SHOW if verb == "train" else f"{SHOW} --verb {verb}"
+    with one_sentence(overrides, see), reading_environment(overrides):
+        load_plugins(plugins)
+        for item in overrides:
+            refuse_secrets(item, item)
+        read_overrides(overrides)
+        composed = from_config(composed_by_hydra(verb, overrides, config_dir), overrides)
+        check_typed(composed.run, composed.config, overrides)
+        return composed
+
+
+def from_config(config: DictConfig, overrides: Sequence[str]) -> Composed:
+    """The run object of a composed configuration."""
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True, enum_to_str=True)
+    assert isinstance(plain, dict)
+    kept = {str(key): value for key, value in plain.items()}
+    check_values(kept)
+    run = OmegaConf.to_object(config)
+    return Composed(run, kept, list(overrides), fingerprint_of(run, kept))
+
+
+def composed_by_hydra(
+    verb: str, overrides: Sequence[str], config_dir: Path | None = None
+) -> DictConfig:
+    """The configuration before anything is resolved."""
+    with_hydra_in(verb)
+    return hydra.compose(verb, overrides=[*for_hydra(overrides), *searched(config_dir)])
+
+
+def with_hydra_in(verb: str) -> None:
+    """Make Hydra ready to compose conf/<verb>.yaml."""
+    register()
+    GlobalHydra.instance().clear()
+    folder = str(conf_folder().resolve())
+    hydra.initialize_config_dir(folder, version_base="1.3", job_name=f"distillkit-{verb}")
+
+
+def searched(config_dir: Path | None) -> list[str]:
+    """The override by which Hydra searches the user's own folder too."""
+    if config_dir is None:
+        return []
+    place = quoted(f"{OwnFiles.scheme()}://{existing(config_dir)}")
+    return [f"hydra.searchpath=[{place}]"]
+
+
+def register() -> None:
+    """Put every spec into Hydra's ConfigStore as ``schema/<path>``, and our reader of files."""
+    store = ConfigStore.instance()
+    for path, cls in discover().items():
+        group, _, name = f"schema/{path}".rpartition("/")
+        store.store(group=group, name=name, node=cls)
+    store_plugged(store)
+    Plugins.instance().register(OwnFiles)

@@ -1,0 +1,88 @@
+"""Keys and tokens of the environment: none gets into a setting, a file or an error."""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from distillkit.core.errors import ConfigError
+
+HARMLESS = re.compile(
+    r"USER|LOGNAME|HOME|PWD|HOSTNAME|SCRATCH|WORK|WORKDIR|TMPDIR|TMP|TEMP|PROJECT|DATA"
+    r"|SLURM_\w+|PBS_JOBID|LSB_JOBID|JOB_ID|RANK|LOCAL_RANK|WORLD_SIZE|CUDA_VISIBLE_DEVICES"
+)
+"""Variables that any yaml may read."""
+
+SECRET = re.compile(r"key|token|secret|passw|pwd|credential|auth|private|cookie|bearer", re.I)
+"""Words in the name of a variable that nothing may read."""
+
+NAMED_SECRET = re.compile(r"(key|token|secret|password|passwd|credentials?)(_?\d+)?$", re.I)
+"""Ends of names whose values are looked for in settings and errors."""
+
+SHORTEST = 12
+"""Characters of a value that is taken for a secret; a shorter one may be any word."""
+
+_typed: ContextVar[frozenset[str]] = ContextVar("typed", default=frozenset())
+
+
+@contextmanager
+def reading_environment(overrides: Sequence[str]) -> Iterator[None]:
+    """Let ``${oc.env:NAME}`` read harmless variables, and those named by typed overrides."""
+    named = re.findall(r"oc\.env\s*:\s*['\"]?(\w+)", " ".join(overrides))
+    token = _typed.set(frozenset(named))
+    OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
+    try:
+        yield
+    finally:
+        _typed.reset(token)
+
+
+def _variable(name: str, *default: Any) -> Any:
+    """The resolver ``oc.env``, with an optional default."""
+    if SECRET.search(name) and name != "PWD":
+        raise ConfigError(
+            f"${{oc.env:{name}}} would put a key or password into run.yaml. Leave it out; what "
+            "needs one reads the variable itself."
+        )
+    if not HARMLESS.fullmatch(name) and name not in _typed.get():
+        raise ConfigError(
+            f"${{oc.env:{name}}} stands in a file, which may read USER, HOME, SCRATCH, TMPDIR and "
+            "the like alone. Type the setting on the command line."
+        )
+    if name not in os.environ and not default:
+        raise ConfigError(f"${{oc.env:{name}}}: the environment variable {name} is not set.")
+    return os.environ.get(name, *default)
+
+
+def secrets() -> dict[str, str]:
+    """Values of the environment that must not be seen, by the names of their variables."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if NAMED_SECRET.search(name) and len(value) >= SHORTEST and "/" not in value[:1]
+    }
+
+
+def hidden(text: str) -> str:
+    """A text with the names of variables in the place of their secret values."""
+    for name, value in secrets().items():
+        text = text.replace(value, f"<{name}>")
+    return text
+
+
+def refuse_secrets(where: str, text: str) -> None:
+    """Refuse a setting that holds a secret's value.
+
+    Raises:
+        ConfigError: it does; the message names the variable alone.
+    """
+    for name, value in secrets().items():
+        if value in text:
+            raise ConfigError(
+                f"{hidden(where)} holds the value of {name}, which run.yaml would show. Leave it "
+                "out; what needs one reads the variable itself."
+            )
