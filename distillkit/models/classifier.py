@@ -16,7 +16,7 @@ from transformers.utils import logging
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.types import Message
 from distillkit.models.exchange import QUESTION, Exchanges, Form, Row
-from distillkit.models.loading import one_sentence
+from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.pretrained import DType
 from distillkit.models.prompts import ANSWER
 
@@ -144,14 +144,20 @@ def _read(source: Classifying) -> tuple[Any, Any]:
     """The transformers model, with all its weights, and its tokenizer."""
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    with one_sentence("reward.name", source.name):
-        tokenizer = AutoTokenizer.from_pretrained(source.name, revision=source.revision)
-        module, found = AutoModelForSequenceClassification.from_pretrained(
+    field, auto = "reward.name", AutoModelForSequenceClassification
+    shared = {"revision": source.revision, "trust_remote_code": False}
+    check_folder(field, source.name, source.name)
+    with one_sentence(field, source.name):
+        dtype = getattr(torch, source.dtype, torch.bfloat16)
+        check_size(field, source.name, source.name, auto=auto, dtype=dtype, **shared)
+        tokenizer = AutoTokenizer.from_pretrained(source.name, **shared)
+        module, found = auto.from_pretrained(
             source.name,
-            revision=source.revision,
             dtype=str(source.dtype),
             output_loading_info=True,
             use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            **shared,
         )
     if missing := found["missing_keys"]:
         raise ModelError(
@@ -159,6 +165,7 @@ def _read(source: Classifying) -> tuple[Any, Any]:
             f"random ({len(missing)}, first {min(missing)}). Give a model that was trained to "
             "classify or to reward."
         )
+    check_weights(field, source.name, module, found)
     return module, tokenizer
 
 

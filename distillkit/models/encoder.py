@@ -8,7 +8,8 @@ from torch import nn
 from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
-from distillkit.models.loading import digest_of, one_sentence
+from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
+from distillkit.models.loading import digest_of
 
 LONGEST = 512
 """Tokens that are read of a text, where the encoder's tokenizer does not say less."""
@@ -30,9 +31,19 @@ class Encoder:
 
     def __init__(self, name: str, *, device: torch.device) -> None:
         logging.disable_progress_bar()
-        with one_sentence("metric.similarity.encoder", name):
-            self._tokenizer = AutoTokenizer.from_pretrained(name)
-            self._module = AutoModel.from_pretrained(name, use_safetensors=True)
+        field = "metric.similarity.encoder"
+        check_folder(field, name, name)
+        with one_sentence(field, name):
+            check_size(field, name, name, auto=AutoModel, dtype=torch.float32)
+            self._tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+            self._module, found = AutoModel.from_pretrained(
+                name,
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+            )
+        check_weights(field, name, self._module, found)
         self._module.to(device).eval()
         self.weights = digest_of(self._module)
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from distillkit.core.errors import DataError, ModelError
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling, choose
+from distillkit.models.voice import Voice
 
 LEAVING = 8
 """The batch is cut when one row in so many has finished: moving the cache costs about a step."""
@@ -121,7 +122,14 @@ def write(
             part = order[start : start + sampling.batch_size]
             room = [limits[row] for row in part]
             voices = [
-                Voice(model, [texts[row] for row in part], score=score, room=max(room))
+                Voice(
+                    [texts[row] for row in part],
+                    opened=model.way.opened,
+                    score=score,
+                    room=max(room),
+                    pad_id=model.end_id,
+                    device=model.device,
+                )
                 for model, texts, score in zip(models, prompts, scores, strict=True)
             ]
             answers = _write(voices, pick, limits=room, stops=stops, uniform=uniform[part])
@@ -136,49 +144,6 @@ def _check_room(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> None:
             f"a prompt of {longest} tokens fills the model's context of {model.context}. "
             "Drop long prompts with loop.max_prompt_tokens=..., or choose a model with more room."
         )
-
-
-class Voice:
-    """One model's place in the text that is being written, and its opinion of what comes next.
-
-    Args:
-        model: in inference mode.
-        prompts: what it reads before the responses, side by side.
-        score: its head, as :meth:`distillkit.models.head.Head.scorer` gives it.
-        room: most tokens of a response.
-    """
-
-    def __init__(
-        self,
-        model: LanguageModel,
-        prompts: Sequence[Sequence[int]],
-        *,
-        score: Callable[[Tensor], Tensor],
-        room: int,
-    ) -> None:
-        self._score = score
-        self._tokens, mask = _pad_left(prompts, model)
-        self._position = (mask.cumsum(-1) - 1).clamp_min(0)
-        self._mask = None if bool(mask.all()) else mask
-        self._decoder = model.decoder(rows=len(prompts), length=mask.shape[1] + room)
-
-    def logits(self) -> Tensor:
-        """Of each row's next token [B, V]."""
-        return self._score(self._decoder(self._tokens, self._position, self._mask))
-
-    def read(self, chosen: Tensor) -> None:
-        """Append one token to each row, ids [B]."""
-        self._tokens, self._position = chosen[:, None], self._position[:, -1:] + 1
-        if self._mask is not None:
-            real = self._mask.new_ones(len(self._mask), 1)
-            self._mask = torch.cat([self._mask, real], dim=1)
-
-    def keep(self, rows: Tensor) -> None:
-        """Drop all other rows."""
-        self._decoder.keep(rows)
-        self._tokens, self._position = self._tokens[rows], self._position[rows]
-        if self._mask is not None:
-            self._mask = self._mask[rows]
 
 
 def _draws(seed: int | Sequence[int], rows: int, width: int) -> Tensor:
@@ -242,14 +207,3 @@ def _cut(ids: Tensor, log_probs: Sequence[Tensor], lengths: Tensor, ended: Tenso
             "precision=fp32 and student.dtype=float32."
         )
     return texts
-
-
-def _pad_left(prompts: Sequence[Sequence[int]], model: LanguageModel) -> tuple[Tensor, Tensor]:
-    """Ids [B, T] and whether each is real [B, T]."""
-    width = max(map(len, prompts))
-    tokens = torch.full((len(prompts), width), model.end_id)
-    mask = torch.zeros_like(tokens, dtype=torch.bool)
-    for row, prompt in enumerate(prompts):
-        tokens[row, width - len(prompt) :] = torch.tensor(prompt)
-        mask[row, width - len(prompt) :] = True
-    return tokens.to(model.device), mask.to(model.device)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,12 @@ from torch import Tensor, nn
 from distillkit.core.types import Batch, Example
 from distillkit.models.batching import collate
 from distillkit.models.decoder import Decoder, decodes
+from distillkit.models.full_decoder import FullDecoder
 from distillkit.models.head import Head
 from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.prompts import PromptFormat
+from distillkit.models.reading import UNCACHED, Way, quickest
+from distillkit.models.voice import Decoding
 
 PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
 """Attention implementations of transformers that skip other rows' blocks of a packed batch."""
@@ -30,6 +34,7 @@ class LanguageModel:
         stop_ids: tokens that end a response.
         end_id: the one of them that closes a response taken from the dataset.
         context: most tokens of prompt and response together.
+        notes: what was mended while it was loaded, for the user.
     """
 
     def __init__(
@@ -45,6 +50,7 @@ class LanguageModel:
         self.module, self.head, self.prompts = module, head, prompts
         self.stop_ids, self.context, self.autocast = stop_ids, context, autocast
         self.end_id: int = prompts.tokenizer.eos_token_id
+        self.notes: Sequence[str] = ()
 
     @property
     def tokenizer(self) -> Any:
@@ -61,12 +67,28 @@ class LanguageModel:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
             return self.module.base_model(**inputs)
 
-    def decoder(self, *, rows: int, length: int) -> Decoder | ModuleDecoder:
-        """What reads tokens one by one behind a cache for so many rows; see :class:`Decoder`."""
-        if not decodes(self.module):
-            return ModuleDecoder(self.body, self.module.config)
-        dtype = torch.bfloat16 if self.autocast else self.module.dtype
-        return Decoder(self.module, rows=rows, length=length, dtype=dtype)
+    @cached_property
+    def way(self) -> Way:
+        """How text is read while this model writes it: tried once, when it is first needed."""
+        known = frozenset(signature(self.module.base_model.forward).parameters)
+        ways = [
+            Way("its own cache", lambda **_: ModuleDecoder(self.body, self.module.config, known)),
+            Way(UNCACHED, lambda **_: FullDecoder(self._last)),
+        ]
+        if decodes(self.module):
+            dtype = torch.bfloat16 if self.autocast else self.module.dtype
+            ways.insert(0, Way("a written-out step", partial(Decoder, self.module, dtype=dtype)))
+        with evaluating(self):
+            return quickest(self, ways)
+
+    def decoder(self, *, rows: int, length: int) -> Decoding:
+        """What reads tokens one by one for so many rows; see :class:`Decoder`."""
+        return self.way.opened(rows=rows, length=length)
+
+    def _last(self, texts: Sequence[Sequence[int]]) -> Tensor:
+        """Hidden states behind whole texts [B, D]."""
+        # What follows a text does not matter, but a position is scored for what follows it.
+        return self.hidden(self.batch(texts, [[self.end_id]] * len(texts)))
 
     def reference_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of the reference response, closed by the end token where the text ends."""

@@ -2,8 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +13,16 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.memory import keep_freed_pages
+from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.linear import quicken
 from distillkit.models.pretrained import DType, Pretrained, Student
 from distillkit.models.prompts import PromptFormat
+from distillkit.models.reading import PROBE, check_scoring, check_training, passes
+from distillkit.models.saving import rehearse
 
 EMBEDDED = Path(__file__).parent / "embedded"
-PROBE = "Tom has 12 apples and buys 30 more. How many?\nÜber-naïve déjà vu: x^2 + 7 = 11!"
 
 
 def pick_device(asked: str) -> torch.device:
@@ -72,11 +73,16 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
         module,
         head=_head(module, len(tokenizer), side, narrow=autocast),
         prompts=PromptFormat(tokenizer, source.prompt, template=source.template, side=side),
-        stop_ids=_stop_ids(module, tokenizer),
+        stop_ids=_stop_ids(module, tokenizer, side),
         context=getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 30),
         autocast=autocast,
     )
-    _check_head(model, side)
+    with passes(side, source.name, module):
+        _check_head(model, side)
+        check_scoring(model, side)
+        if learns:
+            check_training(model)
+            model.notes = rehearse(module, tokenizer, f"{side}.name={source.name}")
     keep_freed_pages()
     quicken(module)
     return model
@@ -189,7 +195,10 @@ def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:
     # An error is one line: no bars beside it, and what a report would warn of is checked below.
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    with one_sentence(f"{side}.name", source.name):
+    field = f"{side}.name"
+    check_folder(field, source.name, location)
+    with one_sentence(field, source.name):
+        check_size(field, source.name, location, auto=AutoModelForCausalLM, dtype=dtype, **shared)
         tokenizer = AutoTokenizer.from_pretrained(location, **shared)
         module, found = AutoModelForCausalLM.from_pretrained(
             location,
@@ -197,41 +206,12 @@ def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:
             dtype=dtype,
             attn_implementation=source.attention,
             use_safetensors=True,
+            # Reported below, in a sentence.
+            ignore_mismatched_sizes=True,
             **shared,
         )
-    if missing := found["missing_keys"]:
-        raise ModelError(
-            f"{side}.name={source.name} lacks weights, which would stay random ({len(missing)}, "
-            f"first {min(missing)}). Copy or download them again."
-        )
+    check_weights(field, source.name, module, found)
     return module, tokenizer
-
-
-@contextmanager
-def one_sentence(field: str, name: str) -> Iterator[None]:
-    """What goes wrong when a model is read as one sentence about the field that named it."""
-    try:
-        yield
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        RuntimeError,
-        ImportError,
-        json.JSONDecodeError,
-    ) as error:
-        first = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
-            f"{field}={name} could not be loaded ({first[0][:200]}). Give a hub name that can "
-            "be reached from here or a folder written by save_pretrained."
-        ) from error
-    except Exception as error:
-        # safetensors raises an error type of its own for a damaged file.
-        if type(error).__name__ != "SafetensorError":
-            raise
-        raise ModelError(
-            f"{field}={name} holds damaged weights ({error}). Copy or download them again."
-        ) from error
 
 
 def _dtype(asked: DType, precision: str, *, learns: bool) -> torch.dtype:
@@ -266,12 +246,19 @@ def _head(module: Any, vocabulary: int, side: str, *, narrow: bool) -> Head:
     )
 
 
-def _stop_ids(module: Any, tokenizer: Any) -> frozenset[int]:
+def _stop_ids(module: Any, tokenizer: Any, side: str) -> frozenset[int]:
     """End tokens of the tokenizer and of the generation settings (Llama 3 has three)."""
     settings = getattr(module, "generation_config", None)
     ends = getattr(settings, "eos_token_id", None)
-    several = ends if isinstance(ends, list) else [ends]
-    return frozenset({tokenizer.eos_token_id, *(end for end in several if end is not None)})
+    several = [] if ends is None else ends if isinstance(ends, list) else [ends]
+    rows = module.get_output_embeddings().weight.shape[0]
+    for end in several:
+        if type(end) is not int or not 0 <= end < rows:
+            raise ModelError(
+                f"{side}.name: eos_token_id of generation_config.json names {end!r}, and a token "
+                f"of this model is a number from 0 to {rows - 1}. Mend the file."
+            )
+    return frozenset({tokenizer.eos_token_id, *several})
 
 
 def _check_head(model: LanguageModel, side: str) -> None:
@@ -279,8 +266,12 @@ def _check_head(model: LanguageModel, side: str) -> None:
     probe = model.tokenizer.encode(PROBE)[:16] or [model.end_id]
     ids = torch.tensor([probe], device=model.device)
     with evaluating(model):
-        expected = model.module(input_ids=ids).logits[0, :, : model.head.vocabulary].float()
-        found = model.head.logits(model.body(input_ids=ids).last_hidden_state[0])
+        expected = (
+            model.module(input_ids=ids, use_cache=False)
+            .logits[0, :, : model.head.vocabulary]
+            .float()
+        )
+        found = model.head.logits(model.body(input_ids=ids, use_cache=False).last_hidden_state[0])
     if not expected.isfinite().all():
         raise ModelError(
             f"{side}.name: the logits are not finite. The weights are damaged, or {side}.dtype="

@@ -1,6 +1,5 @@
 """The machine that a run would use: what is free of its memory and its disks."""
 
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-MEMINFO = Path("/proc/meminfo")
-CGROUP = Path("/sys/fs/cgroup")
+from distillkit.core.memory import available
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +44,4 @@ def _free_memory(device: torch.device) -> int | None:
         # What torch has reserved and not given out can be had too.
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free) + int(kept)
-    known = [found for found in (_available(), _container_room()) if found is not None]
-    return min(known, default=None)
-
-
-def _available() -> int | None:
-    """Memory that the kernel can give without swapping."""
-    try:
-        for line in MEMINFO.read_text(encoding="ascii").splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    except (OSError, ValueError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError):
-        return None
-
-
-def _container_room() -> int | None:
-    """What a container's limit leaves; None where there is no limit."""
-    try:
-        limit = int((CGROUP / "memory.max").read_text(encoding="ascii"))
-        return limit - int((CGROUP / "memory.current").read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+    return available()
