@@ -15,10 +15,10 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.types import Message
+from distillkit.models.chat_template import ANSWER
 from distillkit.models.exchange import QUESTION, Exchanges, Form, Row
 from distillkit.models.loading import one_sentence
 from distillkit.models.pretrained import DType
-from distillkit.models.prompts import ANSWER
 
 
 @dataclass(kw_only=True, slots=True)

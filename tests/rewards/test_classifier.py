@@ -45,7 +45,7 @@ ANSWERS = (
     ("Is it red or is it blue or is it neither of these two?", "Blue<pad>"),
     ("Why?", "Yes!!!"),
 )
-"""Questions and answers of several lengths, two of which end in special tokens."""
+"""Questions and answers of several lengths, two of which spell special tokens at their end."""
 
 
 def llama(**more: Any) -> PreTrainedConfig:
@@ -118,8 +118,9 @@ def parts(folder: Path) -> tuple[Any, Any]:
 def alone(folder: Path, *texts: str) -> Tensor:
     """The outputs for one row without padding, as transformers gives them."""
     tokenizer, module = parts(folder)
+    read = tokenizer(*([text] for text in texts), return_tensors="pt", split_special_tokens=True)
     with torch.inference_mode():
-        return module(**tokenizer(*([text] for text in texts), return_tensors="pt")).logits[0]
+        return module(**read).logits[0]
 
 
 def judged(folder: Path, *pairs: tuple[str, str], system: str = "", **fields: Any) -> list[float]:
