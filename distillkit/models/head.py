@@ -86,9 +86,9 @@ class Head:
     def gradient_of_product(self, gradient: Tensor, logits: Tensor) -> Tensor:
         """Gradient of the bare product from that of the logits, both [N, V]; overwrites both."""
         if self.softcap is not None:
+            if self.holes is not None:
+                logits.clamp_min_(-self.softcap)  # 0 * inf would be no number
             gradient *= logits.div_(self.softcap).square_().neg_().add_(1)
-        if self.holes is not None:
-            gradient.index_fill_(-1, self.holes, 0)
         return gradient if self.scale == 1.0 else gradient.mul_(self.scale)
 
 

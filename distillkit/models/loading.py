@@ -262,15 +262,15 @@ def _check_head(model: LanguageModel, side: str) -> None:
     ids = torch.tensor([probe], device=model.device)
     with evaluating(model):
         expected = model.module(input_ids=ids).logits[0, :, : model.head.vocabulary].float()
-        largest = expected.abs().max()
+        finite, largest = expected.isfinite().all(), expected.abs().max()
+        expected = model.head.masked(expected)
         found = model.head.logits(model.body(input_ids=ids).last_hidden_state[0])
-    if not expected.isfinite().all():
+    if not finite:
         raise ModelError(
             f"{side}.name: the logits are not finite. The weights are damaged, or {side}.dtype="
             "float32 is needed."
         )
     tolerance = 1e-3 if model.module.dtype == torch.float32 and not model.autocast else 5e-2
-    expected = model.head.masked(expected)
     if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance * largest):
         raise ModelError(
             f"{side}.name: {type(model.module).__name__} computes its logits in a way "

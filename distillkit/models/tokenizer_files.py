@@ -72,11 +72,12 @@ def _check_json(field: str, name: str, file: Path) -> None:
     except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ModelError(
-            f"{field}={name}: {file.name} is damaged ({reason}). Copy or download it again."
+            f"{field}={name}: {file.name} is damaged ({reason}). Copy or download it again, or "
+            "give a folder written by save_pretrained."
         ) from error
     if not isinstance(content, dict) or (file.name == "tokenizer.json" and not content):
         shown = json.dumps(content)[:40]
         raise ModelError(
             f"{field}={name}: {file.name} holds {shown} in place of a tokenizer's settings. Copy "
-            "or download it again."
+            "or download it again, or give a folder written by save_pretrained."
         )
