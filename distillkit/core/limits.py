@@ -5,7 +5,7 @@ so that a template ends after the same work on every machine; the clock is the l
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, ValuesView
 from contextvars import ContextVar
 from math import inf
 from time import monotonic
@@ -32,7 +32,7 @@ BITS = 10_000
 WIDTH = 10_000
 """The widest field of a format."""
 
-VIEWS = type({}.keys()) | type({}.values()) | type({}.items())
+VIEWS = KeysView | ValuesView | ItemsView
 
 WIDE = re.compile(r"%[-+ #0]*\d{5,}|%[^A-Za-z%]*\.\d{5,}|\{[^{}]*:[^{}]*\d{5,}")
 """A field that is wider than that."""

@@ -68,7 +68,7 @@ class _Measured(NodeTransformer):
         return _filtered(nodes.Tuple(node.nodes, "load", lineno=node.lineno), "_joined")
 
 
-def _filtered(node: nodes.Expr, name: str) -> nodes.Filter:
+def _filtered(node: nodes.Node, name: str) -> nodes.Filter:
     return nodes.Filter(node, name, [], [], None, None, lineno=node.lineno)
 
 
@@ -76,7 +76,7 @@ class _Limited(SandboxedEnvironment):
     """A sandbox in which everything that may grow is measured."""
 
     intercepted_binops = frozenset({"+", "*", "**", "%"})
-    concat = staticmethod(concatenate)  # type: ignore[assignment]
+    concat = staticmethod(concatenate)
 
     def __init__(self, **options: Any) -> None:
         # What is folded while a template is read would be made before anything is measured.

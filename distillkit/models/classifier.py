@@ -15,8 +15,8 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.types import Message
-from distillkit.models.chat_template import ANSWER
-from distillkit.models.exchange import QUESTION, Exchanges, Form, Row
+from distillkit.models.chat_template import ANSWER, QUESTION
+from distillkit.models.exchange import Exchanges, Form, Row
 from distillkit.models.loading import one_sentence
 from distillkit.models.pretrained import DType
 

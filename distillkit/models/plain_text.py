@@ -131,7 +131,11 @@ class PlainText:
             if token["content"] in names:
                 token |= {"content": names[token["content"]], "normalized": False}
         twin = Tokenizer.from_str(json.dumps(content))
-        ids = {twin.token_to_id(names.get(token, token)): number for token, number in own.items()}
+        ids: dict[int, int] = {}
+        for token, number in own.items():
+            place = twin.token_to_id(names.get(token, token))
+            assert place is not None
+            ids[place] = number
         return twin, names, ids
 
 

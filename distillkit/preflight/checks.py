@@ -15,6 +15,7 @@ from distillkit.preflight import (
     memory,
     signal,
     templates,
+    texts,
     tokenizers,
     weights,
 )
@@ -48,6 +49,9 @@ CHECKS = (
     Check("ends", ends.each_side, quick=True),
     Check("one end", ends.between_sides),
     Check("prompts", templates.side_by_side),
+    Check("control tokens", texts.spelled, quick=True),
+    Check("clock", texts.clock, quick=True),
+    Check("chats", texts.chats, quick=True),
     Check("lengths", lengths.lengths),
     Check("mask", mask.mask),
     Check("zero", signal.zero),
