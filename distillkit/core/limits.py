@@ -93,6 +93,8 @@ def weight_of(values: Iterable[Any], *, most: float = inf) -> int:
         value = waiting.pop()
         if isinstance(value, str | bytes):
             total += len(value)
+        elif value is None or isinstance(value, int | float):
+            pass
         elif isinstance(value, dict):
             waiting += value.keys()
             waiting += value.values()

@@ -253,11 +253,11 @@ def _rendered(environment: Callable[[], _Limited], source: str, values: Mapping[
     token = METER.set(meter := Meter(weight_of(values.values())))
     try:
         template = _template(environment, source)
-        pieces, total = [], 0
+        pieces, room = [], meter.longest
         for piece in template.root_render_func(template.new_context(dict(values))):
             pieces.append(piece)
-            total += len(piece)
-            meter.fit(total - len(piece))
+            room -= len(piece)
+            meter.fit(len(piece) if room >= 0 else meter.longest - room)
         return "".join(pieces)
     except Exception as error:
         # A template is a stranger's program: it may end in any error.

@@ -49,7 +49,8 @@ class PlainText:
             )
         }
         longest_first = sorted(self._control, key=len, reverse=True)
-        self._pattern = re.compile("|".join(map(re.escape, longest_first)) or "(?!)")
+        known = "|".join(map(re.escape, longest_first)) or "(?!)"
+        self._pattern, self._hides = re.compile(known), re.compile(f"{known}|[\ue000\ue001]")
 
     def spelled(self, *texts: str) -> str | None:
         """The first control token that texts spell; None where they spell none."""
@@ -74,7 +75,7 @@ class PlainText:
             spelled.append(match[0])
             return f"\ue000{SECRET}{len(spelled) - 1}\ue001"
 
-        return [self._pattern.sub(hide, text) for text in texts], spelled
+        return [self._hides.sub(hide, text) for text in texts], spelled
 
     def revealed_ids(self, text: str, spelled: Sequence[str]) -> tuple[int, ...]:
         """Token ids of a rendered text: its control tokens are read, what was hidden is not.
@@ -86,7 +87,7 @@ class PlainText:
         Raises:
             ValueError: the template has cut a hidden name.
         """
-        if SECRET in HIDDEN.sub("", text):
+        if not {"\ue000", "\ue001"}.isdisjoint(HIDDEN.sub("", text)):
             raise ValueError("the template takes its text to pieces")
         pieces, start = list[str](), 0
         for match in self._pattern.finditer(text):
