@@ -15,10 +15,10 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.types import Message
-from distillkit.models.exchange import QUESTION, Exchanges, Form, Row
+from distillkit.models.chat_template import ANSWER, QUESTION
+from distillkit.models.exchange import Exchanges, Form, Row
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.pretrained import DType
-from distillkit.models.prompts import ANSWER
 
 
 @dataclass(kw_only=True, slots=True)

@@ -1,18 +1,18 @@
 """A prompt and its answer as one row of token ids, as a classifier reads them."""
 
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from typing import Any
 
-from distillkit.core.errors import ModelError
+from distillkit.core.errors import DataError, ModelError
+from distillkit.core.templates import RenderingError
 from distillkit.core.types import Message
-from distillkit.models.prompts import ANSWER
+from distillkit.models.chat_template import ANSWER, QUESTION, ChatTemplate
+from distillkit.models.plain_text import PlainText
 
-QUESTION = "What is it?"
-"""Stands for any question when a chat template is asked whether it shows both."""
-
-Row = dict[str, list[int]]
+Row = dict[str, Sequence[int]]
 """``input_ids`` and what else the tokenizer says of each token, of one length."""
 
 
@@ -47,6 +47,8 @@ class Exchanges:
 
     def __init__(self, tokenizer: Any, form: Form, *, longest: int) -> None:
         self._tokenizer, self._form, self._longest = tokenizer, form, longest
+        self._plain = PlainText(tokenizer)
+        self._template: ChatTemplate | None = None
         if form is Form.auto:
             possible = {Form.chat: tokenizer.chat_template, Form.pair: self._separates()}
             self._form = next((form for form, able in possible.items() if able), Form.text)
@@ -89,8 +91,7 @@ class Exchanges:
 
     def _together(self, prompt: tuple[Message, ...], answer: str) -> Row:
         if self._form is Form.chat:
-            turns = _turns((*prompt, Message("assistant", answer)))
-            return dict(self._tokenizer.apply_chat_template(turns, return_dict=True))
+            return self._chat((*prompt, Message("assistant", answer)))
         question = "\n\n".join(turn.content for turn in prompt)
         texts = {
             Form.pair: ([question], [answer]),
@@ -98,7 +99,10 @@ class Exchanges:
             Form.answer: ([answer],),
         }
         # In lists: alone, an empty second text would be taken for none.
-        read = self._tokenizer(*texts[self._form])
+        # What they spell is text: special tokens stand only where the tokenizer puts them.
+        spelled = self._plain.spelled(question, answer) is not None
+        split = {"split_special_tokens": True} if spelled else {}
+        read = self._tokenizer(*texts[self._form], **split)
         if not read["input_ids"][0]:
             # No model can read nothing, which an empty answer is where no marks are added.
             read = self._tokenizer([self._tokenizer.eos_token])
@@ -108,17 +112,31 @@ class Exchanges:
         marks = self._tokenizer.num_special_tokens_to_add
         return marks(pair=True) > marks(pair=False)
 
+    def _chat(self, turns: tuple[Message, ...]) -> Row:
+        assert self._template is not None
+        try:
+            return self._template.read(turns, self._plain, invite=False)
+        except RenderingError as error:
+            roles = ", ".join(turn.role for turn in turns)
+            raise DataError(
+                f"reward.name: the chat template cannot render a conversation of {roles} ({error})."
+                " Use reward.form=text, or leave such rows out."
+            ) from error
+
     def _check_template(self) -> None:
         shown = ""
         if self._tokenizer.chat_template:
-            turns = _turns((Message("user", QUESTION), Message("assistant", ANSWER)))
-            shown = self._tokenizer.apply_chat_template(turns, tokenize=False)
+            turns = (Message("user", QUESTION), Message("assistant", ANSWER))
+            try:
+                self._template = ChatTemplate(self._tokenizer, {}, side="reward")
+                shown = self._template.text(turns, invite=False)
+            except (ModelError, RenderingError) as error:
+                raise ModelError(
+                    f"reward.name: its chat template cannot be used ({error}). Use "
+                    "reward.form=pair or reward.form=text."
+                ) from error
         if QUESTION not in shown or ANSWER not in shown:
             raise ModelError(
                 "reward.form=chat, but the tokenizer has no chat template that shows a question "
                 "and its answer. Use reward.form=pair or reward.form=text."
             )
-
-
-def _turns(messages: tuple[Message, ...]) -> list[dict[str, str]]:
-    return [{"role": turn.role, "content": turn.content} for turn in messages]

@@ -18,11 +18,13 @@ class Head:
     Attributes:
         weight: [rows, D]; rows beyond ``vocabulary`` are padding and are cut, never scored.
         bias: [rows] or None.
-        vocabulary: number of real token ids.
+        vocabulary: one more than the largest real id.
         scale: multiplies the logits (Cohere ``logit_scale``, Granite ``1 / logits_scaling``).
         softcap: ``softcap * tanh(logits / softcap)`` where not None (Gemma).
         narrow: multiply bf16 operands although the weights are fp32 (``precision=bf16``). Results
             are fp32 either way.
+        holes: ids below ``vocabulary`` that are not real [H], whose logits are -inf; None where
+            there is none.
     """
 
     weight: Tensor
@@ -31,6 +33,12 @@ class Head:
     scale: float = 1.0
     softcap: float | None = None
     narrow: bool = False
+    holes: Tensor | None = None
+
+    @property
+    def real(self) -> int:
+        """How many ids are given a probability."""
+        return self.vocabulary - (0 if self.holes is None else len(self.holes))
 
     def prepared(self) -> Self:
         """The same head, cut and cast once for many products; gradients do not reach it."""
@@ -65,7 +73,11 @@ class Head:
             logits *= self.scale
         if self.softcap is not None:
             logits = logits.div_(self.softcap).tanh_().mul_(self.softcap)
-        return logits
+        return self.masked(logits)
+
+    def masked(self, logits: Tensor) -> Tensor:
+        """Logits [N, V] that rule out what is not real; in place."""
+        return logits if self.holes is None else logits.index_fill_(-1, self.holes, -torch.inf)
 
     def gradient_of_hidden(self, gradient: Tensor) -> Tensor:
         """Gradient of the hidden states [N, D] from that of the bare product [N, V]."""
@@ -74,6 +86,8 @@ class Head:
     def gradient_of_product(self, gradient: Tensor, logits: Tensor) -> Tensor:
         """Gradient of the bare product from that of the logits, both [N, V]; overwrites both."""
         if self.softcap is not None:
+            if self.holes is not None:
+                logits.clamp_min_(-self.softcap)  # 0 * inf would be no number
             gradient *= logits.div_(self.softcap).square_().neg_().add_(1)
         return gradient if self.scale == 1.0 else gradient.mul_(self.scale)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
@@ -21,6 +21,9 @@ from distillkit.models.pretrained import DType, Pretrained, Student
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import PROBE, check_scoring, check_training, passes
 from distillkit.models.saving import rehearse
+from distillkit.models.shared_ids import confine, share_ids
+from distillkit.models.tokenizer_files import load_tokenizer
+from distillkit.models.vocabulary import real_ids
 
 EMBEDDED = Path(__file__).parent / "embedded"
 
@@ -61,8 +64,6 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
     side = "student" if isinstance(source, Student) else "teacher"
     learns = isinstance(source, Student)
     module, tokenizer = _read(source, side, _dtype(source.dtype, precision, learns=learns))
-    if tokenizer.eos_token_id is None:
-        raise ModelError(f"{side}.name={source.name}: the tokenizer has no end-of-sequence token.")
     module.to(device)
     module.requires_grad_(learns)
     module.train(learns)
@@ -71,12 +72,19 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
     autocast = precision == "bf16" and module.dtype == torch.float32
     model = LanguageModel(
         module,
-        head=_head(module, len(tokenizer), side, narrow=autocast),
-        prompts=PromptFormat(tokenizer, source.prompt, template=source.template, side=side),
+        head=_head(module, side, narrow=autocast),
+        prompts=PromptFormat(
+            tokenizer,
+            source.prompt,
+            template=source.template,
+            side=side,
+            special_tokens_in_text=source.special_tokens_in_text,
+        ),
         stop_ids=_stop_ids(module, tokenizer, side),
         context=getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 30),
         autocast=autocast,
     )
+    _confine(model, side)
     with passes(side, source.name, module):
         _check_head(model, side)
         check_scoring(model, side)
@@ -144,22 +152,16 @@ def _less(settings: Any, names: Sequence[str]) -> Any:
 
 
 def check_pair(teacher: LanguageModel, student: LanguageModel) -> None:
-    """Teacher and student must give every token the same id.
+    """Teacher and student must give every token the same id; from here on they share the real ids.
 
-    Equal sizes are not enough: two checkpoints can share a width and encode differently.
+    Equal sizes are not enough: two checkpoints can share a width and encode differently. Added
+    tokens that one of them has alone are given no probability by either.
 
     Raises:
         ModelError: the vocabularies or the encodings of a probe text differ.
     """
+    share_ids(teacher, student)
     ours, theirs = student.tokenizer, teacher.tokenizer
-    left, right = ours.get_vocab(), theirs.get_vocab()
-    if left != right:
-        differing = sorted(left.items() ^ right.items(), key=lambda item: item[1])
-        raise ModelError(
-            f"teacher.name and student.name have different tokenizers ({len(right)} and "
-            f"{len(left)} entries, first difference {differing[0][0]!r}). "
-            "Choose two models of one family."
-        )
     if ours.encode(PROBE) != theirs.encode(PROBE) or _merges(ours) != _merges(theirs):
         raise ModelError(
             "teacher.name and student.name share a vocabulary but split text differently. "
@@ -199,7 +201,8 @@ def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:
     check_folder(field, source.name, location)
     with one_sentence(field, source.name):
         check_size(field, source.name, location, auto=AutoModelForCausalLM, dtype=dtype, **shared)
-        tokenizer = AutoTokenizer.from_pretrained(location, **shared)
+    tokenizer = load_tokenizer(field, source.name, location, **shared)
+    with one_sentence(field, source.name):
         module, found = AutoModelForCausalLM.from_pretrained(
             location,
             output_loading_info=True,
@@ -220,14 +223,12 @@ def _dtype(asked: DType, precision: str, *, learns: bool) -> torch.dtype:
     return torch.float32 if learns or precision == "fp32" else torch.bfloat16
 
 
-def _head(module: Any, vocabulary: int, side: str, *, narrow: bool) -> Head:
+def _head(module: Any, side: str, *, narrow: bool) -> Head:
     layer = module.get_output_embeddings()
     config = module.config.get_text_config()
-    if layer is None or layer.weight.shape[0] < vocabulary:
-        rows = "no" if layer is None else str(layer.weight.shape[0])
+    if layer is None:
         raise ModelError(
-            f"{side}.name: the head has {rows} rows for a tokenizer of {vocabulary} entries. "
-            "Use the tokenizer that the model was trained with."
+            f"{side}.name: the model has no head that gives logits. Choose a causal language model."
         )
     if type(layer) is not nn.Linear:
         raise ModelError(
@@ -239,11 +240,19 @@ def _head(module: Any, vocabulary: int, side: str, *, narrow: bool) -> Head:
     return Head(
         weight=layer.weight,
         bias=getattr(layer, "bias", None),
-        vocabulary=vocabulary,
+        vocabulary=len(layer.weight),
         scale=1 / divisor if divisor else getattr(config, "logit_scale", None) or 1.0,
         softcap=getattr(config, "final_logit_softcapping", None),
         narrow=narrow,
     )
+
+
+def _confine(model: LanguageModel, side: str) -> None:
+    """Cut the head to the ids that tokens have; know which cannot be read or written."""
+    confine(model, real_ids(model.tokenizer, len(model.head.weight), side=side))
+    rows = len(model.module.get_input_embeddings().weight)
+    ids = model.tokenizer.get_vocab().values()
+    model.prompts.unread = frozenset(each for each in ids if each >= rows)
 
 
 def _stop_ids(module: Any, tokenizer: Any, side: str) -> frozenset[int]:
@@ -266,19 +275,18 @@ def _check_head(model: LanguageModel, side: str) -> None:
     probe = model.tokenizer.encode(PROBE)[:16] or [model.end_id]
     ids = torch.tensor([probe], device=model.device)
     with evaluating(model):
-        expected = (
-            model.module(input_ids=ids, use_cache=False)
-            .logits[0, :, : model.head.vocabulary]
-            .float()
-        )
+        logits = model.module(input_ids=ids, use_cache=False).logits
+        expected = logits[0, :, : model.head.vocabulary].float()
+        finite, largest = expected.isfinite().all(), expected.abs().max()
+        expected = model.head.masked(expected)
         found = model.head.logits(model.body(input_ids=ids, use_cache=False).last_hidden_state[0])
-    if not expected.isfinite().all():
+    if not finite:
         raise ModelError(
             f"{side}.name: the logits are not finite. The weights are damaged, or {side}.dtype="
             "float32 is needed."
         )
     tolerance = 1e-3 if model.module.dtype == torch.float32 and not model.autocast else 5e-2
-    if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance * expected.abs().max()):
+    if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance * largest):
         raise ModelError(
             f"{side}.name: {type(model.module).__name__} computes its logits in a way "
             "unknown to distillkit, so its loss would be wrong. Please report it."

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
@@ -32,6 +32,9 @@ class PromptStyle(StrEnum):
 class Pretrained:
     """Where weights and tokenizer come from, and how this model is spoken to."""
 
+    NOT_IN_FINGERPRINT_AT: ClassVar = {"special_tokens_in_text": False}
+    """Fields that runs of earlier versions lack, and the values that change nothing of them."""
+
     name: str = MISSING
     """Hub name, local folder, or ``embedded:teacher`` / ``embedded:student``."""
     revision: str | None = None
@@ -43,7 +46,10 @@ class Pretrained:
     prompt: PromptStyle = PromptStyle.auto
     """How prompts are rendered for this model; teacher and student may differ."""
     template: dict[str, Any] | None = None
-    """Extra variables of the chat template, such as ``enable_thinking: false``."""
+    """Extra variables of the chat template, such as ``enable_thinking: false``; ``today`` is the
+    date that it is told, 2025-01-01 if not given."""
+    special_tokens_in_text: bool = False
+    """Read control tokens such as ``<|im_end|>`` where data spell them; else they are text."""
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings. Off unless you trust it."""
 

@@ -16,6 +16,7 @@ from distillkit.preflight import (
     memory,
     signal,
     templates,
+    texts,
     tokenizers,
     weights,
 )
@@ -51,6 +52,9 @@ CHECKS = (
     Check("loading", loading.mended, quick=True),
     Check("cache", loading.cached, quick=True),
     Check("prompts", templates.side_by_side),
+    Check("control tokens", texts.spelled, quick=True),
+    Check("clock", texts.clock, quick=True),
+    Check("chats", texts.chats, quick=True),
     Check("lengths", lengths.lengths),
     Check("mask", mask.mask),
     Check("zero", signal.zero),

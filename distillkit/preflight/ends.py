@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from distillkit.core.errors import ModelError
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end
 from distillkit.models.pretrained import PromptStyle
@@ -56,7 +57,15 @@ def _template(side: str, model: LanguageModel) -> Iterator[Finding]:
     if model.prompts.style is not PromptStyle.chat:
         return
     mend = f"Use {side}.prompt=plain or {side}.prompt=alpaca, or mend chat_template of {side}.name"
-    closing = model.prompts.closing_ids()
+    try:
+        closing = model.prompts.closing_ids()
+    except ModelError as error:
+        yield warning(
+            str(error).partition(". ")[0],
+            why="so nobody knows with which token it would end an answer",
+            mend=mend,
+        )
+        return
     if not any(token in model.stop_ids for token in closing):
         after = _names(model, closing[:1]) if closing else "nothing"
         yield warning(

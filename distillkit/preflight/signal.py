@@ -65,7 +65,7 @@ def teacher_signal(subject: Subject) -> Iterator[Finding]:
     teacher = _nlls(subject.teacher, scored.teacher)
     shuffled = _nlls(subject.teacher, scored.teacher, rolled=True)
     student = _nlls(subject.student, scored.student)
-    uniform = math.log(subject.student.head.vocabulary)
+    uniform = math.log(subject.student.head.real)
     right, wrong, own = (float(part.mean()) for part in (teacher, shuffled, student))
     gain = shuffled - teacher
     error = float(gain.std()) / math.sqrt(len(gain)) if len(gain) > 1 else math.inf

@@ -23,7 +23,7 @@ PROBES = (
 def vocabulary(subject: Subject) -> Iterator[Finding]:
     """Every entry has one id on both sides, and pieces are joined by the same rules."""
     check_pair(subject.teacher, subject.student)
-    yield ok(f"{len(subject.student.tokenizer)} entries with the same ids and merges on both sides")
+    yield ok(f"{subject.student.head.real} real ids with the same tokens and merges on both sides")
 
 
 def encodings(subject: Subject) -> Iterator[Finding]:

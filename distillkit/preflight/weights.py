@@ -9,11 +9,25 @@ from distillkit.preflight.subject import Subject
 
 
 def heads(subject: Subject) -> Iterator[Finding]:
-    """How many rows of each head are padding; one that is too small does not load at all."""
+    """Which rows of each head have a real id, and which tokens have none."""
     for side, model in subject.sides():
-        rows, real = len(model.head.weight), model.head.vocabulary
-        padding = f"{rows - real} rows are padding and are cut" if rows > real else "no padding"
-        yield ok(f"{side}: a head of {rows} rows for {real} real ids, {padding}")
+        head, prompts = model.head, model.prompts
+        rows = len(head.weight)
+        cut = f"{rows - head.vocabulary} rows are padding and are cut"
+        padding = cut if rows > head.vocabulary else "no padding"
+        gaps = f", {head.vocabulary - head.real} ids have no token and are masked"
+        yield ok(
+            f"{side}: a head of {rows} rows for {head.real} real ids, {padding}"
+            + (gaps if head.holes is not None else "")
+        )
+        if prompts.unscored:
+            names = prompts.tokenizer.convert_ids_to_tokens(sorted(prompts.unscored)[:3])
+            yield warning(
+                f"{side}: {len(prompts.unscored)} tokens are given no probability by either side, "
+                f"such as {', '.join(map(repr, names))}",
+                why="one of the two models has no row, or no token, for them",
+                mend="Leave it so where no answer needs them, or choose models of one tokenizer",
+            )
 
 
 def finite(subject: Subject) -> Iterator[Finding]:

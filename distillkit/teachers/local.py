@@ -4,12 +4,11 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from jinja2 import TemplateError
-
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import key_of
+from distillkit.core.templates import RenderingError
 from distillkit.core.types import Example
 from distillkit.endpoints.replies import Reply
 from distillkit.models.generation import generate
@@ -57,9 +56,12 @@ class LocalTeacher(WritingTeacher):
         asked = Example(request.example.id, request.conversation, reference="")
         try:
             return self._model.prompts.prompt_ids(asked)
-        except TemplateError as error:
+        except DataError as error:
+            if not isinstance(error.__cause__, RenderingError):
+                raise
             raise ConfigError(
-                f"teacher.name={self.name}: its chat template cannot hold what is asked ({error}). "
+                f"teacher.name={self.name}: its chat template cannot hold what is asked for "
+                f"example {request.example.id} ({error.__cause__}). "
                 "Use prompt.system='' where it knows no system message, or teacher.prompt=plain."
             ) from error
 

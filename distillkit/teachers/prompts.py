@@ -7,32 +7,18 @@ the five requirements follow the first commit of a third party's re-implementati
 
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, ClassVar
-
-from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
-from jinja2.meta import find_undeclared_variables
-from jinja2.sandbox import SandboxedEnvironment
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
+from distillkit.core.templates import RenderingError, render_strict, variables_of
 from distillkit.core.types import Example, Message
 from distillkit.teachers.base import Record
-
-ENVIRONMENT = SandboxedEnvironment(
-    undefined=StrictUndefined,
-    autoescape=False,
-    keep_trailing_newline=False,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 NEW_ANSWER = re.compile(r"^[ \t]*#+[ \t]*\**new\\?_answer\b[:* \t]*", re.IGNORECASE | re.MULTILINE)
 """The heading under which a rewritten lesson stands."""
 
 SAMPLE = Record(id="0", question="Why?", lesson="Because.", answer="So.", correct=False)
-FAULTS = (TemplateError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-"""What a template that is rendered may raise."""
 
 
 @spec("prompt/maths")
@@ -108,16 +94,18 @@ class Prompts:
         return (*opening, Message("user", text))
 
     def _render(self, field: str, values: dict[str, Any]) -> str:
-        return _template(getattr(self, field)).render(ending=self.ending, **values).strip()
+        try:
+            return render_strict(getattr(self, field), {"ending": self.ending, **values}).strip()
+        except RenderingError as error:
+            raise ConfigError(f"prompt.{field} cannot be rendered ({error}). Mend it.") from error
 
     def _check(self, field: str, allowed: set[str]) -> None:
         """Refuse what could not be rendered in the middle of a run."""
         try:
-            used = find_undeclared_variables(ENVIRONMENT.parse(getattr(self, field)))
-        except TemplateSyntaxError as error:
+            used = variables_of(getattr(self, field))
+        except RenderingError as error:
             raise ConfigError(
-                f"prompt.{field} is no Jinja template (line {error.lineno}: {error.message}). "
-                "Mend it there."
+                f"prompt.{field} is no Jinja template ({error}). Mend it there."
             ) from error
         if unknown := sorted(used - allowed):
             raise ConfigError(
@@ -131,17 +119,9 @@ class Prompts:
         shared = {"question": "Why?", "lessons": ["Because.", "So."]}
         shown = {"answer": "So.", "correct": False, "evidence": [SAMPLE], "words": 100}
         hidden: dict[str, Any] = {"answer": None, "correct": None, "evidence": [], "words": None}
-        try:
-            for given in (shown, hidden):
-                values = {name: (shared | given)[name] for name in allowed - {"ending"}}
-                self._render(field, values)
-        except FAULTS as error:
-            raise ConfigError(f"prompt.{field} cannot be rendered ({error}). Mend it.") from error
-
-
-@lru_cache
-def _template(text: str) -> Template:
-    return ENVIRONMENT.from_string(text)
+        for given in (shown, hidden):
+            values = {name: (shared | given)[name] for name in allowed - {"ending"}}
+            self._render(field, values)
 
 
 def lesson_of(text: str) -> str:

@@ -232,8 +232,9 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on(distillkit: Comma
     result = distillkit("doctor", *SMOKE, STUDENT, "student.prompt=chat")
     assert result.code == 1
     said = found(result, "fatal", "prompts")
-    assert "the check ended in TemplateError: no system turns" in said
-    assert "mend: Run distillkit train" in said
+    assert "the chat template cannot render" in said
+    assert "(user): no system turns" in said
+    assert "mend: Mend the row, or use student.prompt=plain" in said
     assert found(result, "ok", "memory")
 
 

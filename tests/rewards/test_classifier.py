@@ -45,7 +45,7 @@ ANSWERS = (
     ("Is it red or is it blue or is it neither of these two?", "Blue<pad>"),
     ("Why?", "Yes!!!"),
 )
-"""Questions and answers of several lengths, two of which end in special tokens."""
+"""Questions and answers of several lengths, two of which spell special tokens at their end."""
 
 
 def llama(**more: Any) -> PreTrainedConfig:
@@ -115,11 +115,18 @@ def parts(folder: Path) -> tuple[Any, Any]:
     return AutoTokenizer.from_pretrained(folder), module.eval()
 
 
-def alone(folder: Path, *texts: str) -> Tensor:
-    """The outputs for one row without padding, as transformers gives them."""
+def alone(folder: Path, *texts: str, split: bool = False) -> Tensor:
+    """The outputs for one row without padding, as transformers gives them.
+
+    Args:
+        folder: of the model.
+        texts: one, or a pair.
+        split: take special tokens that they spell for text.
+    """
     tokenizer, module = parts(folder)
+    read = tokenizer(*([text] for text in texts), return_tensors="pt", split_special_tokens=split)
     with torch.inference_mode():
-        return module(**tokenizer(*([text] for text in texts), return_tensors="pt")).logits[0]
+        return module(**read).logits[0]
 
 
 def judged(folder: Path, *pairs: tuple[str, str], system: str = "", **fields: Any) -> list[float]:
@@ -147,7 +154,9 @@ def test_a_reward_is_what_the_model_gives_the_text_alone(
     config, more = MODELS[chosen]
     folder = classifier(tmp_path, config, **more)
     found = judged(folder, *ANSWERS, form=Form.text, batch_size=batch_size)
-    expected = [float(alone(folder, f"{question}\n{text}")[0]) for question, text in ANSWERS]
+    expected = [
+        float(alone(folder, f"{question}\n{text}", split=True)[0]) for question, text in ANSWERS
+    ]
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
     assert max(expected) - min(expected) > 0.1
     assert len({round(value, 3) for value in found}) == len(ANSWERS)
@@ -176,7 +185,7 @@ def test_of_several_outputs_the_probability_of_the_label_counts(
     tmp_path: Path, label: str | int, form: Form
 ) -> None:
     folder = classifier(tmp_path, bert, outputs=3, pad_token_id=0)
-    outputs = [alone(folder, question, text).tolist() for question, text in ANSWERS]
+    outputs = [alone(folder, question, text, split=True).tolist() for question, text in ANSWERS]
     expected = [exp(third) / sum(map(exp, (*rest, third))) for *rest, third in outputs]
     found = judged(folder, *ANSWERS, form=form, label=label)
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
@@ -214,7 +223,7 @@ def test_outputs_that_exclude_nothing_are_no_shares_of_one(
     tmp_path: Path, kind: str, value: Callable[[float], float]
 ) -> None:
     folder = classifier(tmp_path, roberta, outputs=3, pad_token_id=0, problem_type=kind)
-    expected = [value(float(alone(folder, text)[1])) for _, text in ANSWERS]
+    expected = [value(float(alone(folder, text, split=True)[1])) for _, text in ANSWERS]
     found = judged(folder, *ANSWERS, form=Form.answer, label="neutral")
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
