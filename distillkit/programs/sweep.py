@@ -19,11 +19,14 @@ from rich.console import Console
 from rich.table import Table
 
 from distillkit.compose import current_cell, from_config, multirun
+from distillkit.core.cells import read_cells, write_cell, write_table
 from distillkit.core.errors import DistillkitError, RunError
-from distillkit.core.files import read_json, write_json
+from distillkit.core.files import writable
 from distillkit.programs.train import directory_of
 
 PR_SET_PDEATHSIG = 1
+
+WAY_OUT = "Move away what is there, and give the same command again."
 
 
 def sweep(
@@ -50,11 +53,13 @@ def sweep(
     folder = (Path(output) / "sweep" / name).resolve()
     search = [f'hydra.searchpath=["file://{config_dir.resolve()}"]'] if config_dir else []
     cells = folder / "cells"
-    for stale in cells.glob("*.json"):
-        stale.unlink()
+    with writable(WAY_OUT):
+        for stale in cells.glob("*.json"):
+            stale.unlink()
     multirun("train", [*overrides, *search, f"hydra.sweep.dir={folder}"], run_cell)
-    results = [read_json(file) for file in sorted(cells.glob("*.json"))]
-    write_json(folder / "table.json", results)
+    results = read_cells(folder)
+    with writable(WAY_OUT):
+        write_table(folder, results)
     if not results:
         raise RunError("no cell ran; see the messages of the launcher above.")
     console.print(_table(results, title=f"sweep {name}"))
@@ -88,9 +93,7 @@ def run_cell(config: DictConfig) -> float:
         result["summary"] = directory.summary if result["status"] != "failed" else None
     except DistillkitError as error:
         result |= {"status": "failed", "error": str(error)}
-    cells = cell.folder / "cells"
-    cells.mkdir(parents=True, exist_ok=True)
-    write_json(cells / f"{cell.number:05d}.json", result)
+    write_cell(cell.folder, cell.number, result)
     after = (result.get("summary") or {}).get("student_after") or {}
     score = f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""
     print(f"cell {cell.number} {result['status']}  {' '.join(cell.overrides)}{score}", flush=True)
