@@ -11,7 +11,8 @@ from scipy import stats
 
 from distillkit.compose import compose
 from distillkit.core.types import Split
-from distillkit.report.evaluations import Value, read_lines
+from distillkit.evaluation.folder import EvaluationFolder
+from distillkit.report.evaluations import Value
 from scripts import policy_gradient_table, reward_tradeoff, seeded
 from tests.report.builder import Recipe, build_run
 
@@ -28,14 +29,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def right(folder: Path, name: str) -> np.ndarray:
     """Verdicts [seeds, examples]."""
+    kept = [EvaluationFolder(folder / f"{name}-{seed}", "test").kept() for seed in range(3)]
     return np.array(
-        [
-            [
-                row["student"]["accuracy"]["accuracy"][0]
-                for row in read_lines(folder / f"{name}-{seed}/evaluation/test/records.jsonl")
-            ]
-            for seed in range(3)
-        ]
+        [[row["student"]["accuracy"]["accuracy"][0] for row in each.records] for each in kept]
     )
 
 
@@ -100,6 +96,8 @@ def test_samples_are_judged_by_the_runs_dataset(tmp_path: Path) -> None:
         {"id": second.id, "student": {"diversity": {"texts": [second.reference] * 2}}},
     ]
     (where / "records.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    results = {"n": 2, "fingerprint": "x", "metrics": {}, "numbers": {}}
+    (where / "results.json").write_text(json.dumps(results))
     rewards = reward_tradeoff.rewards_of_samples(tmp_path)
     assert rewards == {"student": [[1.0, 0.0], [1.0, 1.0]]}
     share = reward_tradeoff._share(rewards["student"])

@@ -132,6 +132,7 @@ class ChatEndpoint:
         """
         keys = [self.key(conversation) for conversation in conversations]
         before = in_store(store, keys, keeps)
+        store.tell("replies", keys, say)
         waiting = {
             key: conversation
             for key, conversation in zip(keys, conversations, strict=True)

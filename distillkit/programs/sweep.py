@@ -21,8 +21,9 @@ from rich.table import Table
 from rich.text import Text
 
 from distillkit.compose import Grid, check_hydra, compose, current_cell, grid_of, multirun
+from distillkit.core.cells import read_cells, write_cell, write_table
 from distillkit.core.errors import ConfigError, DistillkitError, Interrupted, RunError
-from distillkit.core.files import made_folder, read_json, write_json
+from distillkit.core.files import made_folder, writable
 from distillkit.core.stopping import STOPS, stopping
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
@@ -35,6 +36,8 @@ PR_SET_PDEATHSIG = 1
 OPTUNA = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate": "1.0"}
 """What the Optuna sweeper is told unless it is typed: a cell returns what is to be large, and one
 that fails is no reason to stop."""
+
+WAY_OUT = "Move away what is there, and give the same command again."
 
 
 class CellFailed(Exception):  # noqa: N818 (a result, for a sweeper that learns from results)
@@ -72,8 +75,9 @@ def sweep(
     name = sha256(" ".join(named).encode()).hexdigest()[:8]
     folder = made_folder((Path(output) / "sweep" / name).resolve(), choose="output=...")
     cells = folder / "cells"
-    for stale in cells.glob("*.json"):
-        stale.unlink()
+    with writable(WAY_OUT):
+        for stale in cells.glob("*.json"):
+            stale.unlink()
     job = partial(run_cell, config_dir=config_dir and config_dir.resolve(), plugins=plugins)
     try:
         multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
@@ -86,8 +90,9 @@ def sweep(
         # A sweeper that chooses has nothing to choose from where every cell failed.
         if not grid.chooses or not any(cells.glob("*.json")):
             raise
-    results = [read_json(file) for file in sorted(cells.glob("*.json"))]
-    write_json(folder / "table.json", results)
+    results = read_cells(folder)
+    with writable(WAY_OUT):
+        write_table(folder, results)
     if not results:
         raise RunError("no cell ran; see the messages of the launcher above.")
     console.print(_table(results, title=f"sweep {name}"))
@@ -122,9 +127,7 @@ def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) 
         result["summary"] = directory.summary if result["status"] != "failed" else None
     except DistillkitError as error:
         result |= {"status": "failed", "error": str(error)}
-    cells = cell.folder / "cells"
-    cells.mkdir(parents=True, exist_ok=True)
-    write_json(cells / f"{cell.number:05d}.json", result)
+    write_cell(cell.folder, cell.number, result)
     after = (result.get("summary") or {}).get("student_after") or {}
     score = f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""
     # A launcher may have put this into a process of its own.
