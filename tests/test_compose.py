@@ -27,6 +27,8 @@ OPTIONS = sorted(
 REQUIRED = {
     "teacher=hf": ["teacher.name=a/model"],
     "student=hf": ["student.name=a/model"],
+    "dataset=alpaca": ["dataset.path=rows.jsonl"],
+    "dataset=chat": ["dataset.path=rows.jsonl"],
     "dataset=jsonl": ["dataset.path=rows.jsonl"],
     "dataset=lessons": ["dataset.path=lessons.jsonl"],
     "dataset=text": ["dataset.path=rows.jsonl"],

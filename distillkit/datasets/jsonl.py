@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from functools import partial
-from typing import ClassVar
+from typing import Any
 
 from distillkit.core.errors import DataError
 from distillkit.core.spec import spec
@@ -39,6 +39,9 @@ class Unusable(StrEnum):
     skip = "skip"
 
 
+LATER = {"input_field": "input", "unusable": Unusable.refuse}
+"""Fields that came later, at the values which leave a run's fingerprint as it was."""
+
 READERS: dict[AnswerKind, Callable[[str], str | None]] = {
     AnswerKind.number: answers.last_number,
     AnswerKind.letter: partial(answers.last_letter, letters=LETTERS),
@@ -55,8 +58,6 @@ class JsonLines(SplitDataset):
     output, or a chat in OpenAI's or ShareGPT's words. A response that is null, NaN or white space
     alone is none; one that is a list of texts is the first of them, the others alternatives.
     """
-
-    NOT_IN_FINGERPRINT_AT: ClassVar = {"input_field": "input", "unusable": Unusable.refuse}
 
     path: str
     """A file of JSON lines, JSON, csv, tsv or parquet, compressed or not; a pattern of several;
@@ -80,6 +81,11 @@ class JsonLines(SplitDataset):
     """``number``, ``letter`` (A to J), ``yes_no``, or ``text`` (the last line, to the letter)."""
     unusable: Unusable = Unusable.refuse
     """``refuse`` rows with tool calls, images or without a field; or ``skip`` and count them."""
+
+    def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Its values less the fields that came later, where they are as if they had not."""
+        same = {key for key, value in LATER.items() if values.get(key) == value}
+        return {key: values[key] for key in values if key not in same}
 
     def source(self) -> Source:
         return any_files(self.path, "or one file of rows")

@@ -27,6 +27,17 @@ MARKS = {
 """Byte order marks and the encodings that they announce; the longer ones first."""
 
 
+FOREIGN = {
+    b"\x1f\x8b": ".gz",
+    b"BZh": ".bz2",
+    b"\xfd7zX": ".xz",
+    b"\x28\xb5\x2f\xfd": ".zst",
+    b"PAR1": ".parquet",
+    b"PK\3\4": ".zip",
+}
+"""Beginnings of files that are no text, and the ending that they should have."""
+
+
 def _zstandard(file: Path) -> Any:
     import pyarrow  # half a second, and only this compression needs it
 
@@ -65,17 +76,11 @@ def lines_of(file: Path) -> Iterator[str]:
     """The lines of a text file, with their ends; only a line feed ends one.
 
     Raises:
-        DataError: it cannot be read, is in no encoding that it names, or has no lines at all.
+        DataError: it cannot be read, or is not in the encoding that it begins with, else UTF-8.
     """
     with opened(file) as stream:
         reader = io.BufferedReader(cast(Any, stream))
-        head = reader.peek(4)[:4]
-        encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
-        if encoding == "utf-8" and b"\0" in head:
-            raise DataError(
-                f"{file} begins with NUL bytes, as UTF-16 without its mark and damaged files do; "
-                "save it as UTF-8."
-            )
+        encoding = _encoding(file, reader.peek(4)[:4])
         # The wide encodings have line feeds inside of characters.
         wide = encoding not in ("utf-8", "utf-8-sig")
         number = 0
@@ -92,6 +97,22 @@ def lines_of(file: Path) -> Iterator[str]:
                 f"{where} is not {encoding.removesuffix('-sig').upper()} ({error.reason}); save "
                 f"the file as UTF-8{how}."
             ) from error
+
+
+def _encoding(file: Path, head: bytes) -> str:
+    """The encoding of a text that begins with these bytes."""
+    if kind := next((kind for mark, kind in FOREIGN.items() if head.startswith(mark)), None):
+        raise DataError(
+            f"{file} is a {kind} file inside, whatever its name says; rename it, or save it as "
+            "text."
+        )
+    encoding = next((name for mark, name in MARKS.items() if head.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in head:
+        raise DataError(
+            f"{file} begins with NUL bytes, as UTF-16 without its mark and damaged files do; "
+            "save it as UTF-8."
+        )
+    return encoding
 
 
 def _byte_lines(file: Path, reader: BinaryIO) -> Iterator[bytes]:

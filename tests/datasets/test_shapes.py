@@ -10,7 +10,7 @@ from distillkit.compose import compose
 from distillkit.core.errors import DataError
 from distillkit.core.fingerprint import fingerprint_of
 from distillkit.core.types import Example, Message, Split
-from distillkit.datasets.jsonl import JsonLines, Unusable
+from distillkit.datasets.jsonl import LATER, JsonLines, Unusable
 
 QUESTION = (Message("user", "1 + 1?"),)
 USER = {"role": "user", "content": "1 + 1?"}
@@ -256,12 +256,9 @@ def test_presets_read_the_kind_of_rows_that_they_are_called_after(
 def test_fields_that_came_later_leave_a_runs_fingerprint_as_it_was() -> None:
     typed = ["dataset=jsonl", "dataset.path=rows.jsonl"]
     composed = compose("train", typed)
-    before = {
-        k: v
-        for k, v in composed.config["dataset"].items()
-        if k not in JsonLines.NOT_IN_FINGERPRINT_AT
-    }
-    assert len(before) == len(composed.config["dataset"]) - 2
+    before = {k: v for k, v in composed.config["dataset"].items() if k not in LATER}
+    assert composed.run.dataset.earlier(composed.config["dataset"]) == before
+    assert before["messages_field"] is None
     assert fingerprint_of(composed.run, {**composed.config, "dataset": before}) == (
         composed.fingerprint
     )
