@@ -159,7 +159,7 @@ def _result(said: str, numbers: list[_Found]) -> _Found:
     sides, last = [[first]], first
     for number in others:
         between = said[last.end : number.start]
-        joined = _JOINED.fullmatch(between)
+        joined = _JOINED.fullmatch(between) if len(between) <= _APART else None
         signs = joined["signs"] if joined else "+" if number.signed and between.isspace() else ""
         if not signs.strip(" $("):
             break
