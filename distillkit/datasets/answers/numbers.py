@@ -111,7 +111,6 @@ def last_number(text: str) -> str | None:
             found = _last_stated(told)
             if found is not None:
                 return _spelt(found.value)
-    for part in parts:
         found = _last_said(part)
         if found is not None:
             return _spelt(found.value)

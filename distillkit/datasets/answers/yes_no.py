@@ -44,8 +44,8 @@ def last_yes_or_no(text: str) -> str | None:
     ``Yes and no`` is neither.
     """
     parts = [_ASKED.sub("", plain(part).lower()) for part in problems(text)]
-    for read in (_announced, _bare):
-        for part in parts:
+    for part in parts:
+        for read in (_announced, _bare):
             found = read(part)
             if found is not None:
                 return found or None
