@@ -8,7 +8,7 @@ from distillkit.core.types import Example, Split
 from distillkit.datasets.answers.latex import spelled
 from distillkit.datasets.answers.statements import boxes, first_sentence, problems, statements
 from distillkit.datasets.base import ask
-from distillkit.datasets.equivalence import comparer
+from distillkit.datasets.equivalence import LONGEST, comparer
 from distillkit.datasets.json_lines import Values
 from distillkit.datasets.source import Row, RowDataset
 
@@ -62,9 +62,9 @@ class Math(RowDataset):
         for part in problems(text):
             boxed = last_boxed(part)
             if boxed is not None and boxed.strip():
-                return spelled(boxed) or None
+                return _spelled(boxed) or None
             for statement in reversed(statements(part)):
-                stated = spelled(_stated(statement.text))
+                stated = _spelled(_stated(statement.text[: 4 * LONGEST]))
                 if stated:
                     return stated
         return None
@@ -79,6 +79,11 @@ class Math(RowDataset):
 def last_boxed(text: str) -> str | None:
     r"""Content of the last ``\boxed{...}`` that is closed, or None."""
     return max(boxes(text), default=(0, None))[1]
+
+
+def _spelled(answer: str) -> str:
+    """In one spelling, unless it is so long that it is a model stuck on something."""
+    return spelled(answer) if len(answer) <= LONGEST else answer.strip()
 
 
 def _stated(said: str) -> str:

@@ -131,7 +131,7 @@ def test_no_text_breaks_a_reader(text):
         ("A bank needs security.", None),
         ("E-mail and D'Artagnan", None),
         ("The answer is (F).", None),
-        ("the answer is (b)", None),
+        ("the answer is (b)", "B"),
         ("BANK", None),
         ("", None),
     ],

@@ -8,8 +8,9 @@ from threading import current_thread, main_thread
 import pytest
 
 from distillkit.core.types import Split
+from distillkit.datasets.answers.latex import spelled
 from distillkit.datasets.equivalence import LONGEST, Comparer, comparer
-from distillkit.datasets.math import Math, last_boxed, one_spelling
+from distillkit.datasets.math import Math, last_boxed
 from distillkit.datasets.source import Row
 from tests.datasets.test_rows import published
 
@@ -46,11 +47,9 @@ def test_the_last_closed_box_is_read(text: str, content: str | None) -> None:
         (r"\left( 3, \frac{\pi}{2} \right)", r"(3,\frac{\pi}{2})"),
         (r"10,\!000", "10000"),
         (r"\$18.90", "18.9"),
-        (r"50\%", "50"),
-        (r"90^\circ", "90"),
-        (r"90^{\circ}", "90"),
+        (r"90^{\circ}", r"90\text{degree}"),
         (r"\dfrac{3}{4}", r"\frac{3}{4}"),
-        (r"5 \text{ cm}^2", "5"),
+        (r"5 \text{ cm}^2", r"5\text{cm}^2"),
         (r"\text{Wednesday}", "Wednesday"),
         (r"\text{two words}", "two words"),
         (r"x \in [0, 1]", r"x\in[0,1]"),
@@ -60,8 +59,8 @@ def test_the_last_closed_box_is_read(text: str, content: str | None) -> None:
     ],
 )
 def test_what_changes_no_meaning_changes_no_spelling(written: str, spelling: str) -> None:
-    assert one_spelling(written) == spelling
-    assert one_spelling(spelling) == spelling
+    assert spelled(written) == spelling
+    assert spelled(spelling) == spelling
 
 
 @pytest.mark.parametrize(
@@ -70,12 +69,12 @@ def test_what_changes_no_meaning_changes_no_spelling(written: str, spelling: str
         (r"The answer is $5$. Check: \boxed{6}", "6"),
         ("The answer is $\\frac{1}{2}$.", r"\frac{1}{2}"),
         ("Answer: $3$, or rather, the answer is: $4$", "4"),
-        ("The answer is 5.", None),
+        ("The answer is 5.", "5"),
         ("5", None),
         (r"\boxed{ }", None),
     ],
 )
-def test_answers_are_boxed_or_announced_in_dollars(text: str, answer: str | None) -> None:
+def test_answers_are_boxed_or_announced(text: str, answer: str | None) -> None:
     assert Math().extract(text) == answer
 
 
@@ -131,7 +130,7 @@ def test_an_answer_that_cannot_be_worked_out_is_wrong_in_time_and_the_next_one_i
     judge = Comparer(seconds=2)
     assert judge.same("2", "4/2")
     start = time.monotonic()
-    assert not judge.same("3", "9^{9^{9^9}}")
+    assert not judge.same("3", "9999!^{9999!}")
     assert time.monotonic() - start < 5
     assert judge.same("2", "4/2")
 
@@ -142,7 +141,7 @@ def test_a_child_that_nobody_waits_for_ends_too() -> None:
     child = judge._child
     assert child is not None
     assert child.stdin is not None
-    child.stdin.write('["3", "9^{9^{9^9}}", 0.5]\n')
+    child.stdin.write('["3", "9999!^{9999!}", 0.5]\n')
     child.stdin.close()
     assert child.wait(timeout=10) == -signal.SIGALRM
 

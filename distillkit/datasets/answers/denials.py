@@ -18,11 +18,14 @@ _BAD = (
     r"|strange|odd|less|weak"
 )
 _BE = r"(?:is|are|was|were|seems?|looks?|sounds?)"
+_NOT_OF_A_CHOICE = (
+    r"is|are|was|were|do|does|would|makes?|seems?|looks?|has|have|can|cannot|will|because|since|as"
+    r"|so|and|but|not|fails?|which|that|it"
+)
 _AFTER = re.compile(
     r"[)\]}.:*\"']*"
     # The words of the choice itself.
-    r"(?: (?!is\b|are\b|was\b|were\b|do(?:es)?\b|would\b|makes?\b|seems?\b|looks?\b|ha[sv]e?\b|can\b"
-    r"|cannot\b|will\b|because\b|since\b|as\b|so\b|and\b|but\b|not\b|fails?\b|which\b|that\b|it\b)[a-z'-]+){0,4}"
+    rf"(?: (?!(?:{_NOT_OF_A_CHOICE})\b)[a-z'-]+){{0,4}}"
     r",?(?: (?:but|and|which|that|it|this|they|both|all|each))*"
     rf" (?:{_BE}(?: [a-z]+ly| also| all| both| just| both)?(?: an?| the)? (?:{_BAD})\b"
     r"|(?:is|are|was|were|do|does|did|would|could|can|will|has|have|should)(?:n't| not| never)\b"

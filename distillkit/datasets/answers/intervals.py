@@ -28,7 +28,8 @@ def intervals(text: str) -> list[Interval] | None:
     """The intervals of a union, None where the text is none."""
     member = _MEMBER.fullmatch(text)
     found: list[Interval] = []
-    for part in (member[1] if member else text).split(r"\cup"):
+    text = member[1] if member else text
+    for part in parts(text) if _RELATION.search(text) else text.split(r"\cup"):
         pieces = _bracketed(part) or _inequality(part)
         if pieces is None:
             return None

@@ -65,7 +65,8 @@ def spelled(answer: str) -> str:
 def _as_text(found: re.Match[str]) -> str:
     space, word, power = found[1], found[2], found[3] or ""
     known = word in UNITS or word.lower() in UNITS
-    if known and (space or len(word) > 1) or (space and len(word.split()[0]) > 3):
+    named = bool(space) and len(word.split()[0]) > 3
+    if named or (known and (space or len(word) > 1)):
         return rf"\text{{{word}}}{power}"
     return found[0]
 

@@ -78,8 +78,8 @@ def last_letter(text: str, letters: str) -> str | None:
     small letter counts in brackets, right after an announcement, and where nothing else is said.
     """
     patterns, parts = _patterns(letters), [plain(part) for part in problems(text)]
-    for read in (_announced, _bare):
-        for part in parts:
+    for part in parts:
+        for read in (_announced, _bare):
             found = read(part, letters, patterns)
             if found is not None:
                 return found or None

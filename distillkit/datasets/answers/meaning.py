@@ -30,8 +30,11 @@ _WORDS = re.compile(r"(?:\\text\{)?[(]?[A-Za-z][A-Za-z' .-]*[)]?\}?")
 _WORD_OR_NUMBER = re.compile(r"[A-Za-z]+|\d+")
 _FONT = re.compile(r"\\text\{([^{}]*)\}")
 _MONTH = re.compile(
-    r"\b(?:jan|feb|mar|apr|may|june?|july?|aug|sept?|oct|nov|dec)[a-z]*\b", re.IGNORECASE
+    r"(?<![A-Za-z])(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?"
+    r"|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)(?![a-z])",
+    re.IGNORECASE,
 )
+_BASED = re.compile(r"(-?[0-9A-Z]+)(?:_\{?(?:\\text\{)?(\w+)\}*)?")
 _SIGNED = ((r"\pm", "+", "-"), (r"\mp", "-", "+"))
 
 Rule = Callable[[str, str], bool | None]
@@ -49,6 +52,7 @@ def same(known: str, said: str, depth: int = 0) -> bool:
         _as_dates,
         _as_ratios,
         _as_percentages,
+        _as_digits_of_a_base,
         _as_matrices,
         _as_intervals,
     )
@@ -140,6 +144,13 @@ def _as_percentages(known: str, said: str) -> bool | None:
     assert percentage is not None
     plain = without_unit(plain)[0]
     return same_value(percentage, plain) or same_value(rf"\frac{{{percentage}}}{{100}}", plain)
+
+
+def _as_digits_of_a_base(known: str, said: str) -> bool | None:
+    one, other = _BASED.fullmatch(known), _BASED.fullmatch(said)
+    if one is None or other is None or not (one[2] or other[2]):
+        return None
+    return one[1] == other[1] and (one[2] == other[2] or not (one[2] and other[2]))
 
 
 def _as_matrices(known: str, said: str) -> bool | None:

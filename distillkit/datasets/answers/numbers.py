@@ -111,7 +111,6 @@ def last_number(text: str) -> str | None:
             found = _last_stated(told)
             if found is not None:
                 return _spelt(found.value)
-    for part in parts:
         found = _last_said(part)
         if found is not None:
             return _spelt(found.value)
@@ -159,7 +158,7 @@ def _result(said: str, numbers: list[_Found]) -> _Found:
     sides, last = [[first]], first
     for number in others:
         between = said[last.end : number.start]
-        joined = _JOINED.fullmatch(between)
+        joined = _JOINED.fullmatch(between) if len(between) <= _APART else None
         signs = joined["signs"] if joined else "+" if number.signed and between.isspace() else ""
         if not signs.strip(" $("):
             break

@@ -1,5 +1,6 @@
 r"""Where a text says that now comes the answer: ``####``, ``\boxed{}``, ``The answer is``."""
 
+import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,14 +13,18 @@ from distillkit.datasets.answers.typography import typed
 MARK = "####"
 """Announces the answer to a problem in GSM8K's rationales (arXiv:2110.14168)."""
 
+_LONGEST = 12_000
+"""Characters that are read, half from the beginning and half from the end."""
+
 _NEXT = re.compile(
     r"""
-    ^ [ \t]* [#>*_ \t]* (?:
-        (?:question|problem|exercise|instruction|human|user|q) (?:[ \t]*[#№]?\d{1,4})? [*_]* [ \t]* :
-      | (?:question|problem|exercise|q) [ \t]* [#№]?\d{1,4} [*_]* [ \t]* [.):]
-      | (?:question|problem|exercise) (?:[ \t]*\d{1,4})? [*_ \t]* $
+    ^ [#>*_ \t]{0,12} (?:
+        (?:question|problem|exercise|instruction|human|user|q)
+        (?:[ \t]?[#№]?\d{1,4})? [*_]{0,2} [ \t]? :
+      | (?:question|problem|exercise|q) [ \t]? [#№]?\d{1,4} [*_]{0,2} [ \t]? [.):]
+      | (?:question|problem|exercise) (?:[ \t]?\d{1,4})? [*_ \t]{0,4} $
     )
-    | <\|im_start\|>\s*user | <\|user\|> | <\|start_header_id\|>user | \[INST\]
+    | <\|im_start\|>\s?user | <\|user\|> | <\|start_header_id\|>user | \[INST\]
     """,
     re.VERBOSE | re.MULTILINE | re.IGNORECASE,
 )
@@ -48,7 +53,10 @@ _OF_PARTS = "".join(
     )
 )
 _TO_WHAT = r"(?:[ \t]+(?:to|for|of)[ \t][^.:\n]{0,60}?)?"
-_VERB = r"(?:is|are|was|be|being|equals|(?:must|should|would|will|could|has[ \t]to)[ \t]+be|comes[ \t](?:out[ \t])?to)"
+_VERB = (
+    r"(?:is|are|was|be|being|equals|(?:must|should|would|will|could|has[ \t]to)[ \t]be"
+    r"|comes[ \t](?:out[ \t])?to)"
+)
 _SENTENCE_END = re.compile(r"[.!?](?=[\s\"'”)*_$]|$)|\n")
 
 
@@ -83,10 +91,12 @@ class Statement:
 
 def problems(text: str) -> list[str]:
     """What was said, cut where a next question begins; blank parts are left out."""
+    if len(text) > _LONGEST:
+        text = f"{text[: _LONGEST // 2]}\n{text[-_LONGEST // 2 :]}"
     text = typed(text)
     said = spoken(text) or text
     starts = [0, *(found.start() for found in _NEXT.finditer(said)), len(said)]
-    parts = [said[start:end] for start, end in zip(starts, starts[1:], strict=False)]
+    parts = [said[start:end] for start, end in itertools.pairwise(starts)]
     return [part for part in parts if part.strip()]
 
 
@@ -145,9 +155,9 @@ def _up_to_the_next(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[int, 
 
 @cache
 def _announcing(nouns: tuple[str, ...]) -> re.Pattern[str]:
+    said = rf"[ \t*_]{{0,6}}(?:[:=]+|-+>?[ \t]|—|→)|[ \t]{{1,4}}{_VERB}\b[ \t*_]{{0,6}}:?"
     return re.compile(
-        rf"{_OF_PARTS}(?<![/\w])(?:{'|'.join(nouns)})\b{_TO_WHAT}(?:[ \t*_]*(?:[:=]+|-+>?[ \t]|—|→)|[ \t]+{_VERB}\b[ \t*_]*:?)",
-        re.IGNORECASE,
+        rf"{_OF_PARTS}(?<![/\w])(?:{'|'.join(nouns)})\b{_TO_WHAT}(?:{said})", re.IGNORECASE
     )
 
 

@@ -26,8 +26,10 @@ def last_words(text: str) -> str | None:
             said = words if statement.kind is Kind.mark else _STOP.sub("", words)
             if _tidy(said):
                 return _tidy(said)
-    lines = [line for part in parts[:1] for line in part.split("\n") if _tidy(line)]
-    return _tidy(lines[-1]) if lines and MARK not in text else None
+        lines = [line for line in part.split("\n") if _tidy(line)]
+        if lines and MARK not in part:
+            return _tidy(lines[-1])
+    return None
 
 
 def _tidy(text: str) -> str:

@@ -27,12 +27,13 @@ _BEFORE_A_CLAUSE = (
 )
 _SAID = re.compile(rf"\b(?:(yes)|(no)(?! (?!(?:{_BEFORE_A_CLAUSE})\b)[a-z])(?!-))\b")
 _JUDGED = re.compile(
-    r"(?:^|[.!?\n:][\s\"'*]*|\b(?:statement|claim|this|that|it|which)(?: is|'s) (?:[a-z]+ly )?)"
-    r"(true|false)(?=[\"'*]*\s*(?:[.!,;\n]|$))"
+    r"(?:^|[.!?\n:][\s\"'*]{0,4}|\b(?:statement|claim|this|that|it|which)(?: is|'s) (?:[a-z]+ly )?)"
+    r"(true|false)(?=[\"'*]{0,4}\s?(?:[.!,;\n]|$))"
 )
 _OF_OTHERS = re.compile(
     r"\b(?:many|some|most|people|others?|they|one|you|may|might|everyone|few)"
-    r"(?: [a-z]+)? (?:says?|said|thinks?|believes?|answers?|claims?|argues?|guess)(?: that)?[ \"':,]*$"
+    r"(?: [a-z]+)? (?:says?|said|thinks?|believes?|answers?|claims?|argues?|guess)(?: that)?"
+    r"[ \"':,]*$"
 )
 
 
@@ -43,8 +44,8 @@ def last_yes_or_no(text: str) -> str | None:
     ``Yes and no`` is neither.
     """
     parts = [_ASKED.sub("", plain(part).lower()) for part in problems(text)]
-    for read in (_announced, _bare):
-        for part in parts:
+    for part in parts:
+        for read in (_announced, _bare):
             found = read(part)
             if found is not None:
                 return found or None
