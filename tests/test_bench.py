@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +10,7 @@ import torch
 
 from distillkit.core.types import Author
 from scripts.bench import compare, layer, measure, pair, steps, updates
+from tests.conftest import Start
 
 ROOT = Path(__file__).parent.parent
 needs_trl = pytest.mark.skipif(
@@ -96,34 +95,26 @@ def test_memory_counts_the_peak_and_nothing_from_before() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
-def test_the_script_says_who_was_left_out_and_writes_its_results(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [
-            sys.executable,
-            *("-m", "scripts.bench", "ragged", "--quick", "--rounds=1"),
-            "--output",
-            tmp_path,
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def test_the_script_says_who_was_left_out_and_writes_its_results(
+    started: Start, tmp_path: Path
+) -> None:
+    asked = ("ragged", "--quick", "--rounds=1", "--output", tmp_path)
+    process = started(*asked, folder=ROOT, module="scripts.bench")
+    out, err = process.communicate()
+    assert process.wait() == 0, err
     found = json.loads((tmp_path / "ragged.json").read_text())
     assert set(found["seconds"]) | set(found["skipped"]) == set(steps.CONTENDERS)
-    assert all(f"{name} skipped" in done.stdout for name in found["skipped"])
+    assert all(f"{name} skipped" in out for name in found["skipped"])
     assert set(found["notes"]["tokens_a_step"]["ours"]) == {steps.TINY.tokens}
     assert (tmp_path / "ratios.png").stat().st_size
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
-def test_objectives_are_timed_beside_on_policy_distillation(tmp_path: Path) -> None:
-    command = ("-m", "scripts.bench", "objectives", "--quick", "--rounds=1", "--output")
-    done = subprocess.run(
-        [sys.executable, *command, tmp_path], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+def test_objectives_are_timed_beside_on_policy_distillation(started: Start, tmp_path: Path) -> None:
+    asked = ("objectives", "--quick", "--rounds=1", "--output", tmp_path)
+    process = started(*asked, folder=ROOT, module="scripts.bench")
+    _, err = process.communicate()
+    assert process.wait() == 0, err
     found = json.loads((tmp_path / "objectives.json").read_text())
     assert found["base"] == updates.BASE
     assert set(found["time_over_ours"]) == set(updates.CONTENDERS)

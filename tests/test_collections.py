@@ -3,15 +3,13 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from distillkit.core.errors import Interrupted
-from tests.conftest import SMOKE, CommandLine
+from tests.conftest import SMOKE, CommandLine, Start
 from tests.conftest import contents as every_file
 from tests.preflight.planted import found
 from tests.test_bad_input import said
@@ -36,13 +34,15 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(tmp_path_factory.mktemp("whole"), *MINILLM)
 
 
-def test_a_killed_run_goes_on_amid_a_collection(whole: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "distillkit", "train", *TINY, *MINILLM, "name=run"]
-    process = subprocess.Popen([*command, f"output={tmp_path}"], stdout=subprocess.DEVNULL)
+def test_a_killed_run_goes_on_amid_a_collection(
+    whole: Path, started: Start, tmp_path: Path
+) -> None:
+    asked = [*TINY, *MINILLM, "name=run", f"output={tmp_path}"]
+    process = started("train", *asked, folder=tmp_path)
     folder = tmp_path / "train" / "run"
     wait_for_step(folder, 4)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     assert not (folder / "summary.json").exists()
     assert (folder / "checkpoints" / "step-000003" / "rollouts.jsonl").is_file()
     assert contents(run(tmp_path, *MINILLM)) == contents(whole)

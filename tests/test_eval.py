@@ -1,13 +1,10 @@
 """``distillkit eval`` through the real command line."""
 
 import json
-import os
 import re
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from distillkit.core.spec import SPECS
 
-from .conftest import CommandLine, contents
+from .conftest import CommandLine, Start, contents
 from .tiny import save
 
 WHO = ("student", "start", "teacher")
@@ -198,17 +195,10 @@ def kept(store: Path) -> int:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_evaluation_goes_on_where_it_was(
-    number: signal.Signals, distillkit: CommandLine, run: Path, tmp_path: Path
+    number: signal.Signals, distillkit: CommandLine, started: Start, run: Path, tmp_path: Path
 ) -> None:
     command = ["eval", f"run={run}", "metric=[accuracy,divergence]", "batch_size=1"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "distillkit", *command],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = started(*command, folder=tmp_path)
     store, deadline = run.parents[1] / "evidence.sqlite", time.monotonic() + 120
     while kept(store) < 30:
         assert time.monotonic() < deadline

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from distillkit.compose import compose
 from distillkit.core.errors import Interrupted
 from distillkit.programs.train import train
+from tests.conftest import Start
 
 TINY = ["debug=smoke", "tracker=none", "steps=6", "checkpoint.every=2", "evaluation.every=3"]
 KEPT = ("metrics.jsonl", "samples.jsonl", "student/model.safetensors")
@@ -41,13 +40,13 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
 
 
 def test_a_killed_run_resumes_to_the_same_bytes(
-    uninterrupted: dict[str, bytes], tmp_path: Path
+    uninterrupted: dict[str, bytes], started: Start, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-m", "distillkit", "train", *TINY, "policy=mixed", "name=run"]
-    process = subprocess.Popen([*command, f"output={tmp_path}"], stdout=subprocess.DEVNULL)
+    asked = [*TINY, "policy=mixed", "name=run", f"output={tmp_path}"]
+    process = started("train", *asked, folder=tmp_path)
     wait_for_step(tmp_path / "train" / "run", 3)
     process.kill()
-    process.wait()
+    assert process.wait() == -signal.SIGKILL
     folder = tmp_path / "train" / "run"
     assert not (folder / "summary.json").exists()
     assert contents(run(tmp_path, "policy=mixed")) == uninterrupted

@@ -3,19 +3,29 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import CommandLine, Result, Start
+
 SMOKE = ["debug=smoke", "tracker=none", "evaluation.every=0", "evaluation.test=4"]
 
 
-def sweep(output: Path, *overrides: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "distillkit", "sweep", *SMOKE, f"output={output}", *overrides]
-    return subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+Sweep = Callable[..., Result]
+
+
+@pytest.fixture
+def sweep(distillkit_process: CommandLine, tmp_path: Path) -> Sweep:
+    """Run a grid of short trainings in ``tmp_path``."""
+
+    def call(*overrides: str) -> Result:
+        asked = [*SMOKE, f"output={tmp_path}", *overrides]
+        return distillkit_process("sweep", *asked, folder=tmp_path)
+
+    return call
 
 
 def table(output: Path) -> list[dict]:
@@ -24,22 +34,21 @@ def table(output: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("launcher", ["joblib", "ray"])
-def test_a_grid_runs_under_a_launcher(launcher: str, tmp_path: Path) -> None:
+def test_a_grid_runs_under_a_launcher(launcher: str, sweep: Sweep, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
     asked = ["seed=0,1", f"hydra/launcher={launcher}"]
     if launcher == "joblib":
         asked.append("hydra.launcher.n_jobs=2")
-    first = sweep(tmp_path, *asked)
-    assert first.returncode == 0, first.stdout + first.stderr
+    first = sweep(*asked)
+    assert first.code == 0, first.out + first.err
     assert [cell["status"] for cell in table(tmp_path)] == ["done", "done"]
     assert len(list((tmp_path / "train").iterdir())) == 2
 
 
 @pytest.mark.slow
-def test_the_optuna_sweeper_reads_what_a_cell_returns(tmp_path: Path) -> None:
+def test_the_optuna_sweeper_reads_what_a_cell_returns(sweep: Sweep, tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     done = sweep(
-        tmp_path,
         "hydra/sweeper=optuna",
         "hydra.sweeper.n_trials=2",
         "hydra.sweeper.n_jobs=1",
@@ -47,25 +56,26 @@ def test_the_optuna_sweeper_reads_what_a_cell_returns(tmp_path: Path) -> None:
         "hydra.sweeper.sampler.seed=1",
         "optimizer.lr=interval(1e-4, 1e-3)",
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.code == 0, done.out + done.err
     rates = {cell["summary"]["name"] for cell in table(tmp_path)}
     assert len(rates) == 2
 
 
-def test_a_failed_cell_under_submitit_is_reported_and_stops_no_other(tmp_path: Path) -> None:
+def test_a_failed_cell_under_submitit_is_reported_and_stops_no_other(
+    sweep: Sweep, tmp_path: Path
+) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     launcher = "hydra/launcher=submitit_local"
-    done = sweep(tmp_path, "divergence=reverse_kl,jsd", "beta=0.3", launcher)
-    assert done.returncode == 2
-    assert "1 of 2 cells failed" in done.stderr
-    assert "beta=0.3 has no effect" in done.stdout
+    done = sweep("divergence=reverse_kl,jsd", "beta=0.3", launcher)
+    assert done.code == 2
+    assert "1 of 2 cells failed" in done.err
+    assert "beta=0.3 has no effect" in done.out
     assert {cell["status"] for cell in table(tmp_path)} == {"failed", "done"}
 
 
-def test_a_killed_cell_alone_runs_again(tmp_path: Path) -> None:
+def test_a_killed_cell_alone_runs_again(sweep: Sweep, started: Start, tmp_path: Path) -> None:
     asked = ["seed=0,1", "steps=12", "checkpoint.every=3"]
-    command = [sys.executable, "-m", "distillkit", "sweep", *SMOKE, f"output={tmp_path}", *asked]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    process = started("sweep", *SMOKE, f"output={tmp_path}", *asked, folder=tmp_path)
     victim, deadline = None, time.monotonic() + 120
     while victim is None and time.monotonic() < deadline:
         found = list(tmp_path.glob("train/*/metrics.jsonl"))
@@ -77,8 +87,8 @@ def test_a_killed_cell_alone_runs_again(tmp_path: Path) -> None:
     statuses = [cell["status"] for cell in table(tmp_path)]
     assert statuses == ["failed", "done"]
     assert table(tmp_path)[0]["error"] == "killed by signal 9"
-    again = sweep(tmp_path, *asked)
-    assert again.returncode == 0, again.stdout + again.stderr
+    again = sweep(*asked)
+    assert again.code == 0, again.out + again.err
     assert [cell["status"] for cell in table(tmp_path)] == ["done", "kept"]
 
 

@@ -3,8 +3,6 @@
 import json
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,8 +19,9 @@ from distillkit.core.types import Example, Split
 from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.programs import undo_course
 
-from .conftest import SMOKE, CommandLine, contents
+from .conftest import SMOKE, CommandLine, Start, contents
 from .endpoints.stand_in import Answer, Request, completion, serving
+from .forking import Started
 
 SMALL = (
     *SMOKE,
@@ -327,12 +326,8 @@ def test_every_reply_is_paid_for_once_though_the_server_and_the_process_die(
     assert cost["money"] == pytest.approx(36 * 1 + 24 * 2)
 
 
-def killed_when(file: Path, folder: Path, number: int) -> None:
-    """Start the run, and send the signal as soon as the file is there."""
-    command = [sys.executable, "-m", "distillkit", "undo-iterate", *SMALL]
-    process = subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
+def killed_when(file: Path, process: Started, number: int) -> None:
+    """Send the signal as soon as the file is there."""
     while not file.is_file() and process.poll() is None:
         time.sleep(0.01)
     process.send_signal(number)
@@ -343,13 +338,17 @@ def killed_when(file: Path, folder: Path, number: int) -> None:
 
 
 def test_a_run_killed_again_and_again_ends_as_one_that_was_left_alone(
-    whole: Path, tmp_path: Path, distillkit_process: CommandLine
+    whole: Path, tmp_path: Path, started: Start, distillkit_process: CommandLine
 ) -> None:
     run = tmp_path / "outputs/undo/run"
-    killed_when(tmp_path / "outputs/replies.sqlite", tmp_path, signal.SIGKILL)
-    killed_when(run / "train/iteration-0/metrics.jsonl", tmp_path, signal.SIGTERM)
-    killed_when(run / "lessons-1.jsonl", tmp_path, signal.SIGINT)
-    killed_when(run / "train/untargeted-1/run.yaml", tmp_path, signal.SIGKILL)
+
+    def again() -> Started:
+        return started("undo-iterate", *SMALL, folder=tmp_path)
+
+    killed_when(tmp_path / "outputs/replies.sqlite", again(), signal.SIGKILL)
+    killed_when(run / "train/iteration-0/metrics.jsonl", again(), signal.SIGTERM)
+    killed_when(run / "lessons-1.jsonl", again(), signal.SIGINT)
+    killed_when(run / "train/untargeted-1/run.yaml", again(), signal.SIGKILL)
     done = distillkit_process("undo-iterate", *SMALL, folder=tmp_path)
     assert done.code == 0, done.err
     other = whole / "outputs/undo/run"
