@@ -6,7 +6,6 @@
 Intervals are Student's t over seeds; the gain column pairs seeds with those of the first method.
 """
 
-import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Annotated
@@ -15,12 +14,14 @@ import numpy as np
 import typer
 from scipy import stats
 
+from distillkit.core.cells import read_table
+
 
 def main(table: Annotated[Path, typer.Argument(help="A sweep's table.json.")]) -> None:
     """Print one row for each method, in the order of the grid."""
     methods: dict[str, dict[str, float]] = defaultdict(dict)
     before, seconds = set(), defaultdict(list)
-    for cell in json.loads(table.read_text()):
+    for cell in read_table(table.parent):
         if not cell.get("summary"):
             raise SystemExit(f"unfinished cell: {' '.join(cell['overrides'])}")
         pairs = dict(item.lstrip("+").split("=", 1) for item in cell["overrides"])

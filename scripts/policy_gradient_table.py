@@ -12,19 +12,20 @@ seeds that both have. Accuracy elsewhere is measured here, greedily, and kept be
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from distillkit.compose import compose, reopen
-from distillkit.core.files import read_json, write_json
+from distillkit.core.rundir import RunDirectory
+from distillkit.core.sealed import read_sealed, write_sealed
 from distillkit.core.types import Split
 from distillkit.evaluation.quality import measure
 from distillkit.metrics.diversity import n_grams
 from distillkit.models.loading import load, pick_device
+from distillkit.models.pretrained import of_folder
 from distillkit.models.sampling import Sampling
 from distillkit.report.comparing import Comparison
 from distillkit.report.groups import Group
@@ -159,18 +160,25 @@ def repeated_share(run: Run) -> float | None:
 def accuracy_elsewhere(folder: Path, dataset: str, *, limit: int | None) -> float:
     """Share of right greedy answers on another dataset's test split, measured once for a run."""
     file = folder / f"elsewhere-{dataset}.json"
-    made_from = {"fingerprint": read_json(folder / "summary.json")["fingerprint"], "limit": limit}
-    kept = read_json(file) if file.is_file() else {}
+    directory = RunDirectory(folder)
+    summary = directory.summary
+    if summary is None:
+        raise SystemExit(f"{folder} is not finished.")
+    directory.check_left(directory.student.name)
+    made_from = {"fingerprint": summary["fingerprint"], "limit": limit}
+    kept = (
+        read_sealed(file, dict[str, Any], old=True, way_out="Delete it.") if file.exists() else {}
+    )
     if any(kept.get(key) != value for key, value in made_from.items()):
         run = reopen(folder).run
-        source = replace(run.student, name=str(folder / "student"), revision=None)
+        source = of_folder(run.student, directory.student)
         student = load(source, device=pick_device(run.device), precision=run.precision)
         judge = compose("train", [f"dataset={dataset}"]).run.dataset
         length = run.evaluation.max_new_tokens or run.rollout.max_new_tokens
         examples = judge.examples(Split.test)[:limit]
         found = measure(student, judge, examples, sampling=Sampling(max_new_tokens=length))
         kept = {**made_from, "accuracy": found.accuracy.compute(), "n": len(examples)}
-        write_json(file, kept)
+        write_sealed(file, kept)
     return float(kept["accuracy"])
 
 

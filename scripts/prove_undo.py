@@ -69,7 +69,7 @@ def _contents(run: Path) -> dict[str, Any]:
     # Times differ, and so does the output folder in paths.
     text = (run / "summary.json").read_text().replace(str(run), "")
     summary = json.loads(text)
-    del summary["cost"]["training_seconds"], summary["fingerprint"]
+    del summary["cost"]["training_seconds"], summary["fingerprint"], summary["seal"]
     return {**found, "summary.json": summary}
 
 

@@ -25,9 +25,10 @@ from transformers import AutoTokenizer
 
 from distillkit.compose import reopen
 from distillkit.core.types import Split
+from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.models.loading import locate
 from distillkit.report.comparing import over_seeds, value_of
-from distillkit.report.evaluations import Value, read_lines
+from distillkit.report.evaluations import Value
 from distillkit.report.groups import Group
 from distillkit.report.runs import Run
 from distillkit.rewards.base import Answer
@@ -110,7 +111,8 @@ def rewards_of_samples(run: Path) -> dict[str, list[list[float]]]:
     judge = opened.reward.judge(opened.dataset, device=torch.device("cpu"))
     tokenizer = AutoTokenizer.from_pretrained(locate(opened.student.name))
     found: dict[str, list[list[float]]] = {}
-    for row in read_lines(run / "evaluation" / "test" / "records.jsonl"):
+    kept = EvaluationFolder(run, "test").kept()
+    for row in kept.records if kept else ():
         for who, texts in _texts(row).items():
             answers = [
                 Answer(examples[row["id"]], text, len(tokenizer(text)["input_ids"]) + 1, False)

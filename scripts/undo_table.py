@@ -7,13 +7,16 @@ A gain is the returned student's accuracy less the baseline's, in points. Its fi
 resamples the examples with the seeds held fixed, the second is Student's t over seeds.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 
+from distillkit.core.reading import read_json_lines
+from distillkit.core.rundir import WAY_OUT, RunDirectory
+from distillkit.core.shapes import UndoSummary
+from distillkit.programs.undo_results import VERDICTS
 from distillkit.statistics import bootstrap
 from distillkit.statistics.paired import t_test
 
@@ -24,8 +27,8 @@ def main(
     runs: Annotated[list[Path], typer.Argument(help="Run directories of undo-iterate.")],
 ) -> None:
     """Print accuracies, then gains."""
-    summaries = [json.loads((run / "summary.json").read_text()) for run in runs]
-    verdicts = [_verdicts(run / "verdicts.jsonl") for run in runs]
+    summaries = [_summary(run) for run in runs]
+    verdicts = [_verdicts(run / VERDICTS) for run in runs]
     splits = list(summaries[0]["rows"][0]["accuracy"])
     print(f"| student | {' | '.join(splits)} |\n|---|{'---|' * len(splits)}")
     for name in ("start", "returned", *_baselines(summaries[0])):
@@ -61,11 +64,19 @@ def _row(differences: np.ndarray) -> str:
     return " | ".join(cells)
 
 
+def _summary(run: Path) -> dict[str, Any]:
+    directory = RunDirectory(run, shape=UndoSummary)
+    summary = directory.summary
+    if summary is None:
+        raise SystemExit(f"{run} is not finished. Give its distillkit undo-iterate command again.")
+    directory.check_left(VERDICTS)
+    return summary
+
+
 def _verdicts(file: Path) -> dict[str, Verdicts]:
     """By split and example."""
     found: dict[str, Verdicts] = {}
-    for line in file.read_text().splitlines():
-        row = json.loads(line)
+    for row in read_json_lines(file, dict[str, Any], way_out=WAY_OUT):
         found.setdefault(row.pop("split"), {})[row.pop("id")] = row
     return found
 

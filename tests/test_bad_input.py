@@ -257,10 +257,7 @@ def test_a_damaged_checkpoint_is_named_and_kept(
     file.write_bytes(change(file.read_bytes()))
     before = contents(RUN)
     said(distillkit("train", *SMOKE, "name=run"), str(file.parent), "damaged", "Delete that folder")
-    after = contents(RUN)
-    # The log may tell that it was tried.
-    assert after.pop("log.txt") != before.pop("log.txt")
-    assert after == before
+    assert contents(RUN) == before
 
 
 EVALUATIONS = [

@@ -56,6 +56,7 @@ class Keeper:
         """
         first = {key: row for row, key in reversed(list(enumerate(keys)))}
         kept = self.store.get(first)
+        self.store.tell(kind, keys, self.say)
         missing = sorted(
             (first[key] for key in first.keys() - kept.keys()), key=lambda row: (lengths[row], row)
         )

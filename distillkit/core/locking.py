@@ -28,3 +28,12 @@ def lock(file: IO[Any], *, wait: bool) -> bool:
             raise BlockingIOError(error.errno, error.strerror) from error
         return False
     return True
+
+
+def can_lock(file: IO[Any]) -> bool:
+    """Whether the file system of an open file grants locks of the kind that SQLite takes."""
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in HELD
+    return True

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import sys
+from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -18,8 +19,20 @@ def provenance() -> dict[str, Any]:
         "python": sys.version.split()[0],
         "packages": {name: _version(name) for name in PACKAGES},
         "machine": f"{platform.system()} {platform.machine()}",
-        "git": {"commit": _git("rev-parse", "HEAD"), "diff": _git("diff", "HEAD")},
+        "git": {"commit": _git("rev-parse", "HEAD"), "diff": _diff()},
     }
+
+
+def _diff() -> dict[str, Any] | None:
+    """What tells one diff from another, without its words: tracked files may hold keys.
+
+    None outside a checkout.
+    """
+    text = _git("diff", "HEAD")
+    if text is None:
+        return None
+    names = _git("diff", "--name-only", "HEAD") or ""
+    return {"sha256": sha256(text.encode()).hexdigest(), "files": names.splitlines()}
 
 
 def _version(package: str) -> str | None:
@@ -32,7 +45,12 @@ def _version(package: str) -> str | None:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, timeout=20, check=False
+            ["git", *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -19,7 +19,13 @@ class Record(TypedDict):
     """
 
     fingerprint: str
+    distillkit: NotRequired[str]
+    python: NotRequired[str]
+    packages: NotRequired[dict[str, str | None]]
+    machine: NotRequired[str]
     git: NotRequired[dict[str, Any] | None]
+    device: NotRequired[str]
+    seed: NotRequired[int]
     files: NotRequired[dict[str, str]]
 
 

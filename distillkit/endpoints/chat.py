@@ -146,6 +146,7 @@ class ChatEndpoint:
         """
         keys = [self.key(conversation) for conversation in conversations]
         before = store.get(keys)
+        store.tell("replies", keys, say)
         waiting = {
             key: conversation
             for key, conversation in zip(keys, conversations, strict=True)

@@ -52,6 +52,7 @@ def writers_of(
             seed=child_seed(run.seed, "teacher"),
             poll=poll,
             report=lambda done, all_: say(f"teacher wrote {done} of {all_}"),
+            say=say,
         )
         writers[Author.teacher] = KeptWriter(texts)
     if isinstance(run.policy, TeacherMixed):

@@ -5,10 +5,6 @@ here: a finished cell is not run again, an interrupted one resumes, a failed one
 end.
 """
 
-import ctypes
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -19,15 +15,16 @@ from rich.console import Console
 from rich.table import Table
 
 from distillkit.compose import current_cell, from_config, multirun
-from distillkit.core.errors import DistillkitError, Interrupted, RunError
-from distillkit.core.files import read_json, write_json
-from distillkit.core.stopping import STOPS, stopping
+from distillkit.core.cells import read_cells, write_cell, write_table
+from distillkit.core.errors import DistillkitError, RunError
+from distillkit.core.files import writable
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
+from distillkit.programs.cell import saving_cells, train_apart
 from distillkit.programs.differences import check_same
 from distillkit.programs.train import directory_of
 
-PR_SET_PDEATHSIG = 1
+WAY_OUT = "Move away what is there, and give the same command again."
 
 
 def sweep(
@@ -54,17 +51,14 @@ def sweep(
     folder = (Path(output) / "sweep" / name).resolve()
     search = [f'hydra.searchpath=["file://{config_dir.resolve()}"]'] if config_dir else []
     cells = folder / "cells"
-    for stale in cells.glob("*.json"):
-        stale.unlink()
-    try:
+    with writable(WAY_OUT):
+        for stale in cells.glob("*.json"):
+            stale.unlink()
+    with saving_cells():
         multirun("train", [*overrides, *search, f"hydra.sweep.dir={folder}"], run_cell)
-    except Interrupted as stop:
-        raise Interrupted(
-            "interrupted; the cell that ran is saved, and the same command goes on from there",
-            signal=stop.signal,
-        ) from None
-    results = [read_json(file) for file in sorted(cells.glob("*.json"))]
-    write_json(folder / "table.json", results)
+    results = read_cells(folder)
+    with writable(WAY_OUT):
+        write_table(folder, results)
     if not results:
         raise RunError("no cell ran; see the messages of the launcher above.")
     console.print(_table(results, title=f"sweep {name}"))
@@ -93,65 +87,21 @@ def run_cell(config: DictConfig) -> float:
         if done is not None and done["fingerprint"] == composed.fingerprint:
             result["status"] = "kept"
         else:
-            # One cell does not continue another.
+            # A grid makes runs anew; it continues none under their names.
             check_same(directory, composed)
             group = f"tracker.group=sweep-{cell.folder.name}"
             in_group = [group] if getattr(composed.run.tracker, "group", "none") is None else []
-            result |= _run_process([*cell.overrides, *cell.search, *in_group])
+            result |= train_apart([*cell.overrides, *cell.search, *in_group])
         result["summary"] = directory.summary if result["status"] != "failed" else None
     except DistillkitError as error:
         result |= {"status": "failed", "error": str(error)}
-    cells = cell.folder / "cells"
-    cells.mkdir(parents=True, exist_ok=True)
-    write_json(cells / f"{cell.number:05d}.json", result)
+    write_cell(cell.folder, cell.number, result)
     after = (result.get("summary") or {}).get("student_after") or {}
     score = f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""
     # A launcher may have put this into a process of its own.
     with lasting():
         print(f"cell {cell.number} {result['status']}  {' '.join(cell.overrides)}{score}")
     return float(after.get("accuracy", -after.get("nll", float("nan"))))
-
-
-def _run_process(overrides: Sequence[str]) -> dict[str, str]:
-    command = [sys.executable, "-m", "distillkit", "train", *overrides]
-    begun: list[subprocess.Popen[str]] = []
-
-    def tell() -> None:
-        # Ctrl-C may have reached the cell too; SIGTERM is no second one, which would not save.
-        for cell in begun:
-            cell.terminate()
-
-    with stopping(tell) as stop:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            preexec_fn=_stop_with_parent,
-        )
-        begun.append(process)
-        if stop.signal is not None:
-            process.terminate()
-        _, said = process.communicate()
-    if stop.signal is not None:
-        # The cell is saved. What a launcher does on this signal, such as to requeue, comes now.
-        signal.raise_signal(stop.signal)
-    code = process.returncode
-    if code == 0:
-        return {"status": "done"}
-    if code - 128 in STOPS:
-        return {"status": "failed", "error": "interrupted and saved"}
-    if code < 0:
-        return {"status": "failed", "error": f"killed by signal {-code}"}
-    lines = said.strip().splitlines() or [f"exit code {code}"]
-    return {"status": "failed", "error": lines[-1].removeprefix("distillkit: ")}
-
-
-def _stop_with_parent() -> None:
-    # On Linux a cell is told to save and stop when its launcher dies; elsewhere it runs on.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _table(results: Sequence[dict[str, Any]], *, title: str) -> Table:

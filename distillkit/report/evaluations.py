@@ -1,14 +1,12 @@
 """What ``distillkit eval`` left in a run directory for one split, as far as it is there."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from distillkit.core.errors import RunError
-from distillkit.core.files import read_json
+from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.metrics.base import Record
 
 WHO = ("student", "start", "teacher")
@@ -58,18 +56,19 @@ class Evaluation:
         return self.numbers.get(who, {}).get(metric, {}).get(number)
 
 
-def read_evaluation(folder: Path) -> Evaluation | None:
+def read_evaluation(run: Path, split: str) -> Evaluation | None:
     """The evaluation in ``evaluation/<split>/``; None where there are no results.
 
     Raises:
-        RunError: a file is damaged.
+        RunError: a file is damaged, or another run's.
     """
-    if not (folder / "results.json").is_file():
+    kept = EvaluationFolder(run, split).kept()
+    if kept is None:
         return None
-    results = read_whole(folder / "results.json")
+    results = kept.results
     records: dict[str, dict[str, Record]] = {}
-    for line in read_lines(folder / "records.jsonl"):
-        for metric, record in (line.get("student") or {}).items():
+    for line in kept.records:
+        for metric, record in line.get("student", {}).items():
             records.setdefault(metric, {})[line["id"]] = record
     return Evaluation(
         source="eval",
@@ -85,7 +84,7 @@ def read_evaluation(folder: Path) -> Evaluation | None:
         },
         curves=results.get("curves", {}),
         records=records,
-        items=tuple(read_lines(folder / "items.jsonl")),
+        items=tuple(kept.items),
         made_from={name: results.get(name) for name in MADE_FROM},
     )
 
@@ -122,35 +121,3 @@ def _value(entry: Mapping[str, Any]) -> Value | None:
 
 def _finite(number: float | None) -> float | None:
     return number if number is not None and isfinite(number) else None
-
-
-def read_whole(file: Path) -> Any:
-    """A JSON file.
-
-    Raises:
-        RunError: it is damaged.
-    """
-    try:
-        return read_json(file)
-    except ValueError as error:
-        raise _damaged(file, error) from error
-
-
-def read_lines(file: Path) -> Iterator[Mapping[str, Any]]:
-    """Lines of a file of JSON lines, none where it is absent.
-
-    Raises:
-        RunError: a line is damaged.
-    """
-    if not file.is_file():
-        return
-    with file.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield json.loads(line)
-            except ValueError as error:
-                raise _damaged(f"line {number} of {file}", error) from error
-
-
-def _damaged(what: object, error: ValueError) -> RunError:
-    return RunError(f"{what} is damaged ({error}). Write it anew with distillkit eval run=...")

@@ -3,22 +3,27 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
-import yaml
+from typing_extensions import TypedDict
 
 from distillkit.core.cells import cells_of
 from distillkit.core.errors import RunError
-from distillkit.report.evaluations import (
-    Evaluation,
-    from_summary,
-    read_evaluation,
-    read_lines,
-    read_whole,
-)
+from distillkit.core.reading import damaged, read_json_lines, read_yaml
+from distillkit.core.rundir import WAY_OUT, RunDirectory
+from distillkit.core.shapes import AnySummary
+from distillkit.report.evaluations import Evaluation, from_summary, read_evaluation
+
+METRICS = "metrics.jsonl"
 
 LEFT_OUT = ("name", "output", "tracker", "device", "guard")
 """Settings that say where a run goes and who watches, not what it is."""
+
+
+class Settings(TypedDict):
+    """run.yaml, as far as a report knows its fields."""
+
+    seed: NotRequired[int | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +101,14 @@ def read_run(folder: Path, *, split: str) -> Run:
     Raises:
         RunError: a file is damaged.
     """
-    config = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8")) or {}
-    summary = _optional(folder / "summary.json")
-    provenance = _optional(folder / "provenance.json")
+    directory = RunDirectory(folder, shape=AnySummary)
+    directory.check_made()
+    config = read_yaml(folder / "run.yaml", Settings, way_out=WAY_OUT)
+    summary = directory.summary or {}
+    directory.check_left(METRICS)
+    provenance = directory.record or {}
     git = {"commit": (provenance.get("git") or {}).get("commit")}
-    evaluation = read_evaluation(folder / "evaluation" / split)
+    evaluation = read_evaluation(folder, split)
     path = _shown(folder)
     remedy = f"distillkit eval run={path}" + ("" if split == "test" else f" split={split}")
     missing = []
@@ -112,14 +120,16 @@ def read_run(folder: Path, *, split: str) -> Run:
         missing.append(Missing(f"{folder.name} has no evaluation on the {split} split.", remedy))
     elif not evaluation.records:
         missing.append(Missing(f"The evaluation of {folder.name} has no records.", remedy))
+    # A report may be shown to others, and so knows no place of this machine.
+    missing += [Missing(f"{note}.".replace(str(folder), folder.name)) for note in directory.notes]
     return Run(
         name=folder.name,
         path=path,
         seed=config.get("seed"),
-        summary=summary,
+        summary={key: summary[key] for key in summary if key != "files"},
         config=_settings(config, _overrides(folder)),
-        provenance={**provenance, "git": git},
-        journal=tuple(read_lines(folder / "metrics.jsonl")),
+        provenance={**{key: provenance[key] for key in provenance if key != "files"}, "git": git},
+        journal=_journal(folder),
         evaluation=evaluation,
         missing=tuple(missing),
     )
@@ -137,13 +147,19 @@ def _cells(folder: Path) -> tuple[list[Path], list[Missing]]:
     return found, absent
 
 
-def _optional(file: Path) -> dict[str, Any]:
-    return read_whole(file) if file.is_file() else {}
+def _journal(folder: Path) -> tuple[dict[str, float], ...]:
+    file = folder / METRICS
+    if not file.exists():
+        return ()
+    rows = read_json_lines(file, dict[str, float], way_out=WAY_OUT)
+    if any("step" not in row for row in rows):
+        raise damaged(file, "a line has no step", way_out=WAY_OUT)
+    return tuple(rows)
 
 
 def _overrides(folder: Path) -> list[str]:
     file = folder / "overrides.yaml"
-    return (yaml.safe_load(file.read_text(encoding="utf-8")) or []) if file.is_file() else []
+    return read_yaml(file, list[str], way_out=WAY_OUT) if file.exists() else []
 
 
 def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:

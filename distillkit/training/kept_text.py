@@ -2,24 +2,42 @@
 
 The file is named by a hash of everything the text depends on, so runs and sweep cells share it,
 and a change of teacher, prompts or sampling makes a new one. It is written in parts, so an
-interrupted call goes on where it stopped.
+interrupted call goes on where it stopped. Every line has a digest of itself and the file's key.
 """
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from distillkit.core.errors import DataError
-from distillkit.core.files import write_json
+from typing_extensions import TypedDict
+
+from distillkit.core.errors import DataError, RunError
+from distillkit.core.files import made_folder, write_json
 from distillkit.core.journal import Journal
+from distillkit.core.locking import lock
+from distillkit.core.reading import parse_json_lines, read_bytes
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
+
+WAY_OUT = "Delete it to have it written anew."
+
+LAYOUT = 2
+"""Part of every key; raised whenever the meaning of what is kept changes."""
+
+
+class Line(TypedDict):
+    """A response as a line has it."""
+
+    id: str
+    tokens: list[int]
+    truncated: bool
+    digest: str
 
 
 def kept_text(
@@ -32,6 +50,7 @@ def kept_text(
     seed: int,
     poll: Callable[[], None],
     report: Callable[[int, int], None],
+    say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Response]:
     """The teacher's response to every example, by id, read from ``folder`` or written there.
 
@@ -44,18 +63,26 @@ def kept_text(
         seed: of the text; part of the key.
         poll: called between parts; may raise to stop.
         report: called with (done, all) after each part.
+        say: takes a line for the person who waits.
+
+    Raises:
+        DataError: what is kept is not what was written.
     """
     prompts = [teacher.prompts.prompt_ids(example) for example in examples]
     provenance = {"teacher": dict(identity), "sampling": asdict(sampling), "seed": seed}
-    asked = json.dumps([provenance, [e.id for e in examples], prompts], sort_keys=True)
+    asked = json.dumps([LAYOUT, provenance, [e.id for e in examples], prompts], sort_keys=True)
     key = hashlib.sha256(asked.encode()).hexdigest()[:16]
-    folder.mkdir(parents=True, exist_ok=True)
+    made_folder(folder, choose="output=...")
     file = folder / f"{key}.jsonl"
-    with (folder / f"{key}.lock").open("a") as lock:
+    with (folder / f"{key}.lock").open("a") as held:
         # A second cell of a sweep waits here for the first one's text.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not lock(held, wait=True):
+            say(
+                f"warning: the file system of {folder} refuses locks, so nothing keeps another run "
+                "from writing the same text at the same time"
+            )
         lines = _whole_parts(file, part=sampling.batch_size, count=len(examples))
-        kept = _parse(lines, file)
+        kept = _parse(lines, file, key=key, examples=examples)
         write_json(folder / f"{key}.json", {**provenance, "examples": len(examples)})
         journal = Journal(file, keep=sum(map(len, lines)))
         for start in range(len(kept), len(examples), sampling.batch_size):
@@ -65,9 +92,8 @@ def kept_text(
             )
             for example, text in zip(examples[part], written, strict=True):
                 kept[example.id] = Response(text.tokens, text.truncated, Author.teacher)
-                journal.write(
-                    {"id": example.id, "tokens": text.tokens, "truncated": text.truncated}
-                )
+                row = {"id": example.id, "tokens": text.tokens, "truncated": text.truncated}
+                journal.write({**row, "digest": _digest(key, row)})
             report(len(kept), len(examples))
         journal.close()
     return kept
@@ -75,20 +101,33 @@ def kept_text(
 
 def _whole_parts(file: Path, *, part: int, count: int) -> list[bytes]:
     """Lines of whole parts; a part that was cut short is written again, from its own seed."""
-    lines = file.read_bytes().splitlines(keepends=True) if file.is_file() else []
-    if lines and not lines[-1].endswith(b"\n"):
-        lines.pop()
-    return lines if len(lines) >= count else lines[: len(lines) // part * part]
+    if not file.exists():
+        return []
+    lines = read_bytes(file, way_out=WAY_OUT).split(b"\n")
+    # The last one is empty, or torn.
+    whole = [line + b"\n" for line in lines[:-1]]
+    return whole if len(whole) >= count else whole[: len(whole) // part * part]
 
 
-def _parse(lines: Sequence[bytes], file: Path) -> dict[str, Response]:
+def _parse(
+    lines: Sequence[bytes], file: Path, *, key: str, examples: Sequence[Example]
+) -> dict[str, Response]:
     kept = {}
     try:
-        for line in lines:
-            row = json.loads(line)
-            kept[row["id"]] = Response(tuple(row["tokens"]), row["truncated"], Author.teacher)
-    except (ValueError, KeyError) as error:
-        raise DataError(
-            f"the kept teacher text {file} is damaged ({error}). Delete it to have it written anew."
-        ) from error
+        rows = parse_json_lines(b"".join(lines), Line, file=file, way_out=WAY_OUT)
+        if len(rows) > len(examples):
+            raise ValueError(f"it has {len(rows)} lines for {len(examples)} prompts")
+        for example, row in zip(examples, rows, strict=False):
+            if row["id"] != example.id or row.pop("digest") != _digest(key, row):
+                raise ValueError(f"the text of {example.id} is not what was written")
+            kept[example.id] = Response(tuple(row["tokens"]), row["truncated"], Author.teacher)
+    except (ValueError, RunError) as error:
+        said = str(error).removesuffix(f" {WAY_OUT}").removesuffix(".")
+        raise DataError(f"the kept teacher text {file} is damaged ({said}). {WAY_OUT}") from error
     return kept
+
+
+def _digest(key: str, row: Mapping[str, Any]) -> str:
+    """Of a line and of the file that it belongs to."""
+    text = json.dumps([key, row["id"], row["tokens"], row["truncated"]])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

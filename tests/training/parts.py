@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full
+from distillkit.training.checkpoint import Progress, check_checkpoint, load_checkpoint
 from distillkit.training.parts import Parts
 from distillkit.training.settings import LoopSettings, OptimizerSettings, Reduction
 from distillkit.training.step import Sides
@@ -125,3 +127,10 @@ def forward_kl(teacher: Tensor, student: Tensor) -> Tensor:
 def reverse_kl(teacher: Tensor, student: Tensor) -> Tensor:
     """KL(student || teacher) of one position."""
     return (student.exp() * (student - teacher)).sum()
+
+
+def loaded(path: Path, *, student: LanguageModel, optimizer: torch.optim.Optimizer) -> Progress:
+    """Where a checkpoint stood, once it was checked and put into student and optimiser."""
+    progress = check_checkpoint(path, fingerprint="", old=False)
+    load_checkpoint(path, student=student, optimizer=optimizer)
+    return progress

@@ -17,7 +17,6 @@ from distillkit.models.pretrained import Teacher
 from distillkit.training.checkpoint import (
     ROLLOUTS,
     Progress,
-    load_checkpoint,
     newest_checkpoint,
     save_checkpoint,
 )
@@ -27,7 +26,7 @@ from distillkit.training.rollout_file import load_rollouts, save_rollouts
 from tests.test_full_disk import FULL, needs_dev_full
 from tests.tiny import build
 from tests.training.methods import METHODS, method
-from tests.training.parts import EXAMPLES
+from tests.training.parts import EXAMPLES, loaded
 
 STEPS = 7
 """A collection of six updates, and one more."""
@@ -77,7 +76,7 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(
         again, moved = made(name, seed=99)
         kept = load_rollouts(path / ROLLOUTS, again.examples)
         assert tuple(kept) == tuple(expected[step - 1].collection)
-        found = load_checkpoint(path, student=again.sides.student, optimizer=moved)
+        found = loaded(path, student=again.sides.student, optimizer=moved)
         torch.manual_seed(step)
         resumed = list(distil(again, moved, start=found.step, kept=kept))
         assert resumed == expected[step:]
@@ -182,10 +181,10 @@ def test_a_changed_number_or_a_missing_file_is_a_damaged_checkpoint(tmp_path: Pa
     file.write_text("\n".join([json.dumps(row), *lines[1:]]) + "\n")
     assert load_rollouts(file, run.examples)
     with pytest.raises(RunError, match=r"damaged \(rollouts\.jsonl has changed"):
-        load_checkpoint(path, student=run.sides.student, optimizer=optimizer)
+        loaded(path, student=run.sides.student, optimizer=optimizer)
     file.unlink()
     with pytest.raises(RunError, match=r"damaged .*rollouts\.jsonl"):
-        load_checkpoint(path, student=run.sides.student, optimizer=optimizer)
+        loaded(path, student=run.sides.student, optimizer=optimizer)
 
 
 @needs_dev_full
@@ -208,4 +207,4 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
     newest = newest_checkpoint(tmp_path)
     assert newest is not None
     assert len(load_rollouts(newest / ROLLOUTS, run.examples)) == 4
-    assert load_checkpoint(newest, student=run.sides.student, optimizer=optimizer).step == 1
+    assert loaded(newest, student=run.sides.student, optimizer=optimizer).step == 1

@@ -60,6 +60,7 @@ def benchmark(
             texts = _texts(folder / name, harness)
             keys[name] = key_of("lm_eval", name, texts, fingerprint, _manner(model, settings))
         found = store.get(keys.values())
+        store.tell("tasks", keys.values(), say)
         missing = [name for name, key in keys.items() if key not in found]
         if missing:
             for name, made in run(model, settings, missing, folder=folder, poll=poll, say=say):
