@@ -5,10 +5,6 @@ memory takes no other with it. What Hydra lacks is here: a finished cell is not 
 interrupted one resumes, a failed one is reported at the end.
 """
 
-import ctypes
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from hashlib import sha256
@@ -22,16 +18,14 @@ from rich.text import Text
 
 from distillkit.compose import Grid, check_hydra, compose, current_cell, grid_of, multirun
 from distillkit.core.cells import read_cells, write_cell, write_table
-from distillkit.core.errors import ConfigError, DistillkitError, Interrupted, RunError
+from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.files import made_folder, writable
-from distillkit.core.stopping import STOPS, stopping
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
+from distillkit.programs.cell import saving_cells, train_apart
 from distillkit.programs.differences import check_same
 from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
-
-PR_SET_PDEATHSIG = 1
 
 OPTUNA = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate": "1.0"}
 """What the Optuna sweeper is told unless it is typed: a cell returns what is to be large, and one
@@ -80,12 +74,8 @@ def sweep(
             stale.unlink()
     job = partial(run_cell, config_dir=config_dir and config_dir.resolve(), plugins=plugins)
     try:
-        multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
-    except Interrupted as stop:
-        raise Interrupted(
-            "interrupted; the cell that ran is saved, and the same command goes on from there",
-            signal=stop.signal,
-        ) from None
+        with saving_cells():
+            multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
     except ConfigError:
         # A sweeper that chooses has nothing to choose from where every cell failed.
         if not grid.chooses or not any(cells.glob("*.json")):
@@ -117,13 +107,13 @@ def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) 
         if done is not None and done["fingerprint"] == composed.fingerprint:
             result["status"] = "kept"
         else:
-            # One cell does not continue another.
+            # A grid makes runs anew; it continues none under their names.
             check_same(directory, composed)
             group = f"tracker.group=sweep-{cell.folder.name}"
             in_group = [group] if getattr(composed.run.tracker, "group", "none") is None else []
             places = ["--config-dir", str(config_dir)] if config_dir else []
             brought = [word for plugin in plugins for word in ("--plugin", plugin)]
-            result |= _run_process([*places, *brought, "--", *cell.overrides, *in_group])
+            result |= train_apart([*places, *brought, "--", *cell.overrides, *in_group])
         result["summary"] = directory.summary if result["status"] != "failed" else None
     except DistillkitError as error:
         result |= {"status": "failed", "error": str(error)}
@@ -184,49 +174,6 @@ def _raise_failed(results: Sequence[dict[str, Any]], console: Console) -> None:
             f"{len(failed)} of {len(results)} cells failed (see above). The same command runs "
             "those again and no others."
         )
-
-
-def _run_process(arguments: Sequence[str]) -> dict[str, str]:
-    # Not what lies in the folder where one stands: its modules may be a stranger's.
-    command = [sys.executable, "-P", "-m", "distillkit", "train", *arguments]
-    begun: list[subprocess.Popen[str]] = []
-
-    def tell() -> None:
-        # Ctrl-C may have reached the cell too; SIGTERM is no second one, which would not save.
-        for cell in begun:
-            cell.terminate()
-
-    with stopping(tell) as stop:
-        process = subprocess.Popen(
-            command,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            preexec_fn=_stop_with_parent,
-        )
-        begun.append(process)
-        if stop.signal is not None:
-            process.terminate()
-        _, said = process.communicate()
-    if stop.signal is not None:
-        # The cell is saved. What a launcher does on this signal, such as to requeue, comes now.
-        signal.raise_signal(stop.signal)
-    code = process.returncode
-    if code == 0:
-        return {"status": "done"}
-    if code - 128 in STOPS:
-        return {"status": "failed", "error": "interrupted and saved"}
-    if code < 0:
-        return {"status": "failed", "error": f"killed by signal {-code}"}
-    lines = said.strip().splitlines() or [f"exit code {code}"]
-    return {"status": "failed", "error": lines[-1].removeprefix("distillkit: ")}
-
-
-def _stop_with_parent() -> None:
-    # On Linux a cell is told to save and stop when its launcher dies; elsewhere it runs on.
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _table(results: Sequence[dict[str, Any]], *, title: str) -> Table:

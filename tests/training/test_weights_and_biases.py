@@ -58,6 +58,8 @@ def records(file: Path) -> Iterator[bytes]:
 
 def history(run: Path) -> list[dict[str, Any]]:
     """The steps in the newest offline run under a run directory."""
+    # What is finished is only then surely in the file.
+    wandb.teardown()
     (file,) = max((run / "wandb").glob("offline-run-*")).glob("*.wandb")
     rows = []
     for data in records(file):
