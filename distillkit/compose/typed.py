@@ -106,8 +106,8 @@ def _read(item: str) -> Override:
 
 
 def _is_group(override: Override) -> bool:
-    folder = conf_folder() / override.key_or_group
-    return "." not in override.key_or_group and folder.is_dir()
+    group = override.key_or_group
+    return bool(group) and "." not in group and (conf_folder() / group).is_dir()
 
 
 def _check_option(item: str, override: Override) -> None:
