@@ -14,6 +14,7 @@ from distillkit.core.errors import (
     is_full,
     refused_path,
 )
+from distillkit.core.secrets import hidden
 
 app = typer.Typer(
     help="Experiments in distilling language models. Settings are Hydra overrides: a=b, +a=b, ~a.",
@@ -200,7 +201,7 @@ def main() -> NoReturn:
     try:
         app(prog_name="distillkit")
     except DistillkitError as error:
-        typer.echo(f"distillkit: {error}", err=True)
+        typer.echo(f"distillkit: {hidden(str(error))}", err=True)
         raise SystemExit(2) from None
     except Interrupted as stop:
         typer.echo(f"distillkit: {stop}", err=True)

@@ -13,14 +13,15 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 import distillkit.run  # noqa: F401  (files the specs of the verbs)
+from distillkit.compose.environment import reading_environment
 from distillkit.compose.options import with_options
 from distillkit.compose.own_files import OwnFiles, existing
 from distillkit.compose.plugins import load_plugins, store_plugged
-from distillkit.compose.secrets import reading_environment, refuse_secrets
 from distillkit.compose.trust import check_typed, check_values
 from distillkit.compose.typed import conf_folder, for_hydra, quoted, read_overrides
 from distillkit.compose.wording import SHOW, one_sentence
 from distillkit.core.fingerprint import fingerprint_of
+from distillkit.core.secrets import refuse_secrets
 from distillkit.core.spec import discover
 
 # ${or:${beta},0.5} is the shorthand where it is given, else the component's own default.

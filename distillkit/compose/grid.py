@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from distillkit.compose.composing import searched, with_hydra_in
-from distillkit.compose.secrets import reading_environment
+from distillkit.compose.environment import reading_environment
 from distillkit.compose.typed import for_hydra, quoted, read_overrides
 from distillkit.compose.wording import one_sentence
 from distillkit.core.errors import ConfigError

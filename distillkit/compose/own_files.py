@@ -16,7 +16,7 @@ CHOICE = re.compile(r"(override )?/?hydra/(launcher|sweeper)")
 """What a defaults list may say of Hydra itself."""
 
 
-class OwnFiles(FileConfigSource):
+class OwnFiles(FileConfigSource):  # type: ignore[misc]
     """Hydra's reader of a folder, for files that are not trusted.
 
     No file may name code (``_target_``) or speak of Hydra itself, save which installed launcher or

@@ -9,9 +9,9 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from distillkit.compose.composing import Composed, composed_by_hydra, from_config, register
+from distillkit.compose.environment import reading_environment
 from distillkit.compose.options import choices, without_options
 from distillkit.compose.plain_yaml import read_plain, read_texts
-from distillkit.compose.secrets import reading_environment
 from distillkit.compose.trust import leaves
 from distillkit.compose.wording import one_sentence
 from distillkit.core.errors import ConfigError, RunError

@@ -8,9 +8,9 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from distillkit.compose.secrets import hidden
 from distillkit.compose.typed import options_of, unreadable
 from distillkit.core.errors import ConfigError, DistillkitError, Interrupted, is_full
+from distillkit.core.secrets import hidden
 
 SHOW = "distillkit show"
 
