@@ -102,13 +102,13 @@ def composed_by_hydra(
     verb: str, overrides: Sequence[str], config_dir: Path | None = None
 ) -> DictConfig:
     """The configuration before anything is resolved."""
-    with_hydra_in(verb)
+    with_hydra_in(verb, config_dir)
     return hydra.compose(verb, overrides=[*for_hydra(overrides), *searched(config_dir)])
 
 
-def with_hydra_in(verb: str) -> None:
+def with_hydra_in(verb: str, config_dir: Path | None) -> None:
     """Make Hydra ready to compose conf/<verb>.yaml."""
-    register()
+    register(config_dir)
     GlobalHydra.instance().clear()
     folder = str(conf_folder().resolve())
     hydra.initialize_config_dir(folder, version_base="1.3", job_name=f"distillkit-{verb}")
@@ -122,11 +122,11 @@ def searched(config_dir: Path | None) -> list[str]:
     return [f"hydra.searchpath=[{place}]"]
 
 
-def register() -> None:
+def register(config_dir: Path | None) -> None:
     """Put every spec into Hydra's ConfigStore as ``schema/<path>``, and our reader of files."""
     store = ConfigStore.instance()
     for path, cls in discover().items():
         group, _, name = f"schema/{path}".rpartition("/")
         store.store(group=group, name=name, node=cls)
-    store_plugged(store)
+    store_plugged(store, config_dir)
     Plugins.instance().register(OwnFiles)

@@ -8,6 +8,7 @@ from typing import Any
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from distillkit.compose.plain_yaml import read_plain
 from distillkit.core.errors import ConfigError
@@ -35,7 +36,7 @@ class OwnFiles(FileConfigSource):  # type: ignore[misc]
         """
         file = Path(self.path, self._normalize_file_name(config_path))
         try:
-            text, values = read_plain(file)
+            text, values = read_plain(file, loader=get_yaml_loader())
         except ConfigError as error:
             raise ConfigError(f"{error} Mend it, or take it out of the folder.") from error
         header = self._get_header_dict(text[:512])

@@ -39,7 +39,10 @@ def test_show_and_run_yaml_name_the_options_beside_their_fields() -> None:
 
 
 @pytest.mark.parametrize("old", [False, True])
-@pytest.mark.parametrize("more", [["teacher=null", "objective=sft", "policy=off_policy"], CHOSEN])
+@pytest.mark.parametrize(
+    "more",
+    [['name="1e-3"', "seed=1"], ["teacher=null", "objective=sft", "policy=off_policy"], CHOSEN],
+)
 def test_runs_of_this_version_and_of_earlier_ones_are_the_same_again(
     old: bool, more: list[str], tmp_path: Path
 ) -> None:
