@@ -30,6 +30,8 @@ Overrides = Annotated[
 VERBS = ("train", "eval", "undo")
 """Roots under conf/."""
 
+SPLITS = ("train", "validation", "test")
+
 ConfigDir = Annotated[
     Path | None, typer.Option(help="A folder of your own yaml files, searched beside the built-in.")
 ]
@@ -126,6 +128,8 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
 ) -> None:
     """Compare finished runs: one page that opens anywhere, a table, and pictures."""
+    if split not in SPLITS:
+        raise ConfigError(f"--split {split} is unknown. Choose from {', '.join(SPLITS)}.")
     from distillkit.programs.report import report as program
 
     program(runs, baseline=baseline, split=split, output=output)
