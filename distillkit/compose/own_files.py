@@ -26,6 +26,7 @@ class OwnFiles(FileConfigSource):  # type: ignore[misc]
 
     @staticmethod
     def scheme() -> str:
+        """How the search path names such a folder."""
         return "own"
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -46,9 +47,11 @@ class OwnFiles(FileConfigSource):  # type: ignore[misc]
         return ConfigResult(config=config, path=where, provider=self.provider, header=header)
 
     def is_group(self, config_path: str) -> bool:
+        """Whether it is a folder of options, of distillkit's groups alone."""
         return not _hydras(config_path) and super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
+        """Whether it is an option, of distillkit's groups alone."""
         return not _hydras(config_path) and super().is_config(config_path)
 
 
