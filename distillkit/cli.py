@@ -15,6 +15,7 @@ from distillkit.core.errors import (
     is_full,
     refused_path,
 )
+from distillkit.core.secrets import hidden
 from distillkit.core.stopping import stoppable
 from distillkit.core.streams import lasting, lost
 
@@ -31,6 +32,8 @@ Overrides = Annotated[
 ]
 VERBS = ("train", "eval", "undo")
 """Roots under conf/."""
+
+SPLITS = ("train", "validation", "test")
 
 ConfigDir = Annotated[
     Path | None, typer.Option(help="A folder of your own yaml files, searched beside the built-in.")
@@ -128,6 +131,8 @@ def report(
     output: Annotated[Path | None, typer.Option(help="Folder to write.")] = None,
 ) -> None:
     """Compare finished runs: one page that opens anywhere, a table, and pictures."""
+    if split not in SPLITS:
+        raise ConfigError(f"--split {split} is unknown. Choose from {', '.join(SPLITS)}.")
     from distillkit.programs.report import report as program
 
     program(runs, baseline=baseline, split=split, output=output)
@@ -231,7 +236,7 @@ def _code() -> int:
 
 
 def _said(message: object, *, code: int) -> int:
-    typer.echo(f"distillkit: {message}", err=True)
+    typer.echo(f"distillkit: {hidden(str(message))}", err=True)
     return code
 
 

@@ -50,7 +50,7 @@ def test_show_prints_the_run_as_yaml_and_runs_nothing(
 ) -> None:
     result = distillkit("show", "divergence=jsd", "beta=0.1")
     assert (result.code, result.err) == (0, "")
-    assert yaml.safe_load(result.out) == compose("train", ["divergence=jsd", "beta=0.1"]).config
+    assert yaml.safe_load(result.out) == compose("train", ["divergence=jsd", "beta=0.1"]).named
     assert contents(tmp_path) == {}
 
 
@@ -59,7 +59,7 @@ def test_show_prints_the_runs_of_other_verbs(
     distillkit: CommandLine, verb: str, needed: list[str]
 ) -> None:
     result = distillkit("show", "--verb", verb, *needed)
-    assert yaml.safe_load(result.out) == compose(verb, needed).config
+    assert yaml.safe_load(result.out) == compose(verb, needed).named
 
 
 def test_show_names_the_verbs_that_it_knows(distillkit: CommandLine) -> None:

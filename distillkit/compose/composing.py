@@ -13,14 +13,15 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 import distillkit.run  # noqa: F401  (files the specs of the verbs)
+from distillkit.compose.environment import reading_environment
 from distillkit.compose.options import with_options
 from distillkit.compose.own_files import OwnFiles, existing
 from distillkit.compose.plugins import load_plugins, store_plugged
-from distillkit.compose.secrets import reading_environment, refuse_secrets
 from distillkit.compose.trust import check_typed, check_values
 from distillkit.compose.typed import conf_folder, for_hydra, quoted, read_overrides
 from distillkit.compose.wording import SHOW, one_sentence
 from distillkit.core.fingerprint import fingerprint_of
+from distillkit.core.secrets import refuse_secrets
 from distillkit.core.spec import discover
 
 # ${or:${beta},0.5} is the shorthand where it is given, else the component's own default.
@@ -101,13 +102,13 @@ def composed_by_hydra(
     verb: str, overrides: Sequence[str], config_dir: Path | None = None
 ) -> DictConfig:
     """The configuration before anything is resolved."""
-    with_hydra_in(verb)
+    with_hydra_in(verb, config_dir)
     return hydra.compose(verb, overrides=[*for_hydra(overrides), *searched(config_dir)])
 
 
-def with_hydra_in(verb: str) -> None:
+def with_hydra_in(verb: str, config_dir: Path | None) -> None:
     """Make Hydra ready to compose conf/<verb>.yaml."""
-    register()
+    register(config_dir)
     GlobalHydra.instance().clear()
     folder = str(conf_folder().resolve())
     hydra.initialize_config_dir(folder, version_base="1.3", job_name=f"distillkit-{verb}")
@@ -121,11 +122,11 @@ def searched(config_dir: Path | None) -> list[str]:
     return [f"hydra.searchpath=[{place}]"]
 
 
-def register() -> None:
+def register(config_dir: Path | None) -> None:
     """Put every spec into Hydra's ConfigStore as ``schema/<path>``, and our reader of files."""
     store = ConfigStore.instance()
     for path, cls in discover().items():
         group, _, name = f"schema/{path}".rpartition("/")
         store.store(group=group, name=name, node=cls)
-    store_plugged(store)
+    store_plugged(store, config_dir)
     Plugins.instance().register(OwnFiles)

@@ -15,7 +15,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from distillkit.compose.composing import searched, with_hydra_in
-from distillkit.compose.secrets import reading_environment
+from distillkit.compose.environment import reading_environment
 from distillkit.compose.typed import for_hydra, quoted, read_overrides
 from distillkit.compose.wording import one_sentence
 from distillkit.core.errors import ConfigError
@@ -97,7 +97,7 @@ def check_hydra(grid: Grid, config_dir: Path | None) -> None:
         ConfigError: there is no such launcher or sweeper, or it has no such field.
     """
     with one_sentence(grid.hydras):
-        with_hydra_in("train")
+        with_hydra_in("train", config_dir)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.compose_config(
@@ -129,7 +129,7 @@ def multirun(
     logging.getLogger("hydra").setLevel(logging.ERROR)
     place = [f"hydra.sweep.dir={quoted(str(folder))}", *searched(config_dir)]
     with one_sentence(overrides), reading_environment(overrides):
-        with_hydra_in("train")
+        with_hydra_in("train", config_dir)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.multirun("train", task_function=job, overrides=[*for_hydra(overrides), *place])

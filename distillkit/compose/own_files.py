@@ -8,6 +8,7 @@ from typing import Any
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra.plugins.config_source import ConfigResult
 from omegaconf import OmegaConf
+from omegaconf._utils import get_yaml_loader
 
 from distillkit.compose.plain_yaml import read_plain
 from distillkit.core.errors import ConfigError
@@ -16,7 +17,7 @@ CHOICE = re.compile(r"(override )?/?hydra/(launcher|sweeper)")
 """What a defaults list may say of Hydra itself."""
 
 
-class OwnFiles(FileConfigSource):
+class OwnFiles(FileConfigSource):  # type: ignore[misc]
     """Hydra's reader of a folder, for files that are not trusted.
 
     No file may name code (``_target_``) or speak of Hydra itself, save which installed launcher or
@@ -25,6 +26,7 @@ class OwnFiles(FileConfigSource):
 
     @staticmethod
     def scheme() -> str:
+        """How the search path names such a folder."""
         return "own"
 
     def load_config(self, config_path: str) -> ConfigResult:
@@ -35,7 +37,7 @@ class OwnFiles(FileConfigSource):
         """
         file = Path(self.path, self._normalize_file_name(config_path))
         try:
-            text, values = read_plain(file)
+            text, values = read_plain(file, loader=get_yaml_loader())
         except ConfigError as error:
             raise ConfigError(f"{error} Mend it, or take it out of the folder.") from error
         header = self._get_header_dict(text[:512])
@@ -45,9 +47,11 @@ class OwnFiles(FileConfigSource):
         return ConfigResult(config=config, path=where, provider=self.provider, header=header)
 
     def is_group(self, config_path: str) -> bool:
+        """Whether it is a folder of options, of distillkit's groups alone."""
         return not _hydras(config_path) and super().is_group(config_path)
 
     def is_config(self, config_path: str) -> bool:
+        """Whether it is an option, of distillkit's groups alone."""
         return not _hydras(config_path) and super().is_config(config_path)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from omegaconf._utils import get_yaml_loader
 
 from distillkit.core.errors import ConfigError
 
@@ -15,14 +14,19 @@ MOST = 20_000
 """Values that a file may unfold to; a few lines of aliases can make billions."""
 
 
-def read_plain(file: Path) -> tuple[str, dict[str, Any]]:
+def read_plain(file: Path, *, loader: Any) -> tuple[str, dict[str, Any]]:
     """The text of a yaml file, and the mapping that it holds.
+
+    Args:
+        file: what to read.
+        loader: OmegaConf's for what people write, yaml's safe one for what yaml has written: they
+            differ in what they take for a number.
 
     Raises:
         ConfigError: it cannot be read, is too large, or is no mapping of plain values; the message
             says which, and not the way out.
     """
-    text, value = _read(file)
+    text, value = _read(file, loader)
     value = {} if value is None else value
     if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
         raise ConfigError(f"{file} holds no fields with values.")
@@ -31,21 +35,21 @@ def read_plain(file: Path) -> tuple[str, dict[str, Any]]:
 
 def read_texts(file: Path) -> list[str]:
     """The texts that a yaml file lists; raises as :func:`read_plain`."""
-    _, value = _read(file)
+    _, value = _read(file, yaml.SafeLoader)
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
         raise ConfigError(f"{file} is no list of texts.")
     return value
 
 
-def _read(file: Path) -> tuple[str, Any]:
+def _read(file: Path, loader: Any) -> tuple[str, Any]:
     try:
         if not file.is_file():
             raise ConfigError(f"{file} is no file.")
         if file.stat().st_size > LARGEST:
             raise ConfigError(f"{file} is larger than {LARGEST // 1024} KiB.")
         text = file.read_text(encoding="utf-8")
-        _unfolded(yaml.compose(text, Loader=get_yaml_loader()), {})
-        return text, yaml.load(text, Loader=get_yaml_loader())
+        _unfolded(yaml.compose(text, Loader=loader), {})
+        return text, yaml.load(text, Loader=loader)
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror}).") from error
     except ConfigError:

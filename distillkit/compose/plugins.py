@@ -24,6 +24,9 @@ SHARED = ("divergence", "support", "reward")
 _FILED: dict[str, dict[str, type]] = {}
 """What each plugged module has filed: Python runs a module once."""
 
+_STORED: list[str] = []
+"""Options made of classes, which Hydra's store keeps until they are taken out."""
+
 
 def load_plugins(plugins: Sequence[str]) -> None:
     """Import what was typed, so that its specs are filed.
@@ -49,12 +52,17 @@ def load_plugins(plugins: Sequence[str]) -> None:
         _file(plugin, module, before)
 
 
-def store_plugged(store: ConfigStore) -> None:
-    """Make an option of every plugged component that has no committed yaml."""
+def store_plugged(store: ConfigStore, config_dir: Path | None) -> None:
+    """Make an option of every plugged component that has no yaml."""
+    while _STORED:
+        group, _, name = _STORED.pop().rpartition("/")
+        store.repo[group].pop(f"{name}.yaml", None)
     for path, cls in SPECS.items():
         group, _, name = path.rpartition("/")
-        if cls not in ORIGINS or (conf_folder() / f"{path}.yaml").is_file():
+        own = config_dir is not None and (config_dir / f"{path}.yaml").is_file()
+        if cls not in ORIGINS or own or (conf_folder() / f"{path}.yaml").is_file():
             continue
+        _STORED.append(path)
         node = OmegaConf.structured(cls)
         for field in fields(cls):
             if field.name in SHARED and _is_missing(field):

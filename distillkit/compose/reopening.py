@@ -6,17 +6,19 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
 
-from distillkit.compose.composing import Composed, composed_by_hydra, from_config, register
+from distillkit.compose.composing import Composed, composed_by_hydra, from_config
+from distillkit.compose.environment import reading_environment
 from distillkit.compose.options import choices, without_options
 from distillkit.compose.plain_yaml import read_plain, read_texts
-from distillkit.compose.secrets import reading_environment
 from distillkit.compose.trust import leaves
 from distillkit.compose.wording import one_sentence
 from distillkit.core.errors import ConfigError, RunError
 from distillkit.core.fingerprint import fingerprint_of
 from distillkit.core.reading import read_bytes, read_json
+from distillkit.core.spec import discover
 from distillkit.run import TrainRun
 
 RECORD, VALUES, OVERRIDES = "provenance.json", "run.yaml", "overrides.yaml"
@@ -52,7 +54,7 @@ def reopen(folder: Path, *, trusted: bool = False) -> Composed:
     if isinstance(digests, dict):
         _check_digests(folder, digests)
     try:
-        _, values = read_plain(folder / VALUES)
+        _, values = read_plain(folder / VALUES, loader=yaml.SafeLoader)
         overrides = read_texts(folder / OVERRIDES)
     except ConfigError as error:
         raise RunError(
@@ -87,7 +89,7 @@ def _laid_over(overrides: Sequence[str], values: Any, config_dir: Path | None) -
 def _composed(folder: Path, values: dict[str, Any], overrides: Sequence[str]) -> Composed:
     """By the options that run.yaml names, or by the overrides where it is of an earlier version."""
     try:
-        register()
+        discover()
         chosen = choices(values)
         if chosen is not None:
             plain = without_options(values, TrainRun)
@@ -101,11 +103,8 @@ def _composed(folder: Path, values: dict[str, Any], overrides: Sequence[str]) ->
 
 
 def _is_of(fingerprint: Any, composed: Composed, values: dict[str, Any]) -> bool:
-    """Whether run.yaml is what was fingerprinted, less fields that later versions added."""
-    return fingerprint in (
-        composed.fingerprint,
-        fingerprint_of(composed.run, without_options(values, TrainRun)),
-    )
+    """Whether run.yaml is what was fingerprinted; later versions may have added fields to it."""
+    return fingerprint_of(composed.run, without_options(values, TrainRun)) == fingerprint
 
 
 def _check_digests(folder: Path, digests: dict[str, Any]) -> None:

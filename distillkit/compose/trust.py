@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from distillkit.compose.secrets import refuse_secrets
 from distillkit.core.errors import ConfigError
+from distillkit.core.secrets import refuse_secrets
 from distillkit.endpoints.chat import ChatEndpoint
 from distillkit.rewards.python import PythonFunction
 

@@ -14,6 +14,9 @@ from distillkit.core.errors import ConfigError
 LONGEST = 20_000
 """Characters of an override; Hydra's parser takes long over more."""
 
+SHOWN = 200
+"""Characters of an override that are repeated where it cannot be read."""
+
 OPTIONAL = {
     "teacher": "teacher",
     "dataset@elsewhere": "elsewhere",
@@ -76,19 +79,20 @@ def for_hydra(overrides: Sequence[str]) -> list[str]:
 
 def unreadable(item: str) -> ConfigError:
     """The error about an override that is none, with the line to type where that can be told."""
+    shown = repr(item) if len(item) <= SHOWN else f"{item[:SHOWN]!r}..."
     key, equals, value = item.partition("=")
     line = f"{key}={QuotedString(value, Quote.double).with_quotes()}"
-    if equals and value:
+    if equals and value and len(item) <= SHOWN:
         try:
             OverridesParser.create().parse_override(line)
         except HydraException:
             pass
         else:
             return ConfigError(
-                f"{item!r} cannot be read, for the special characters in it. Quotes must reach "
+                f"{shown} cannot be read, for the special characters in it. Quotes must reach "
                 f"distillkit through the shell: type {shlex.quote(line)}"
             )
-    return ConfigError(f"{item!r} cannot be read. Write field=value, as in steps=100.")
+    return ConfigError(f"{shown} cannot be read. Write field=value, as in steps=100.")
 
 
 def _read(item: str) -> Override:
@@ -106,8 +110,8 @@ def _read(item: str) -> Override:
 
 
 def _is_group(override: Override) -> bool:
-    folder = conf_folder() / override.key_or_group
-    return "." not in override.key_or_group and folder.is_dir()
+    group = override.key_or_group
+    return bool(group) and "." not in group and (conf_folder() / group).is_dir()
 
 
 def _check_option(item: str, override: Override) -> None:

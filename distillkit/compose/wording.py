@@ -8,9 +8,9 @@ import yaml
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from distillkit.compose.secrets import hidden
 from distillkit.compose.typed import options_of, unreadable
 from distillkit.core.errors import ConfigError, DistillkitError, Interrupted, is_full
+from distillkit.core.secrets import hidden
 
 SHOW = "distillkit show"
 
@@ -47,6 +47,8 @@ def one_sentence(overrides: Sequence[str], see: str = SHOW) -> Iterator[None]:
 
 def _reworded(error: Exception, overrides: Sequence[str], see: str) -> DistillkitError:
     typed = " ".join(overrides)
+    if (own := _own(error)) is not None:
+        return own
     if isinstance(error, MissingMandatoryValue):
         return ConfigError(f"{_key(error)} is required. Give it as {_key(error)}=...")
     if isinstance(error, OmegaConfBaseException):
@@ -87,14 +89,18 @@ def _tidy(sentence: str) -> str:
     return line if len(line) <= LONGEST else f"{line[:half]} ... {line[-half:]}"
 
 
+def _own(error: BaseException | None) -> DistillkitError | None:
+    """The sentence of distillkit's own behind an error, which a resolver or a spec raised."""
+    while error is not None and not isinstance(error, DistillkitError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def _key(error: OmegaConfBaseException) -> str:
     return str(getattr(error, "full_key", None) or "a value")
 
 
 def _of_hydra(error: HydraException, see: str) -> DistillkitError:
-    for cause in (error.__cause__, error.__context__):
-        if isinstance(cause, DistillkitError):
-            return cause
     if isinstance(error.__cause__, OmegaConfBaseException):
         return _of_omegaconf(error.__cause__, see)
     if isinstance(error, OverrideParseException):
@@ -119,8 +125,5 @@ def _of_hydra(error: HydraException, see: str) -> DistillkitError:
 
 
 def _of_omegaconf(error: OmegaConfBaseException, see: str) -> DistillkitError:
-    cause = error.__cause__
-    if isinstance(cause, DistillkitError):
-        return cause
     first = (str(error).splitlines() or [type(error).__name__])[0]
     return ConfigError(f"{_key(error)}: {first.removesuffix('.')}. See the fields with {see}.")

@@ -34,6 +34,10 @@ TABLES = 8
 """A chunk has so many times fewer positions than in training: more tables are alive at once."""
 
 
+MOST = 1_000_000
+"""Largest number of a plan."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """Which estimators are compared. Named as the command line has them.
@@ -57,6 +61,10 @@ class Plan:
                     f"--{option} takes numbers of at least 1, got {given!r}. "
                     f"Give some as in --{option} 1,4,16."
                 )
+            if max(numbers) > MOST:
+                raise ConfigError(f"--{option} takes numbers of at most {MOST}.")
+        if self.repeats > MOST:
+            raise ConfigError(f"--repeats must be at most {MOST}, got {self.repeats}.")
         if self.repeats < 2:
             raise ConfigError(
                 f"--repeats must be at least 2, got {self.repeats}: one draw has no variance."

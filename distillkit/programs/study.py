@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,8 @@ def study_fidelity(
     """
     console = console or terminal()
     main = _selection(selection)
+    if not 0 < tau < inf:
+        raise ConfigError(f"--tau must be above 0 and finite, got {tau}.")
     tables = {likeness: published(results, likeness=likeness) for likeness in Likeness}
     rules = list(dict.fromkeys([main, Selection.fixed]))
     analyses = [

@@ -163,7 +163,7 @@ def _overrides(folder: Path) -> list[str]:
 
 
 def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:
-    """Flat settings as text; run.yaml does not name the components that fill its groups."""
+    """Flat settings as text; an older run.yaml does not name what fills its groups."""
     kept = {key: value for key, value in config.items() if key not in LEFT_OUT}
     chosen = [item.partition("=") for item in overrides if "=" in item]
     names = {
@@ -183,7 +183,9 @@ def _key(override: str) -> str:
 def _flat(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+            # A group is called by its option: divergence, not divergence.option.
+            group = prefix if key == "option" else f"{prefix}.{key}"
+            yield from _flat(inner, group if prefix else str(key))
     else:
         yield prefix, _text(value)
 

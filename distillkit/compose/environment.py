@@ -1,4 +1,4 @@
-"""Keys and tokens of the environment: none gets into a setting, a file or an error."""
+"""``${oc.env:NAME}``: which variables of the environment a setting may hold."""
 
 import os
 import re
@@ -17,14 +17,8 @@ HARMLESS = re.compile(
 )
 """Variables that any yaml may read."""
 
-SECRET = re.compile(r"key|token|secret|passw|pwd|credential|auth|private|cookie|bearer", re.I)
+FORBIDDEN = re.compile(r"key|token|secret|passw|pwd|credential|auth|private|cookie|bearer", re.I)
 """Words in the name of a variable that nothing may read."""
-
-NAMED_SECRET = re.compile(r"(key|token|secret|password|passwd|credentials?)(_?\d+)?$", re.I)
-"""Ends of names whose values are looked for in settings and errors."""
-
-SHORTEST = 12
-"""Characters of a value that is taken for a secret; a shorter one may be any word."""
 
 _typed: ContextVar[frozenset[str]] = ContextVar("typed", default=frozenset())
 
@@ -32,7 +26,7 @@ _typed: ContextVar[frozenset[str]] = ContextVar("typed", default=frozenset())
 @contextmanager
 def reading_environment(overrides: Sequence[str]) -> Iterator[None]:
     """Let ``${oc.env:NAME}`` read harmless variables, and those named by typed overrides."""
-    named = re.findall(r"oc\.env\s*:\s*['\"]?(\w+)", " ".join(overrides))
+    named = re.findall(r"oc\.env\s*:\s*['\"]?(\w+)", " ".join(overrides).replace("\\", ""))
     token = _typed.set(frozenset(named))
     OmegaConf.register_new_resolver("oc.env", _variable, replace=True)
     try:
@@ -43,7 +37,7 @@ def reading_environment(overrides: Sequence[str]) -> Iterator[None]:
 
 def _variable(name: str, *default: Any) -> Any:
     """The resolver ``oc.env``, with an optional default."""
-    if SECRET.search(name) and name != "PWD":
+    if FORBIDDEN.search(name) and name != "PWD":
         raise ConfigError(
             f"${{oc.env:{name}}} would put a key or password into run.yaml. Leave it out; what "
             "needs one reads the variable itself."
@@ -56,33 +50,3 @@ def _variable(name: str, *default: Any) -> Any:
     if name not in os.environ and not default:
         raise ConfigError(f"${{oc.env:{name}}}: the environment variable {name} is not set.")
     return os.environ.get(name, *default)
-
-
-def secrets() -> dict[str, str]:
-    """Values of the environment that must not be seen, by the names of their variables."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if NAMED_SECRET.search(name) and len(value) >= SHORTEST and "/" not in value[:1]
-    }
-
-
-def hidden(text: str) -> str:
-    """A text with the names of variables in the place of their secret values."""
-    for name, value in secrets().items():
-        text = text.replace(value, f"<{name}>")
-    return text
-
-
-def refuse_secrets(where: str, text: str) -> None:
-    """Refuse a setting that holds a secret's value.
-
-    Raises:
-        ConfigError: it does; the message names the variable alone.
-    """
-    for name, value in secrets().items():
-        if value in text:
-            raise ConfigError(
-                f"{hidden(where)} holds the value of {name}, which run.yaml would show. Leave it "
-                "out; what needs one reads the variable itself."
-            )

@@ -1,0 +1,1 @@
+"""Overrides to runs and back: what users, files and strangers may say."""
