@@ -41,14 +41,21 @@ def zero(subject: Subject) -> Iterator[Finding]:
     if objective.teacher_temperature != objective.student_temperature:
         yield ok("the two temperatures differ, so the loss is not zero where the models agree")
         return
-    if (off := _on_a_table(objective.divergence)) > EXACT:
-        name = type(objective.divergence).__name__
+    yield from _about_a_table(objective.divergence)
+    yield from _alone(objective, subject)
+    pair, pair_norm = subject.losses[Control.none]
+    if abs(pair) <= NOTHING:
         yield fatal(
-            f"{name} is not 0 where both distributions agree: on a table of its own, in fp64, its "
-            f"value or gradient is off by {off:.2g}",
-            why="the objective pulls a perfect student away",
-            mend="Choose another divergence=..., or mend the one that you wrote",
+            f"teacher and student already agree: the loss between them is {pair:.1g}",
+            why="there is nothing to learn",
+            mend="Choose another teacher.name=... or student.name=...",
         )
+    else:
+        yield ok(f"the real pair: loss {pair:.3g} nats a token, gradient {pair_norm:.3g}")
+
+
+def _alone(objective: DivergenceObjective, subject: Subject) -> Iterator[Finding]:
+    """The student as its own teacher, and as one that is shuffled."""
     scored, student = subject.probe.scored, subject.student
     alone = Scored(student=scored.student, teacher=scored.student, weights=scored.weights)
     loss, norm = loss_and_norm(
@@ -56,8 +63,7 @@ def zero(subject: Subject) -> Iterator[Finding]:
     )
     other = replace(objective, control=Control.shuffled_teacher)
     scale, full = loss_and_norm(other, alone, student=student, teacher=student)
-    pair, pair_norm = subject.losses[Control.none]
-    full = max(full, pair_norm)
+    full = max(full, subject.losses[Control.none][1])
     part = norm / full if full else 0.0
     seen = f"the student as its own teacher: loss {loss:.2g}, gradient {norm:.2g}"
     allowed = ROUNDING if student.module.dtype == torch.float32 and not student.autocast else COARSE
@@ -71,24 +77,23 @@ def zero(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield ok(f"{seen}, {part:.1g} of that under another teacher")
-    if abs(pair) <= NOTHING:
-        yield fatal(
-            f"teacher and student already agree: the loss between them is {pair:.1g}",
-            why="there is nothing to learn",
-            mend="Choose another teacher.name=... or student.name=...",
-        )
-    else:
-        yield ok(f"the real pair: loss {pair:.3g} nats a token, gradient {pair_norm:.3g}")
 
 
-def _on_a_table(divergence: Divergence) -> float:
-    """How far a divergence is from 0, in value or gradient, where distributions agree, in fp64."""
+def _about_a_table(divergence: Divergence) -> Iterator[Finding]:
+    """The divergence alone, in fp64, about distributions that agree."""
     generator = torch.Generator().manual_seed(0)
     table = log_probs(torch.randn(8, 32, generator=generator, dtype=torch.float64))
     value, slope = divergence.slope(table, table)
     # What is a multiple of the probabilities vanishes on the way through the softmax.
     slope = slope - slope.sum(-1, keepdim=True) * table.exp()
-    return max(float(value.abs().max()), float(slope.abs().max()))
+    off = max(float(value.abs().max()), float(slope.abs().max()))
+    if off > EXACT:
+        yield fatal(
+            f"{type(divergence).__name__} is not 0 where both distributions agree: on a table of "
+            f"its own, in fp64, its value or gradient is off by {off:.2g}",
+            why="the objective pulls a perfect student away",
+            mend="Choose another divergence=..., or mend the one that you wrote",
+        )
 
 
 def teacher_signal(subject: Subject) -> Iterator[Finding]:

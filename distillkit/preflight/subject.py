@@ -1,5 +1,6 @@
 """What the checks look at: a run, its models and examples, and a probe batch of them."""
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,7 +10,7 @@ import torch
 
 from distillkit.core.types import Author, Example, Response, Split
 from distillkit.models.generation import generate
-from distillkit.models.language_model import LanguageModel
+from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Objective, Scored
 from distillkit.objectives.divergence import Control, DivergenceObjective
@@ -175,6 +176,17 @@ class Subject:
             if tokens > PROBE_TOKENS or (enough and len(examples) >= PROBE_ROWS[0]):
                 break
         return Probe(examples, responses, self._scored(examples, responses))
+
+    @cached_property
+    def seconds(self) -> float:
+        """Of a pass of both models through the probe batch, without gradient; timed."""
+        scored = self.probe.scored
+        start = time.perf_counter()
+        for model, batch in ((self.student, scored.student), (self.teacher, scored.teacher)):
+            with evaluating(model):
+                model.hidden(batch)
+            model.wait()
+        return time.perf_counter() - start
 
     @cached_property
     def losses(self) -> dict[Control, tuple[float, float]]:
