@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from distillkit.core.types import Example
 from distillkit.datasets.base import Dataset
+from distillkit.evaluation.passages import PassageQuality, continued, mean_kl
 from distillkit.metrics.proportion import Proportion
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
@@ -20,6 +21,11 @@ class Completion:
     text: str
     correct: bool | None
     truncated: bool
+
+    @property
+    def asked(self) -> str:
+        """The question that was answered."""
+        return self.example.question
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,11 @@ class Quality:
     completions: Sequence[Completion]
 
     @property
+    def count(self) -> int:
+        """Examples that were answered."""
+        return len(self.completions)
+
+    @property
     def score(self) -> float:
         """What 'best' means, higher is better: accuracy, or likelihood where nothing is judged."""
         return self.accuracy.compute() if self.accuracy.total else -self.nll
@@ -55,20 +66,24 @@ def measure(
     examples: Sequence[Example],
     *,
     sampling: Sampling,
+    teacher: LanguageModel | None = None,
     poll: Callable[[], None] = lambda: None,
-) -> Quality:
-    """Answer greedily, judge, and score the references.
+) -> Quality | PassageQuality:
+    """Answer greedily, judge, and score the references; of running text, score it and go on.
 
     Args:
         model: who answers; left in the mode it was in.
         dataset: the judge.
         examples: at least one.
         sampling: lengths and batch size; temperature is set to 0.
+        teacher: whom running text compares the model with, if anybody.
         poll: called between batches; may raise to stop.
     """
     greedy = Sampling(
         temperature=0, max_new_tokens=sampling.max_new_tokens, batch_size=sampling.batch_size
     )
+    if not any(example.prompt for example in examples):
+        return _measure_passages(model, teacher, examples, sampling=greedy, poll=poll)
     prompts = [model.prompts.prompt_ids(example) for example in examples]
     written = generate(model, prompts, greedy, seed=0, poll=poll)
     completions = []
@@ -82,6 +97,25 @@ def measure(
         nll=reference_nll(model, examples, batch_size=sampling.batch_size, poll=poll),
         truncated=sum(item.truncated for item in completions) / len(completions),
         completions=completions,
+    )
+
+
+def _measure_passages(
+    model: LanguageModel,
+    teacher: LanguageModel | None,
+    examples: Sequence[Example],
+    *,
+    sampling: Sampling,
+    poll: Callable[[], None],
+) -> PassageQuality:
+    size = sampling.batch_size
+    return PassageQuality(
+        nll=reference_nll(model, examples, batch_size=size, poll=poll),
+        kl_to_teacher=None
+        if teacher is None
+        else mean_kl(model, teacher, examples, batch_size=size, poll=poll),
+        count=len(examples),
+        completions=continued(model, examples, sampling=sampling, poll=poll),
     )
 
 

@@ -145,7 +145,7 @@ def _read(source: Classifying) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     field, auto = "reward.name", AutoModelForSequenceClassification
-    shared = {"revision": source.revision, "trust_remote_code": False}
+    shared: dict[str, Any] = {"revision": source.revision, "trust_remote_code": False}
     check_folder(field, source.name, source.name)
     with one_sentence(field, source.name):
         dtype = getattr(torch, source.dtype, torch.bfloat16)

@@ -122,19 +122,29 @@ def write(
             part = order[start : start + sampling.batch_size]
             room = [limits[row] for row in part]
             voices = [
-                Voice(
-                    [texts[row] for row in part],
-                    opened=model.way.opened,
-                    score=score,
-                    room=max(room),
-                    pad_id=model.end_id,
-                    device=model.device,
-                )
+                _voice(model, [texts[row] for row in part], score=score, room=max(room))
                 for model, texts, score in zip(models, prompts, scores, strict=True)
             ]
             answers = _write(voices, pick, limits=room, stops=stops, uniform=uniform[part])
             written.update(zip(part, answers, strict=True))
     return [written[row] for row in range(len(order))]
+
+
+def _voice(
+    model: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    *,
+    score: Callable[[Tensor], Tensor],
+    room: int,
+) -> Voice:
+    return Voice(
+        prompts,
+        opened=model.way.opened,
+        score=score,
+        room=room,
+        pad_id=model.end_id,
+        device=model.device,
+    )
 
 
 def _check_room(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> None:

@@ -193,7 +193,10 @@ def agree_on_the_end(teacher: LanguageModel, student: LanguageModel) -> list[str
 def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:
     """The transformers model, with all its weights, and its tokenizer."""
     location = locate(source.name)
-    shared = {"revision": source.revision, "trust_remote_code": source.trust_remote_code}
+    shared: dict[str, Any] = {
+        "revision": source.revision,
+        "trust_remote_code": source.trust_remote_code,
+    }
     # An error is one line: no bars beside it, and what a report would warn of is checked below.
     logging.disable_progress_bar()
     logging.set_verbosity_error()

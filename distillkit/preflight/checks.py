@@ -34,39 +34,43 @@ class Check:
         name: as it is printed, and as other checks call it when they need it.
         look: yields what it finds; may raise what a run would raise.
         quick: needs no pass through a model and is not made by a run itself, so train makes it.
+        price: what it costs, in passes of both models through the probe batch; 0 where that is
+            nothing.
     """
 
     name: str
     look: Callable[[Subject], Iterator[Finding]]
     quick: bool = False
+    price: float = 0.0
 
 
 CHECKS = (
+    Check("place", disk.place),
+    Check("disk", disk.disk, quick=True),
+    Check("tracker", tracking, quick=True),
     Check("vocabulary", tokenizers.vocabulary),
     Check("encodings", tokenizers.encodings, quick=True),
     Check("heads", weights.heads, quick=True),
-    Check("weights", weights.finite, quick=True),
     Check("difference", weights.different, quick=True),
+    Check("weights", weights.finite, quick=True),
+    Check("loading", loading.mended, quick=True),
     Check("ends", ends.each_side, quick=True),
     Check("one end", ends.between_sides),
-    Check("loading", loading.mended, quick=True),
+    Check("memory", memory.state, quick=True),
     Check("cache", loading.cached, quick=True),
     Check("prompts", templates.side_by_side),
     Check("control tokens", texts.spelled, quick=True),
     Check("clock", texts.clock, quick=True),
     Check("chats", texts.chats, quick=True),
     Check("lengths", lengths.lengths),
-    Check("mask", mask.mask),
-    Check("zero", signal.zero),
-    Check("signal", signal.teacher_signal),
-    Check("memory", memory.state, quick=True),
-    Check("peak", memory.peak),
+    # From here on models read and write: each says what it costs before it begins.
+    Check("mask", mask.mask, price=1),
+    Check("signal", signal.teacher_signal, price=8),
+    Check("zero", signal.zero, price=7),
+    Check("peak", memory.peak, price=2),
     Check("writing", memory.writing),
-    Check("place", disk.place),
-    Check("disk", disk.disk, quick=True),
-    Check("tracker", tracking, quick=True),
     # Last, because it trains the student.
-    Check("pace", pace),
+    Check("pace", pace, price=30),
 )
 
 

@@ -1,6 +1,6 @@
 """Prompts that would not survive, and references that are missing or would be cut."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from distillkit.core.types import Author, Split
 from distillkit.preflight.finding import Finding, fatal, ok, warning
@@ -8,6 +8,8 @@ from distillkit.preflight.subject import Subject
 
 OFTEN = 0.1
 """Share of cut answers above which the length limit is worth a warning."""
+SHARES = (0.5, 0.9, 0.99)
+"""Parts of the references that a proposed limit leaves whole."""
 
 
 def lengths(subject: Subject) -> Iterator[Finding]:
@@ -87,12 +89,36 @@ def _references(subject: Subject) -> Iterator[Finding]:
                 why="they are cut and carry no end token",
                 mend="Set a smaller loop.max_prompt_tokens, or leave these rows out",
             )
+    yield from _cut(subject, measured)
+
+
+def _cut(subject: Subject, measured: Sequence[int]) -> Iterator[Finding]:
+    """References over the length limit, and what each higher limit would cost."""
     limit = subject.run.rollout.max_new_tokens
     over = sum(length > limit for length in measured)
-    if measured and over > OFTEN * len(measured):
-        yield warning(
-            f"{over / len(measured):.0%} of the references are longer than "
-            f"rollout.max_new_tokens={limit}",
-            why="answers of that length are cut while the student writes and is measured",
-            mend=f"Set rollout.max_new_tokens={max(measured)}, or less where references ramble",
-        )
+    if not measured or over <= OFTEN * len(measured):
+        return
+    prompts = [subject.prompt_lengths[index] for index in subject.kept]
+    most = subject.context - max(prompts)
+    ordered = sorted(measured)
+    wanted = {ordered[min(len(ordered) - 1, int(share * len(ordered)))] for share in SHARES}
+    choices = sorted({min(length, most) for length in wanted | {ordered[-1]}} - {*range(limit + 1)})
+    said = [_choice(length, limit, measured) for length in choices]
+    mend = f"Lower loop.max_prompt_tokens: the longest prompt leaves room for {most} tokens"
+    if said:
+        mend = f"Set rollout.max_new_tokens={'; or '.join(said)}; or leave it, where they ramble"
+    middle = ordered[len(ordered) // 2]
+    yield warning(
+        f"{over / len(measured):.0%} of the references are longer than "
+        f"rollout.max_new_tokens={limit}: half have over {middle} tokens, the longest "
+        f"{ordered[-1]}",
+        why="answers of that length are cut while the student writes and is measured",
+        mend=mend,
+    )
+
+
+def _choice(length: int, limit: int, measured: Sequence[int]) -> str:
+    """A limit with the share that it still cuts and the time that it costs."""
+    cut = sum(reference > length for reference in measured) / len(measured)
+    still = "cuts none" if not cut else f"cuts {cut:.1%}" if cut < 0.01 else f"cuts {cut:.0%}"
+    return f"{length} ({still}, a text that never ends takes {length / limit:.2g} times as long)"

@@ -29,8 +29,10 @@ from distillkit.training.writers import (
     Writer,
 )
 
-ANSWERS = 32
+ANSWERS = 16
 """Examples answered to time an evaluation."""
+WRITTEN = 64
+"""Tokens of an answer that are waited for; longer ones are counted from these."""
 STEPS_COUNTED = 1000
 """Steps at which the policy is asked who writes."""
 
@@ -163,10 +165,11 @@ def _answer_seconds(subject: Subject, model: LanguageModel) -> float:
     run = subject.run
     split = Split.validation if subject.examples.get(Split.validation) else Split.test
     examples = subject.examples[split][:ANSWERS]
-    sampling = Sampling(
-        max_new_tokens=run.evaluation.max_new_tokens or run.rollout.max_new_tokens,
-        batch_size=run.evaluation.batch_size,
-    )
+    limit = run.evaluation.max_new_tokens or run.rollout.max_new_tokens
+    length = min(limit, WRITTEN)
+    sampling = Sampling(max_new_tokens=length, batch_size=run.evaluation.batch_size)
     start = time.perf_counter()
-    measure(model, run.dataset, examples, sampling=sampling)
-    return (time.perf_counter() - start) / len(examples)
+    quality = measure(model, run.dataset, examples, sampling=sampling)
+    took = (time.perf_counter() - start) / len(examples)
+    going_on = quality.numbers().get("truncated_share", 0.0)
+    return took * (1 - going_on + going_on * limit / length)

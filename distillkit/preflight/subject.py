@@ -1,7 +1,8 @@
 """What the checks look at: a run, its models and examples, and a probe batch of them."""
 
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import torch
 
 from distillkit.core.types import Author, Example, Response, Split
 from distillkit.models.generation import generate
-from distillkit.models.language_model import LanguageModel
+from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling
-from distillkit.objectives.base import Scored
+from distillkit.objectives.base import Objective, Scored
+from distillkit.objectives.divergence import Control, DivergenceObjective
 from distillkit.preflight.machine import Machine
 from distillkit.run import TrainRun
 from distillkit.training.writers import DatasetWriter
@@ -175,6 +177,32 @@ class Subject:
                 break
         return Probe(examples, responses, self._scored(examples, responses))
 
+    @cached_property
+    def seconds(self) -> float:
+        """Of a pass of both models through the probe batch, without gradient; timed."""
+        scored = self.probe.scored
+        start = time.perf_counter()
+        for model, batch in ((self.student, scored.student), (self.teacher, scored.teacher)):
+            with evaluating(model):
+                model.hidden(batch)
+            model.wait()
+        return time.perf_counter() - start
+
+    @cached_property
+    def losses(self) -> dict[Control, tuple[float, float]]:
+        """Loss and gradient norm of the pair on the probe batch, as it is and shuffled."""
+        objective = self.run.objective.comparison()
+        assert isinstance(objective, DivergenceObjective)
+        return {
+            control: loss_and_norm(
+                replace(objective, control=control),
+                self.probe.scored,
+                student=self.student,
+                teacher=self.teacher,
+            )
+            for control in (Control.none, Control.shuffled_teacher)
+        }
+
     def _respond(self, examples: list[Example]) -> list[Response]:
         """References where all have one, else what the teacher writes for the first few."""
         if all(example.teaches for example in examples):
@@ -202,3 +230,19 @@ class Subject:
         if Split.train not in self.examples:
             raise MissingPartError("the dataset could not be read")
         return self.examples[Split.train]
+
+
+def loss_and_norm(
+    objective: Objective, scored: Scored, *, student: LanguageModel, teacher: LanguageModel
+) -> tuple[float, float]:
+    """Loss and gradient norm, without dropout; no gradient is left behind."""
+    training = student.module.training
+    student.module.eval()
+    try:
+        loss = objective.backward(scored, student=student, teacher=teacher)["loss"]
+        grads = [p.grad for p in student.parameters() if p.grad is not None]
+        norm = torch.stack([grad.norm(dtype=torch.float32) for grad in grads]).norm().item()
+    finally:
+        student.module.zero_grad(set_to_none=True)
+        student.module.train(training)
+    return loss, norm

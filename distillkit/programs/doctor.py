@@ -1,7 +1,7 @@
 """``distillkit doctor``: look at a run before its hours are spent. Nothing is written."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.padding import Padding
@@ -17,12 +17,15 @@ from distillkit.preflight.checks import CHECKS, Check, examine
 from distillkit.preflight.data import of_data, said_of
 from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
+from distillkit.preflight.sizes import duration
 from distillkit.preflight.subject import Subject
 from distillkit.programs.assemble import room, splits
 from distillkit.programs.continuing import continuation
 from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 
+TOLD = 1.0
+"""Seconds of a check that are worth a line of their own where there is no terminal."""
 STYLES = {
     Severity.ok: "green",
     Severity.warning: "yellow",
@@ -54,9 +57,18 @@ def doctor(
         )
     console = console or terminal()
     counts: Counter[Severity] = Counter()
-    for name, finding in diagnose(composed, machine=machine or this_machine()):
-        counts[finding.severity] += 1
-        _print(console, name, finding)
+    # On a terminal what is being looked at stands below what was found.
+    with console.status("settings") as status:
+
+        def begin(name: str, seconds: float | None) -> None:
+            cost = "" if seconds is None else f", about {duration(seconds)}"
+            status.update(f"{name}{cost}")
+            if seconds is not None and seconds >= TOLD and not console.is_terminal:
+                console.print(f"        {name}{cost} ...", style="dim", highlight=False)
+
+        for name, finding in diagnose(composed, machine=machine or this_machine(), begin=begin):
+            counts[finding.severity] += 1
+            _print(console, name, finding)
     healthy = not counts[Severity.fatal]
     told = ", ".join(f"{counts[severity]} {severity}" for severity in Severity)
     console.print(
@@ -66,10 +78,20 @@ def doctor(
     return healthy
 
 
-def diagnose(composed: Composed, *, machine: Machine) -> Iterator[tuple[str, Finding]]:
-    """All findings in order, each with the name of its check.
+def diagnose(
+    composed: Composed,
+    *,
+    machine: Machine,
+    begin: Callable[[str, float | None], None],
+) -> Iterator[tuple[str, Finding]]:
+    """All findings in order, each with the name of its check; what is quick comes first.
 
     A part that cannot be had is a finding, and the checks that need it are skipped.
+
+    Args:
+        composed: the run as ``train`` would get it.
+        machine: whose memory and disk are asked.
+        begin: told of each check before it is made, with its price in seconds where it has one.
     """
     subject = Subject(
         run=composed.run,
@@ -84,8 +106,20 @@ def diagnose(composed: Composed, *, machine: Machine) -> Iterator[tuple[str, Fin
         Check("student", lambda subject: _model(subject, "student")),
     )
     for check in (*gathering, *CHECKS):
+        begin(check.name, None)
+        if check.price:
+            begin(check.name, _price(check, subject))
         for finding in examine(check, subject):
             yield check.name, finding
+
+
+def _price(check: Check, subject: Subject) -> float | None:
+    """Seconds that a check takes, from a timed pass; None where nobody knows."""
+    try:
+        return check.price * subject.seconds
+    except Exception:
+        # What stands in the way of a pass is what the check itself will find.
+        return None
 
 
 def _settings(composed: Composed) -> Iterator[Finding]:

@@ -120,7 +120,13 @@ class Session:
             max_new_tokens=run.evaluation.max_new_tokens or run.rollout.max_new_tokens,
             batch_size=run.evaluation.batch_size,
         )
-        quality = measure(self._student, run.dataset, self._validation, sampling=sampling)
+        quality = measure(
+            self._student,
+            run.dataset,
+            self._validation,
+            sampling=sampling,
+            teacher=self._parts.sides.teacher,
+        )
         self._display.validated(quality.numbers())
         numbers = {f"validation/{name}": value for name, value in quality.numbers().items()}
         self._journals["metrics.jsonl"].write({"step": step, **numbers})
@@ -129,7 +135,7 @@ class Session:
             {
                 "step": step,
                 "id": item.example.id,
-                "prompt": item.example.question,
+                "prompt": item.asked,
                 "completion": item.text,
                 "correct": str(item.correct),
             }

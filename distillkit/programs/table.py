@@ -5,36 +5,53 @@ from typing import Any
 
 from rich.table import Table
 
+from distillkit.evaluation.passages import PassageQuality
 from distillkit.evaluation.quality import Quality
 
 WHO = ("student_before", "student_after", "teacher")
+OF_ANSWERS = ("accuracy", "95 % interval", "n", "nll / token", "truncated")
+OF_TEXT = ("perplexity", "KL to the teacher", "n", "nll / token")
 
 
-def numbers(quality: Quality) -> dict[str, float]:
+def numbers(quality: Quality | PassageQuality) -> dict[str, float]:
     """Final numbers of one model, with the interval of its accuracy."""
-    if not quality.accuracy.total:
-        return {**quality.numbers(), "n": len(quality.completions)}
+    if isinstance(quality, PassageQuality) or not quality.accuracy.total:
+        return {**quality.numbers(), "n": quality.count}
     low, high = quality.accuracy.interval()
     return {**quality.numbers(), "low": low, "high": high, "n": quality.accuracy.total}
 
 
 def closing_table(summary: Mapping[str, Any]) -> Table:
-    """Student before, student after and teacher, with 95 % intervals."""
+    """Student before, student after and teacher, with 95 % intervals, or on running text."""
     table = Table(title=f"{summary['name']} ({summary['split']}, {summary['selection']} weights)")
     table.add_column("")
-    for column in ("accuracy", "95 % interval", "n", "nll / token", "truncated"):
+    rows = {who: summary.get(who) or {} for who in WHO}
+    of_text = any("perplexity" in row for row in rows.values())
+    for column in OF_TEXT if of_text else OF_ANSWERS:
         table.add_column(column, justify="right")
-    for who in WHO:
-        row = summary.get(who) or {}
-        if not row:
-            continue
-        judged = "accuracy" in row
-        table.add_row(
-            who.replace("_", " "),
-            f"{row['accuracy']:.1%}" if judged else "-",
-            f"{row['low']:.1%} to {row['high']:.1%}" if judged else "-",
-            str(row["n"]),
-            f"{row['nll']:.3f}",
-            f"{row['truncated_share']:.1%}",
-        )
+    for who, row in rows.items():
+        if row:
+            cells = _of_text(row) if of_text else _of_answers(row)
+            table.add_row(who.replace("_", " "), *cells)
     return table
+
+
+def _of_text(row: Mapping[str, float]) -> tuple[str, ...]:
+    apart = row.get("kl_to_teacher")
+    return (
+        f"{row['perplexity']:.3g}",
+        "-" if apart is None else f"{apart:.3f}",
+        str(row["n"]),
+        f"{row['nll']:.3f}",
+    )
+
+
+def _of_answers(row: Mapping[str, float]) -> tuple[str, ...]:
+    judged = "accuracy" in row
+    return (
+        f"{row['accuracy']:.1%}" if judged else "-",
+        f"{row['low']:.1%} to {row['high']:.1%}" if judged else "-",
+        str(row["n"]),
+        f"{row['nll']:.3f}",
+        f"{row['truncated_share']:.1%}",
+    )

@@ -17,6 +17,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.terminal import terminal
 from distillkit.core.types import Example
+from distillkit.evaluation.passages import PassageQuality
 from distillkit.evaluation.quality import Quality, measure
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
@@ -138,8 +139,8 @@ def _baselines(
     found: Mapping[str, dict[str, float]] = directory.kept(
         BASELINES,
         lambda: {
-            "student_before": _final(run, parts.sides.student, parts.test, stop),
-            "teacher": _final(run, parts.sides.teacher, parts.test, stop),
+            "student_before": _final(run, parts.sides.student, parts, stop),
+            "teacher": _final(run, parts.sides.teacher, parts, stop),
         },
         shape=Baselines,
     )
@@ -172,24 +173,33 @@ def _close(
         "selection": selection,
         "training_seconds": round(session.seconds, 1),
         "student_before": before["student_before"],
-        "student_after": _final(run, parts.sides.student, parts.test, stop),
+        "student_after": _final(run, parts.sides.student, parts, stop),
         "teacher": before["teacher"],
     }
 
 
 def _final(
-    run: TrainRun, model: LanguageModel | None, examples: Sequence[Example], stop: Stop
+    run: TrainRun, model: LanguageModel | None, parts: Assembled, stop: Stop
 ) -> dict[str, float]:
-    if model is None or not examples:
+    if model is None or not parts.test:
         return {}
-    return numbers(evaluate(run, model, examples, stop))
+    return numbers(evaluate(run, model, parts.test, stop, teacher=parts.sides.teacher))
 
 
 def evaluate(
-    run: TrainRun, model: LanguageModel, examples: Sequence[Example], stop: Stop
-) -> Quality:
-    """Greedy answers at the run's lengths, judged by its dataset."""
+    run: TrainRun,
+    model: LanguageModel,
+    examples: Sequence[Example],
+    stop: Stop,
+    *,
+    teacher: LanguageModel | None = None,
+) -> Quality | PassageQuality:
+    """Greedy answers at the run's lengths, judged by its dataset; of running text its likelihood.
+
+    A teacher is compared with on running text, unless it is the model itself.
+    """
     settings = run.evaluation
     length = settings.max_new_tokens or run.rollout.max_new_tokens
     sampling = Sampling(max_new_tokens=length, batch_size=settings.batch_size)
-    return measure(model, run.dataset, examples, sampling=sampling, poll=stop.poll)
+    other = None if teacher is model else teacher
+    return measure(model, run.dataset, examples, sampling=sampling, teacher=other, poll=stop.poll)

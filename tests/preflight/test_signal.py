@@ -1,6 +1,7 @@
 """The probe batch: what must vanish, and what must be heard."""
 
 import pytest
+import torch
 from torch import Tensor
 
 from distillkit.core.spec import discover
@@ -38,7 +39,8 @@ def test_a_divergence_that_does_not_vanish_is_found() -> None:
     looked_at.run.objective = DivergenceObjective(support=Full(), divergence=Offset())
     found = next(zero(looked_at))
     assert found.severity is Severity.fatal
-    assert found.what.startswith("the student as its own teacher: loss")
+    assert "is not 0 where both distributions agree" in found.what
+    assert "in fp64, its value or gradient is off by" in found.what
     assert "divergence=..." in found.mend
 
 
@@ -59,3 +61,49 @@ def test_the_probe_batch_weighs_every_position_alike() -> None:
     assert len(probe.examples) >= 8
     assert probe.scored.weights.sum().item() == pytest.approx(1)
     assert len(probe.scored.weights) == sum(len(item.tokens) for item in probe.responses)
+
+
+class Tilted(Divergence):
+    """Right in its value, and its gradient a little off."""
+
+    def __call__(self, teacher: Tensor, student: Tensor) -> Tensor:
+        return kl(teacher, student)
+
+    def slope(self, teacher: Tensor, student: Tensor) -> tuple[Tensor, Tensor]:
+        values, slope = Divergence.slope(self, teacher, student)
+        return values, slope * (1 + 0.01 * torch.linspace(-1, 1, slope.shape[-1]))
+
+
+def test_a_gradient_that_is_a_per_cent_off_is_found() -> None:
+    looked_at = subject()
+    looked_at.run.objective = DivergenceObjective(support=Full(), divergence=Tilted())
+    assert next(zero(looked_at)).severity is Severity.fatal
+
+
+def test_rounding_in_a_wide_vocabulary_and_a_deep_model_is_no_fault() -> None:
+    """Large logits over many entries leave a gradient that is 0 only beside another one."""
+    looked_at = subject("divergence=forward_kl")
+    with torch.no_grad():
+        looked_at.student.module.base_model.norm.weight.mul_(30)
+        for layer in looked_at.student.module.base_model.layers:
+            layer.mlp.down_proj.weight.mul_(1e-2)
+            layer.self_attn.o_proj.weight.mul_(1e-2)
+    found = next(zero(looked_at))
+    assert found.severity is Severity.ok, found
+
+
+def test_in_bf16_a_healthy_pair_is_no_fault_either() -> None:
+    assert next(zero(subject("precision=bf16"))).severity is Severity.ok
+
+
+def test_a_teacher_whose_head_is_read_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The divergence is right, and what is around it is not."""
+    looked_at = subject()
+    opinions = DivergenceObjective.opinions
+    monkeypatch.setattr(
+        DivergenceObjective, "opinions", lambda self, *given: opinions(self, *given) * 1.01
+    )
+    (found,) = [each for each in zero(looked_at) if each.severity is Severity.fatal]
+    assert found.what.startswith("the student as its own teacher: loss")
+    assert "the support, the head or the arithmetic" in found.why
+    assert "precision=fp32" in found.mend

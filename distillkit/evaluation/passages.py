@@ -1,0 +1,126 @@
+"""Quality on running text, where nothing is asked: how well it is foretold, and by whom better."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+
+from distillkit.core.types import Example
+from distillkit.divergences.base import kl, log_probs
+from distillkit.models.generation import generate
+from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.sampling import Sampling
+from distillkit.objectives.chunked import rows_within
+
+BEGINNING = 32
+"""Most tokens of a passage that a sample goes on from."""
+CONTINUED = 8
+"""Passages that are gone on from, to be looked at."""
+CHUNK_MB = 256
+"""Logits of both models that are held at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """The beginning of a passage and what the model made of it."""
+
+    example: Example
+    asked: str
+    text: str
+    correct: None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PassageQuality:
+    """What was found on some passages.
+
+    Attributes:
+        nll: mean negative log-likelihood of a token in nats.
+        kl_to_teacher: mean KL(teacher || model) at a token in nats; None without a teacher.
+        count: passages.
+        completions: continuations of the first of them.
+    """
+
+    nll: float
+    kl_to_teacher: float | None
+    count: int
+    completions: Sequence[Continuation]
+
+    @property
+    def score(self) -> float:
+        """What 'best' means, higher is better: likelihood."""
+        return -self.nll
+
+    def numbers(self) -> dict[str, float]:
+        """Flat numbers for trackers."""
+        divergence = {} if self.kl_to_teacher is None else {"kl_to_teacher": self.kl_to_teacher}
+        return {"nll": self.nll, "perplexity": perplexity(self.nll), **divergence}
+
+
+def perplexity(nll: float) -> float:
+    """exp of nats a token; infinite where that is beyond a number."""
+    return math.exp(nll) if nll < 700 else math.inf
+
+
+def continued(
+    model: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    sampling: Sampling,
+    poll: Callable[[], None],
+) -> list[Continuation]:
+    """Go on greedily from the beginnings of a few passages."""
+    chosen = [example for example in examples if example.reference][:CONTINUED]
+    beginnings = []
+    for example in chosen:
+        ids = model.reference_ids(example)
+        beginnings.append(ids[: max(1, min(BEGINNING, len(ids) // 2, model.context // 2))])
+    prompts = [
+        [*model.prompts.prompt_ids(example), *ids]
+        for example, ids in zip(chosen, beginnings, strict=True)
+    ]
+    written = generate(model, prompts, sampling, seed=0, poll=poll)
+    shown = [
+        [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in (ids, answer.tokens)]
+        for ids, answer in zip(beginnings, written, strict=True)
+    ]
+    return [Continuation(example, *texts) for example, texts in zip(chosen, shown, strict=True)]
+
+
+def mean_kl(
+    model: LanguageModel,
+    teacher: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    batch_size: int,
+    poll: Callable[[], None],
+) -> float:
+    """Mean KL(teacher || model) at a token of the references in nats, NaN without references."""
+    known = sorted((e for e in examples if e.reference), key=lambda e: len(e.reference))
+    nats, count = 0.0, 0
+    with evaluating(model), evaluating(teacher):
+        for start in range(0, len(known), batch_size):
+            poll()
+            part = known[start : start + batch_size]
+            sides = model, teacher
+            prompts = [[side.prompts.prompt_ids(example) for example in part] for side in sides]
+            rooms = [
+                min(side.context - len(row) for side, row in zip(sides, rows, strict=True))
+                for rows in zip(*prompts, strict=True)
+            ]
+            texts = [
+                model.reference_ids(example)[:room]
+                for example, room in zip(part, rooms, strict=True)
+            ]
+            hidden = [
+                side.hidden(side.batch(asked, texts))
+                for side, asked in zip(sides, prompts, strict=True)
+            ]
+            rows = rows_within(CHUNK_MB, model.head.vocabulary)
+            for mine, theirs in zip(*(states.split(rows) for states in hidden), strict=True):
+                own, right = model.head.logits(mine), teacher.head.logits(theirs)
+                found = kl(log_probs(right), log_probs(own))
+                nats += found.sum(dtype=torch.float64).item()
+            count += sum(map(len, texts))
+    return nats / count if count else float("nan")
