@@ -23,9 +23,8 @@ def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
 
 def _counted(component: Any, value: Any) -> Any:
     """A component's values less those that it says change no result, with what it reads."""
-    since = getattr(component, "NOT_IN_FINGERPRINT_AT", {})
-    if since:
-        value = {key: value[key] for key in value if key not in since or value[key] != since[key]}
+    if hasattr(component, "earlier"):
+        value = component.earlier(value)
     left_out = getattr(component, "NOT_IN_FINGERPRINT", ())
     if not left_out:
         return value
