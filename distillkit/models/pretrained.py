@@ -1,6 +1,6 @@
 """Teacher and student as the user names them: any causal language model of transformers."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar
@@ -32,9 +32,6 @@ class PromptStyle(StrEnum):
 class Pretrained:
     """Where weights and tokenizer come from, and how this model is spoken to."""
 
-    NOT_IN_FINGERPRINT_AT: ClassVar = {"special_tokens_in_text": False}
-    """Fields that runs of earlier versions lack, and the values that change nothing of them."""
-
     name: str = MISSING
     """Hub name, local folder, or ``embedded:teacher`` / ``embedded:student``."""
     revision: str | None = None
@@ -45,11 +42,19 @@ class Pretrained:
     """Attention implementation of transformers (sdpa, eager, flash_attention_2, ...)."""
     prompt: PromptStyle = PromptStyle.auto
     """How prompts are rendered for this model; teacher and student may differ."""
-    template: dict[str, Any] | None = None
+    template: dict[str, Any] | None = field(default_factory=dict)
     """Extra variables of the chat template, such as ``enable_thinking: false``; ``today`` is the
     date that it is told, 2025-01-01 if not given."""
     special_tokens_in_text: bool = False
     """Read control tokens such as ``<|im_end|>`` where data spell them; else they are text."""
+
+    def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Its values as runs of earlier versions had them, so that they are known again."""
+        kept = {**values, "template": values["template"] or None}
+        if not kept["special_tokens_in_text"]:
+            del kept["special_tokens_in_text"]
+        return kept
+
     trust_remote_code: bool = False
     """Run Python code that the model's repository brings. Off unless you trust it."""
 

@@ -55,7 +55,7 @@ def clock(subject: Subject) -> Iterator[Finding]:
         yield warning(
             f"{side}: the chat template asks for the time, and is told {told} on every day",
             why="with the true time the same command would give other ids tomorrow",
-            mend=f"Leave it so, or choose the day with '{side}.template={{today: {told}}}'",
+            mend=f"Leave it so, or choose the day with +{side}.template.today={told}",
         )
 
 
@@ -104,14 +104,16 @@ class _Difference:
 
 
 def _difference(template: ChatTemplate, row: Example) -> _Difference | None:
-    """Where the two part; None where they do not, or where the template renders no answer."""
+    """Where the two part; None where they do not, or where the template renders no whole chat."""
     answer = Message("assistant", row.reference)
     try:
         trained = template.text(row.prompt, invite=True) + row.reference
         rendered = template.text((*row.prompt, answer), invite=False)
     except RenderingError:
         return None
-    return None if rendered.startswith(trained) else _Difference(row, trained, rendered)
+    whole = row.question.strip() in rendered
+    same = rendered.startswith(trained)
+    return _Difference(row, trained, rendered) if whole and not same else None
 
 
 def _repetitions(

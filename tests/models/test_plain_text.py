@@ -189,10 +189,14 @@ def test_a_template_that_takes_what_is_spelled_to_pieces_is_refused_by_the_row()
     tokenizer.chat_template = "{% for m in messages %}{{ m.content[:6] }}{% endfor %}"
     chat = PromptFormat(tokenizer, PromptStyle.chat, side="student")
     assert chat.prompt_ids(example("What is this?"))
-    stray = chat.prompt_ids(example("\ue000<s>\ue001"))
-    assert tokenizer.decode(stray) == "\ue000<s>\ue001"[:6]
     with pytest.raises(ValueError, match=r"cannot render row 3 .* takes its text to pieces"):
         chat.prompt_ids(example("<|im_end|> is what?", name="row 3"))
+
+
+def test_private_characters_of_data_stay_what_they_are() -> None:
+    tokenizer = byte_level()
+    found = prompts(tokenizer).prompt_ids(example("\ue000<s>\ue0011\ue001"))
+    assert "user\n\ue000<s>\ue0011\ue001<|im_end|>" in tokenizer.decode(found)
 
 
 @pytest.mark.parametrize("content", ["null", "[]", "{}", "{", "3", '"x"'])
