@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file, save_file
 
+from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import SPECS
 
 from .conftest import CommandLine, Start, contents
@@ -142,6 +143,11 @@ def change(student: Path) -> None:
     save_file(
         {**weights, name: weights[name] * 1.5}, student / "model.safetensors", {"format": "pt"}
     )
+    # As if the run had left these.
+    directory = RunDirectory(student.parent)
+    summary = directory.summary
+    assert summary is not None
+    directory.finish(summary, leaves=("student",))
 
 
 def test_evidence_from_another_checkpoint_is_refused(distillkit: CommandLine, run: Path) -> None:

@@ -117,9 +117,7 @@ def test_a_sealed_object_is_what_was_written_or_refused(kind: str, tmp_path: Pat
     assert read_sealed(file, Baselines, old=False, way_out=WAY_OUT) == value
     file.write_bytes(dict(KINDS)[kind](file.read_bytes()))
     found: list[object] = []
-    said = complaint(
-        lambda: found.append(read_sealed(file, Baselines, old=False, way_out=WAY_OUT))
-    )
+    said = complaint(lambda: found.append(read_sealed(file, Baselines, old=False, way_out=WAY_OUT)))
     assert str(file) in said or found == [value]
 
 

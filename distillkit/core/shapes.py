@@ -142,8 +142,8 @@ class CheckpointRecord(TypedDict):
 class Cell(TypedDict):
     """A cell of a sweep, in ``cells/`` and in table.json."""
 
-    overrides: list[str]
-    status: str
+    overrides: NotRequired[list[str]]
+    status: NotRequired[str]
     run: NotRequired[str]
     fingerprint: NotRequired[str]
     error: NotRequired[str]

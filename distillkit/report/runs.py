@@ -141,8 +141,8 @@ def _cells(folder: Path) -> tuple[list[Path], list[Missing]]:
         if run is not None:
             found.append(run.resolve())
         else:
-            named = [item for item in cell["overrides"] if _key(item) not in LEFT_OUT]
-            told = f"The cell {' '.join(named)} left no run ({cell['status']})."
+            named = [item for item in cell.get("overrides", ()) if _key(item) not in LEFT_OUT]
+            told = f"The cell {' '.join(named)} left no run ({cell.get('status', 'unknown')})."
             absent.append(Missing(told, "distillkit sweep ... runs it again, and no finished one."))
     return found, absent
 
