@@ -226,13 +226,13 @@ def _check_object(field: str, name: str, file: Path) -> None:
         held = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(
-            f"{field}={name}: {file.name} cannot be read ({_short(error)}). Copy or download it "
-            "again."
+            f"{field}={name}: {file.name} cannot be read ({_short(error)}). Copy or "
+            "download it again, or write the folder anew with save_pretrained."
         ) from error
     if not isinstance(held, dict):
         raise ModelError(
             f"{field}={name}: {file.name} holds {json.dumps(held)[:40]}, not fields in braces. "
-            "Copy or download it again."
+            "Copy or download it again, or write the folder anew with save_pretrained."
         )
 
 
