@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from jaxtyping import install_import_hook
 from rich.console import Console
+
+from tests import shapes  # noqa: F401 (the hook names it)
+
+install_import_hook("distillkit", "tests.shapes.check")
 
 from distillkit import cli
 from distillkit.compose import compose

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 LogProbs = Float[Tensor, "N V"]
@@ -15,6 +15,15 @@ LogProbs = Float[Tensor, "N V"]
 
 PerToken = Float[Tensor, "N"]
 """One unreduced number for each packed position, in nats where it is a divergence."""
+
+Index = Int[Tensor, "N"]
+"""One whole number for each packed position."""
+
+Targets = Index
+"""The response's token at each packed position."""
+
+Ids = Int[Tensor, "N K"]
+"""K token ids at each packed position."""
 
 
 class Author(StrEnum):
@@ -134,11 +143,11 @@ class Batch:
         even: whether all rows are known to be of one length, so that nothing is padding.
     """
 
-    tokens: Tensor
-    mask: Tensor
-    rows: Tensor
-    columns: Tensor
-    targets: Tensor
+    tokens: Int[Tensor, "B L"]
+    mask: Int[Tensor, "B L"]
+    rows: Index
+    columns: Index
+    targets: Targets
     even: bool = False
 
 

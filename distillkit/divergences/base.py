@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import log, log1p
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -44,7 +45,7 @@ class Divergence(ABC):
         return values.detach(), slope
 
 
-def log_probs(logits: Tensor, temperature: float = 1.0) -> LogProbs:
+def log_probs(logits: Float[Tensor, "N V"], temperature: float = 1.0) -> LogProbs:
     """Log-softmax in at least fp32, floored so that masked entries (-inf) stay harmless.
 
     Args:
@@ -58,7 +59,7 @@ def log_probs(logits: Tensor, temperature: float = 1.0) -> LogProbs:
     return torch.log_softmax(wide / temperature, dim=-1).clamp_min(FLOOR)
 
 
-def through_softmax(slope: LogProbs, student: LogProbs) -> Tensor:
+def through_softmax(slope: LogProbs, student: LogProbs) -> LogProbs:
     """Derivative by the student's scaled logits [N, V] from that by its log-probs; overwrites both.
 
     Entries on the floor do not move, and the probabilities take their share of the whole slope.
@@ -72,7 +73,7 @@ def kl(left: LogProbs, right: LogProbs) -> PerToken:
     return (left.exp() * (left - right)).sum(-1)
 
 
-def over_mixture(left: LogProbs, right: LogProbs, *, weight: float) -> Tensor:
+def over_mixture(left: LogProbs, right: LogProbs, *, weight: float) -> LogProbs:
     """log(left / (weight left + (1 - weight) right)) [N, V].
 
     Made of the difference alone: a mixture's own logarithm, near -12 in a large vocabulary, would

@@ -7,6 +7,7 @@ bf16 and widened afterwards costs several per cent of the gradient (Liger-Kernel
 from collections.abc import Iterator
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from distillkit.models.linear import times_transposed
@@ -15,7 +16,9 @@ TILE = 16384
 """Rows of a weight that the CPU multiplies at a time, so that its memory is used again."""
 
 
-def project(hidden: Tensor, weight: Tensor, *, into: Tensor | None = None) -> Tensor:
+def project(
+    hidden: Float[Tensor, "n D"], weight: Float[Tensor, "V D"], *, into: Tensor | None = None
+) -> Float[Tensor, "n V"]:
     """hidden [n, D] times the transpose of weight [V, D]: [n, V].
 
     Args:
@@ -37,7 +40,7 @@ def project(hidden: Tensor, weight: Tensor, *, into: Tensor | None = None) -> Te
     return result
 
 
-def pull_back(gradient: Tensor, weight: Tensor) -> Tensor:
+def pull_back(gradient: Float[Tensor, "n V"], weight: Float[Tensor, "V D"]) -> Float[Tensor, "n D"]:
     """gradient [n, V] times weight [V, D]: the gradient of the hidden states [n, D]."""
     if _is_wide(weight):
         return times_transposed(gradient, weight.T)
@@ -50,7 +53,12 @@ def pull_back(gradient: Tensor, weight: Tensor) -> Tensor:
     return result
 
 
-def add_outer(total: Tensor, gradient: Tensor, hidden: Tensor, dtype: torch.dtype) -> None:
+def add_outer(
+    total: Float[Tensor, "V D"],
+    gradient: Float[Tensor, "n V"],
+    hidden: Float[Tensor, "n D"],
+    dtype: torch.dtype,
+) -> None:
     """Add the transpose of gradient [n, V] times hidden [n, D] to total [V, D], in place.
 
     Args:

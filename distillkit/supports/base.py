@@ -4,9 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.core.types import LogProbs, PerToken
+from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.base import FLOOR, Divergence
 
 
@@ -19,7 +20,7 @@ class Support(ABC):
     """
 
     @abstractmethod
-    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         """Ids [N, K] that keep an entry of their own.
 
         Args:
@@ -29,7 +30,7 @@ class Support(ABC):
         """
 
     def slope(
-        self, divergence: Divergence, teacher: LogProbs, student: LogProbs, targets: Tensor
+        self, divergence: Divergence, teacher: LogProbs, student: LogProbs, targets: Targets
     ) -> tuple[PerToken, LogProbs]:
         """The divergence on this support [N], and its derivative by all log-probs [N, V].
 
@@ -43,7 +44,7 @@ class Support(ABC):
         return values, spread.scatter(-1, ids, slope[:, :-1])
 
 
-def merge(log_probs: LogProbs, ids: Tensor) -> tuple[LogProbs, LogProbs]:
+def merge(log_probs: LogProbs, ids: Ids) -> tuple[Float[Tensor, "N K+1"], LogProbs]:
     """Log-probs of the ids and, last, of all others together [N, K + 1]; the others alone [N, V].
 
     The bucket is summed over its entries: 1 - sum(chosen) would lose a small one to rounding.

@@ -1,10 +1,9 @@
 """All real ids."""
 
 import torch
-from torch import Tensor
 
 from distillkit.core.spec import spec
-from distillkit.core.types import LogProbs, PerToken
+from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence
 from distillkit.supports.base import Support
 
@@ -13,10 +12,10 @@ from distillkit.supports.base import Support
 class Full(Support):
     """Nothing is merged: the divergence itself."""
 
-    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return torch.arange(student.shape[-1], device=student.device).expand(student.shape)
 
     def slope(
-        self, divergence: Divergence, teacher: LogProbs, student: LogProbs, targets: Tensor
+        self, divergence: Divergence, teacher: LogProbs, student: LogProbs, targets: Targets
     ) -> tuple[PerToken, LogProbs]:
         return divergence.slope(teacher, student)

@@ -1,9 +1,7 @@
 """The token of the response, against everything else."""
 
-from torch import Tensor
-
 from distillkit.core.spec import spec
-from distillkit.core.types import LogProbs
+from distillkit.core.types import Ids, LogProbs, Targets
 from distillkit.supports.base import Support
 
 
@@ -14,5 +12,5 @@ class Sampled(Support):
     The loosest bound: it sees only how likely both models find what was written.
     """
 
-    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return targets[:, None]

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
-from distillkit.core.types import LogProbs
+from distillkit.core.types import Ids, LogProbs, Targets
 from distillkit.supports.base import Support
 
 
@@ -23,7 +21,7 @@ class TopK(Support):
                 f"support.k must be at least 1, got {self.k}. For every entry use support=full."
             )
 
-    def _likeliest(self, side: LogProbs) -> Tensor:
+    def _likeliest(self, side: LogProbs) -> Ids:
         return side.topk(min(self.k, side.shape[-1]), dim=-1).indices
 
 
@@ -31,7 +29,7 @@ class TopK(Support):
 class TeacherTopK(TopK):
     """What a served teacher can send: its k likeliest tokens."""
 
-    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return self._likeliest(teacher)
 
 
@@ -39,5 +37,5 @@ class TeacherTopK(TopK):
 class StudentTopK(TopK):
     """The student's k likeliest tokens: where reverse KL has nearly all of its terms."""
 
-    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Tensor) -> Tensor:
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return self._likeliest(student)
