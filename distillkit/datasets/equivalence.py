@@ -105,7 +105,8 @@ def serve() -> None:
         *pair, seconds = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, seconds)
         try:
-            verdict = same(*map(spelled, pair))
+            known, said = map(spelled, pair)
+            verdict = same(known, said)
         except Exception:  # what a reader of LaTeX or SymPy raises at nonsense is not theirs to say
             verdict = False
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -121,10 +121,8 @@ class ChatEndpoint:
             store: where replies are kept from the moment they arrive.
             poll: called while replies are awaited; may raise to stop, which cancels the rest.
             say: told what is asked, and when the server fails and recovers.
-            progress: called after each reply, which is kept by then, with ``replies``, how many
-                came, and how many were to come.
-            keeps: which replies are kept; any other is returned once and asked for again next
-                time, whatever the store has.
+            progress: called after each reply with ``replies``, how many came and were to come.
+            keeps: which replies are kept, and used again; others are asked for again next time.
 
         Raises:
             EndpointError: the server refuses, or could not be reached for ``patience_seconds``.
@@ -133,11 +131,8 @@ class ChatEndpoint:
         keys = [self.key(conversation) for conversation in conversations]
         before = in_store(store, keys, keeps)
         store.tell("replies", keys, say)
-        waiting = {
-            key: conversation
-            for key, conversation in zip(keys, conversations, strict=True)
-            if key not in before
-        }
+        asked = zip(keys, conversations, strict=True)
+        waiting = {key: conversation for key, conversation in asked if key not in before}
         passing: dict[str, Reply] = {}
         if waiting:
             # An older version kept what is of no use; a key that is there keeps its value.

@@ -101,11 +101,11 @@ def writing(subject: Subject) -> Iterator[Finding]:
 
 
 def cache_bytes(model: LanguageModel, *, rows: int, length: int) -> int:
-    """Keys and values of so many texts of so many tokens."""
+    """Keys and values of so many texts of so many tokens; 0 for a model without attention."""
     config = model.module.config.get_text_config()
-    queries = config.num_attention_heads
+    queries = getattr(config, "num_attention_heads", None) or 0
     heads = getattr(config, "num_key_value_heads", None) or queries
-    width = getattr(config, "head_dim", None) or config.hidden_size // queries
+    width = getattr(config, "head_dim", None) or config.hidden_size // max(1, queries)
     wide = 2 if model.autocast else model.module.dtype.itemsize
     return 2 * config.num_hidden_layers * heads * width * wide * rows * length
 

@@ -10,8 +10,11 @@ from typing import Any
 _REPEATING = re.compile(r"(?<![\d.])(\d*)\.(\d*)\\overline\{?(\d+)\}?")
 _DECIMAL = re.compile(r"(?<![\d.])(\d*)\.(\d+)(?![\d.])")
 _POWER_OF_DECIMAL = re.compile(r"\^(-?\d*\.\d+)")
+_TOWER = re.compile(r"\^\{?(\d+)\^\{?(\d+)")
 _TOO_LARGE = re.compile(r"\^\{?-?\d{6,}|\d{5,}\s*!|!\s*!|\^\{[^{}]*\^\{[^{}]*\^")
 
+LARGEST = 6
+"""Digits of the largest exponent of an exponent that is worked out."""
 DIGITS = 60
 """Of a difference between irrational numbers that must vanish for them to count as equal."""
 POINTS = ((2, 7), (-3, 5), (11, 3), (-13, 4), (17, 9), (5, 8))
@@ -22,12 +25,20 @@ def same_value(known: str, said: str) -> bool:
     """Whether two expressions are equal; not where one of them cannot be read."""
     if known == said:
         return True
-    if _TOO_LARGE.search(known) or _TOO_LARGE.search(said):
+    if _is_too_large(known) or _is_too_large(said):
         return False
     one, other = _read(known), _read(said)
     if one is None or other is None:
         return False
     return one == other or _are_equal(one, other)
+
+
+def _is_too_large(text: str) -> bool:
+    """Whether working it out would take for ever, by the look of its powers and factorials."""
+    towers = _TOWER.finditer(text)
+    return _TOO_LARGE.search(text) is not None or any(
+        len(each[1]) * int(each[2][:6]) > LARGEST for each in towers
+    )
 
 
 def is_multiple(known: str, said: str) -> bool:
