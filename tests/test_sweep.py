@@ -52,14 +52,28 @@ def test_the_optuna_sweeper_reads_what_a_cell_returns(tmp_path: Path) -> None:
     assert len(rates) == 2
 
 
+@pytest.mark.slow
+def test_the_optuna_sweeper_outlives_a_failed_cell_and_keeps_the_best(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    chosen = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+    lr = "optimizer.lr=choice(1e-3,1e30)"
+    done = sweep(tmp_path, *chosen, "hydra.sweeper.sampler.seed=1", lr)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout + done.stderr
+    assert {cell["status"] for cell in table(tmp_path)} == {"failed", "done"}
+    (file,) = (tmp_path / "sweep").glob("*/optimization_results.yaml")
+    assert "optimizer.lr: 0.001" in file.read_text()
+
+
 def test_a_failed_cell_under_submitit_is_reported_and_stops_no_other(tmp_path: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     launcher = "hydra/launcher=submitit_local"
-    done = sweep(tmp_path, "divergence=reverse_kl,jsd", "beta=0.3", launcher)
+    done = sweep(tmp_path, "optimizer.lr=1e30,1e-3", launcher)
     assert done.returncode == 2
     assert "1 of 2 cells failed" in done.stderr
-    assert "beta=0.3 has no effect" in done.stdout
-    assert {cell["status"] for cell in table(tmp_path)} == {"failed", "done"}
+    failed, finished = table(tmp_path)
+    assert (failed["status"], finished["status"]) == ("failed", "done")
+    assert "Lower optimizer.lr" in failed["error"]
 
 
 def test_a_killed_cell_alone_runs_again(tmp_path: Path) -> None:
