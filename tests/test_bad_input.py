@@ -295,7 +295,7 @@ def test_an_evaluation_that_cannot_be_made_changes_nothing(
 def test_a_damaged_run_directory_is_not_evaluated(distillkit: CommandLine) -> None:
     begin()
     (RUN / "run.yaml").write_text("steps: [1")
-    said(distillkit("eval", f"run={RUN}"), f"run={RUN} is damaged", "Run it again")
+    said(distillkit("eval", f"run={RUN}"), f"run={RUN}", "run.yaml", "run it again")
 
 
 def test_a_yaml_of_the_users_own_that_cannot_be_read_is_pointed_at(

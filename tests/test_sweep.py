@@ -61,16 +61,30 @@ def test_the_optuna_sweeper_reads_what_a_cell_returns(sweep: Sweep, tmp_path: Pa
     assert len(rates) == 2
 
 
+@pytest.mark.slow
+def test_the_optuna_sweeper_outlives_a_failed_cell_and_keeps_the_best(
+    sweep: Sweep, tmp_path: Path
+) -> None:
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    chosen = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1"]
+    done = sweep(*chosen, "hydra.sweeper.sampler.seed=1", "optimizer.lr=choice(1e-3,1e30)")
+    assert done.code == 2
+    assert "Traceback" not in done.out + done.err
+    assert {cell["status"] for cell in table(tmp_path)} == {"failed", "done"}
+    (file,) = (tmp_path / "sweep").glob("*/optimization_results.yaml")
+    assert "optimizer.lr: 0.001" in file.read_text()
+
+
 def test_a_failed_cell_under_submitit_is_reported_and_stops_no_other(
     sweep: Sweep, tmp_path: Path
 ) -> None:
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    launcher = "hydra/launcher=submitit_local"
-    done = sweep("divergence=reverse_kl,jsd", "beta=0.3", launcher)
+    done = sweep("optimizer.lr=1e30,1e-3", "hydra/launcher=submitit_local")
     assert done.code == 2
     assert "1 of 2 cells failed" in done.err
-    assert "beta=0.3 has no effect" in done.out
-    assert {cell["status"] for cell in table(tmp_path)} == {"failed", "done"}
+    failed, finished = table(tmp_path)
+    assert (failed["status"], finished["status"]) == ("failed", "done")
+    assert "Lower optimizer.lr" in failed["error"]
 
 
 def test_a_killed_cell_alone_runs_again(sweep: Sweep, started: Start, tmp_path: Path) -> None:
