@@ -128,5 +128,5 @@ def register(config_dir: Path | None) -> None:
     for path, cls in discover().items():
         group, _, name = f"schema/{path}".rpartition("/")
         store.store(group=group, name=name, node=cls)
-    store_plugged(store, config_dir)
+    store_plugged(store, config_dir and existing(config_dir))
     Plugins.instance().register(OwnFiles)
