@@ -194,7 +194,7 @@ def _compose(
     from distillkit.programs.resuming import asks_to_resume, resumed
 
     if verb == "train" and asks_to_resume(overrides or []):
-        return resumed(overrides or [])
+        return resumed(overrides or [], plugins=plugins or [])
     return compose(verb, overrides or [], config_dir=config_dir, plugins=plugins or [])
 
 

@@ -23,6 +23,9 @@ from distillkit.core.errors import ConfigError
 MOST = 2_000
 """Cells of a grid, each of which is composed before the first one runs."""
 
+QUIET = ("hydra/hydra_logging=none", "hydra/job_logging=none")
+"""Hydra sets up no logging: doing so would close the streams of other libraries' handlers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Grid:
@@ -127,7 +130,7 @@ def multirun(
         ConfigError: Hydra cannot run it.
     """
     logging.getLogger("hydra").setLevel(logging.ERROR)
-    place = [f"hydra.sweep.dir={quoted(str(folder))}", *searched(config_dir)]
+    place = [f"hydra.sweep.dir={quoted(str(folder))}", *QUIET, *searched(config_dir)]
     with one_sentence(overrides), reading_environment(overrides):
         with_hydra_in("train", config_dir)
         hydra = GlobalHydra.instance().hydra

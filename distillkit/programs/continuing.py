@@ -60,7 +60,9 @@ def continuation(directory: RunDirectory, composed: Composed) -> Continuation | 
         check_same(directory, composed)
         return None
     directory.check_made()
-    held, standing = reopen(directory.path), checked(directory, record["fingerprint"])
+    # Whether code of strangers may run was asked of the run that is the same in this.
+    held = reopen(directory.path, trusted=True)
+    standing = checked(directory, record["fingerprint"])
     why = why_not(held.run, composed.run, standing)
     if directory.old:
         why = "A version of distillkit made it that kept no digests, so it is not continued."

@@ -8,12 +8,13 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from distillkit.compose import Composed, from_config, reopen
+from distillkit.compose.plugins import load_plugins
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import SPECS
 from distillkit.programs.continuing import share_of
 from distillkit.training.schedule import warm_updates
 
-RESUME = "resume="
+RESUME, TRUST = "resume=", "trust_remote_code=true"
 
 
 def asks_to_resume(overrides: Sequence[str]) -> bool:
@@ -21,7 +22,7 @@ def asks_to_resume(overrides: Sequence[str]) -> bool:
     return any(item.startswith(RESUME) for item in overrides)
 
 
-def resumed(overrides: Sequence[str]) -> Composed:
+def resumed(overrides: Sequence[str], *, plugins: Sequence[str] = ()) -> Composed:
     """The run of ``resume=`` with the other overrides laid over.
 
     Its warm-up stays as many updates as it was, unless another one is typed.
@@ -30,9 +31,10 @@ def resumed(overrides: Sequence[str]) -> Composed:
         ConfigError: something is typed that a run cannot be resumed with.
         RunError: it is no run directory, or a damaged one.
     """
-    typed = [item for item in overrides if not item.startswith(RESUME)]
+    load_plugins(plugins)
+    typed = [item for item in overrides if not item.startswith(RESUME) and item != TRUST]
     folder = _folder(overrides)
-    held = reopen(folder)
+    held = reopen(folder, trusted=TRUST in overrides)
     config = OmegaConf.structured(held.run)
     config.name, config.output = folder.resolve().name, str(folder.parent.parent)
     for item in typed:
