@@ -134,7 +134,7 @@ def test_a_world_without_bound_is_refused_before_it_is_built(
 @pytest.mark.parametrize(
     "typed",
     [
-        *(f"dataset.{split}={2**80}" for split in ("train", "validation", "test")),
+        *(f"dataset.{split}={2**62}" for split in ("train", "validation", "test")),
         "evaluation.test=9223372036854775807",
         "evaluation.samples=9223372036854775807",
     ],
@@ -180,4 +180,4 @@ def test_an_evaluation_of_such_a_size_is_refused(
 
 def test_an_estimate_of_such_a_size_is_refused(distillkit: CommandLine) -> None:
     refused = distillkit("estimate", "--repeats", str(HUGE), *SMOKE)
-    said(refused, "--repeats times the most of --draws must be at most")
+    said(refused, "--repeats must be at most")

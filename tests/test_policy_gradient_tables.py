@@ -88,6 +88,7 @@ def test_samples_are_judged_by_the_runs_dataset(tmp_path: Path) -> None:
     composed = compose("train", [])
     (tmp_path / "run.yaml").write_text(composed.yaml())
     (tmp_path / "overrides.yaml").write_text(yaml.safe_dump(composed.overrides))
+    (tmp_path / "provenance.json").write_text(json.dumps({"fingerprint": composed.fingerprint}))
     first, second = composed.run.dataset.examples(Split.test)[:2]
     where = tmp_path / "evaluation" / "test"
     where.mkdir(parents=True)

@@ -49,6 +49,7 @@ def without_seconds(folder: Path) -> dict[str, Any]:
     """The summary less what differs at every repetition."""
     summary = summary_of(folder)
     summary["cost"].pop("training_seconds")
+    summary.pop("seal")
     return summary
 
 

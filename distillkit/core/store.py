@@ -144,6 +144,7 @@ class Store:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._check_locks()
             with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as connection:
+                self._check_length(connection)
                 yield connection
         except (OSError, sqlite3.Error) as error:
             if is_full(error):
@@ -156,6 +157,15 @@ class Store:
             raise RunError(
                 f"{self.path} cannot be {done} as a store ({error}). Move it away, or name another."
             ) from error
+
+    def _check_length(self, connection: sqlite3.Connection) -> None:
+        """SQLite takes a last page that was cut short for an empty one."""
+        pages, size = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "page_size")
+        )
+        if self.path.stat().st_size < pages * size:
+            raise sqlite3.DatabaseError("it is shorter than it says")
 
     def _check_locks(self) -> None:
         """SQLite would wait for a lock that is refused as for one that is held."""

@@ -5,7 +5,8 @@ memory takes no other with it. What Hydra lacks is here: a finished cell is not 
 interrupted one resumes, a failed one is reported at the end.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -68,18 +69,12 @@ def sweep(
     named = sorted(item for item in overrides if not item.startswith("hydra"))
     name = sha256(" ".join(named).encode()).hexdigest()[:8]
     folder = made_folder((Path(output) / "sweep" / name).resolve(), choose="output=...")
-    cells = folder / "cells"
     with writable(WAY_OUT):
-        for stale in cells.glob("*.json"):
+        for stale in (folder / "cells").glob("*.json"):
             stale.unlink()
     job = partial(run_cell, config_dir=config_dir and config_dir.resolve(), plugins=plugins)
-    try:
-        with saving_cells():
-            multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
-    except ConfigError:
-        # A sweeper that chooses has nothing to choose from where every cell failed.
-        if not grid.chooses or not any(cells.glob("*.json")):
-            raise
+    with saving_cells(), _chosen(grid, folder):
+        multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
     results = read_cells(folder)
     with writable(WAY_OUT):
         write_table(folder, results)
@@ -89,6 +84,16 @@ def sweep(
     console.print(f"sweep  {folder}")
     _raise_failed(results, console)
     return folder
+
+
+@contextmanager
+def _chosen(grid: Grid, folder: Path) -> Iterator[None]:
+    """A sweeper that chooses has nothing to choose from where every cell failed."""
+    try:
+        yield
+    except ConfigError:
+        if not grid.chooses or not any((folder / "cells").glob("*.json")):
+            raise
 
 
 def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) -> float:

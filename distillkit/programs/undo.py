@@ -66,13 +66,7 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
         ) as notes,
     ):
         check_trainings(directory)
-        watch = Watch(console, log=directory.path / "log.txt")
-        watch.say(f"run directory {directory.path}")
-        for note in notes:
-            watch.say(f"note: {note}")
-        if not directory.holds(DESCRIPTION):
-            describe(directory.path, run.dataset)
-            directory.enter(DESCRIPTION)
+        watch = _begun(run, directory, notes, console)
         replies = Path(run.replies or f"{run.output}/replies.sqlite")
         answers = Path(run.output) / "evidence.sqlite"
         course = Course(
@@ -90,6 +84,18 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
     _show(summary, console)
     watch.say(f"student  {directory.student}\nfigure   {directory.path / 'undo.png'}")
     return directory
+
+
+def _begun(run: UndoRun, directory: RunDirectory, notes: Sequence[str], console: Console) -> Watch:
+    """Say where the run is, and describe its dataset there once."""
+    watch = Watch(console, log=directory.path / "log.txt")
+    watch.say(f"run directory {directory.path}")
+    for note in notes:
+        watch.say(f"note: {note}")
+    if not directory.holds(DESCRIPTION):
+        describe(directory.path, run.dataset)
+        directory.enter(DESCRIPTION)
+    return watch
 
 
 def _iterate(course: Course) -> dict[str, Any]:

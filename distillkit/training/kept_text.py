@@ -7,7 +7,8 @@ interrupted call goes on where it stopped. Every line has a digest of itself and
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from distillkit.core.locking import lock
 from distillkit.core.reading import parse_json_lines, read_bytes
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response
-from distillkit.models.generation import generate
+from distillkit.models.generation import Written, generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 
@@ -74,13 +75,7 @@ def kept_text(
     key = hashlib.sha256(asked.encode()).hexdigest()[:16]
     made_folder(folder, choose="output=...")
     file = folder / f"{key}.jsonl"
-    with (folder / f"{key}.lock").open("a") as held:
-        # A second cell of a sweep waits here for the first one's text.
-        if not lock(held, wait=True):
-            say(
-                f"warning: the file system of {folder} refuses locks, so nothing keeps another run "
-                "from writing the same text at the same time"
-            )
+    with _held(folder / f"{key}.lock", say):
         lines = _whole_parts(file, part=sampling.batch_size, count=len(examples))
         kept = _parse(lines, file, key=key, examples=examples)
         write_json(folder / f"{key}.json", {**provenance, "examples": len(examples)})
@@ -92,11 +87,27 @@ def kept_text(
             )
             for example, text in zip(examples[part], written, strict=True):
                 kept[example.id] = Response(text.tokens, text.truncated, Author.teacher)
-                row = {"id": example.id, "tokens": text.tokens, "truncated": text.truncated}
-                journal.write({**row, "digest": _digest(key, row)})
+                journal.write(_row(key, example, text))
             report(len(kept), len(examples))
         journal.close()
     return kept
+
+
+@contextmanager
+def _held(file: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold a lock: a second cell of a sweep waits here for the first one's text."""
+    with file.open("a") as held:
+        if not lock(held, wait=True):
+            say(
+                f"warning: the file system of {file.parent} refuses locks, so nothing keeps "
+                "another run from writing the same text at the same time"
+            )
+        yield
+
+
+def _row(key: str, example: Example, text: Written) -> dict[str, Any]:
+    row = {"id": example.id, "tokens": text.tokens, "truncated": text.truncated}
+    return {**row, "digest": _digest(key, row)}
 
 
 def _whole_parts(file: Path, *, part: int, count: int) -> list[bytes]:

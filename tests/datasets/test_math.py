@@ -141,7 +141,7 @@ def test_a_child_that_nobody_waits_for_ends_too() -> None:
     child = judge._child
     assert child is not None
     assert child.stdin is not None
-    child.stdin.write('["3", "9999!^{9999!}", 0.5]\n')
+    child.stdin.write('["x+1", "\\\\frac{x^2-1}{x-1}", 0.0001]\n')
     child.stdin.close()
     assert child.wait(timeout=10) == -signal.SIGALRM
 

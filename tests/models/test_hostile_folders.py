@@ -94,7 +94,7 @@ HOSTILE: list[tuple[Change, str]] = [
     (written("generation_config.json", '{"eos_token_id": 999}'), "names 999"),
     (written("generation_config.json", '{"max_new_tokens": 0}'), "could not be loaded"),
     (written("tokenizer.json", "null"), r"tokenizer\.json holds null"),
-    (written("tokenizer.json", "{}"), "could not be loaded"),
+    (written("tokenizer.json", "{}"), "tokenizer.json holds {}"),
     (written("tokenizer.json", DEEP), r"tokenizer\.json cannot be read"),
     (written("tokenizer_config.json", "[1]"), r"tokenizer_config\.json holds \[1\]"),
     (edited("tokenizer_config.json", tokenizer_class=[1]), "could not be loaded"),

@@ -172,6 +172,8 @@ def test_the_teacher_reads_every_rollout_once(
     student, teacher = build("gpt2"), build("llama", side=Teacher, seed=3)
     loop = {"collect": 2, "inner_epochs": 3} if shared else {}
     made = replace(method(name, student, teacher, steps=12, **loop), other=None)
+    # A model is tried once, before it first writes.
+    assert all(model.way for model in (student, teacher))
     rows = count_rows(teacher, monkeypatch)
     list(distil(made, build_optimizer(made)))
     collections = 2 if shared else 12
