@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float
 
 from distillkit.core.store import Store
 from distillkit.core.types import Example
@@ -42,7 +42,7 @@ class Text:
     correct: bool | None
 
 
-PerPosition = Float32[np.ndarray, "T"]
+PerPosition = Float[np.ndarray, "T"]
 """One number for each token of a response, its end token included."""
 
 

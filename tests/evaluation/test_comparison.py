@@ -74,8 +74,8 @@ def objective(case: Case, support: Support | None = None, **fields: float) -> Di
 def trained(case: Case, support: Support, **fields: float) -> tuple[float, Tensor]:
     """The loss of a training step, and the gradient that it leaves in the hidden states [N, D]."""
     student = States(seed=1)
-    empty = torch.zeros(0, dtype=torch.long)
-    batch = Batch(empty, empty, empty, empty, TARGETS)
+    tokens, places = torch.zeros(0, 0, dtype=torch.long), torch.zeros_like(TARGETS)
+    batch = Batch(tokens, tokens, places, places, TARGETS)
     loss = objective(case, support, **fields).backward(
         Scored(batch, batch, WEIGHTS), student=student, teacher=States(seed=50)
     )["loss"]
