@@ -95,6 +95,7 @@ def test_memory_counts_the_peak_and_nothing_from_before() -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.slow
 def test_the_script_says_who_was_left_out_and_writes_its_results(
     started: Start, tmp_path: Path
 ) -> None:
@@ -110,6 +111,7 @@ def test_the_script_says_who_was_left_out_and_writes_its_results(
 
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
+@pytest.mark.slow
 def test_objectives_are_timed_beside_on_policy_distillation(started: Start, tmp_path: Path) -> None:
     asked = ("objectives", "--quick", "--rounds=1", "--output", tmp_path)
     process = started(*asked, folder=ROOT, module="scripts.bench")

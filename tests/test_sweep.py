@@ -33,7 +33,7 @@ def table(output: Path) -> list[dict]:
     return json.loads(file.read_text())
 
 
-@pytest.mark.parametrize("launcher", ["joblib", "ray"])
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_grid_runs_under_a_launcher(launcher: str, sweep: Sweep, tmp_path: Path) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
     asked = ["seed=0,1", f"hydra/launcher={launcher}"]

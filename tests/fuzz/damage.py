@@ -111,11 +111,11 @@ def examine(damage: Damage, change: Callable[[Path], None], healthy: Any, place:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Files by path with their bytes, less the locks, which are empty."""
+    """Files by path with their bytes, less locks, which are empty, and a sweep's own tables."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
+        if path.is_file() and path.name != ".lock" and "sweep" not in path.parts
     }
 
 

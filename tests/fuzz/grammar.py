@@ -164,7 +164,8 @@ def fields(root: str) -> list[tuple[str, Any]]:
     for path, cls in SPECS.items():
         group, _, _ = path.rpartition("/")
         if group and hasattr(run, group):
-            found |= {f"{group}.{name}": kind for name, kind in get_type_hints(cls).items()}
+            hints = get_type_hints(cls)
+            found |= {f"{group}.{each.name}": hints[each.name] for each in dataclasses.fields(cls)}
     return sorted(found.items(), key=lambda item: item[0])
 
 
