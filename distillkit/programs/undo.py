@@ -56,6 +56,9 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
     questions, validation = (_examples(run, split) for split in (Split.train, Split.validation))
     check_parts(run, [*questions, *validation])
     record = {**provenance(), "seed": run.seed}
+    # Opened, and so checked, before anything is written.
+    replies = Store(Path(run.replies or f"{run.output}/replies.sqlite"))
+    answers = Store(Path(run.output) / "evidence.sqlite")
     with (
         stopping() as stop,
         directory.claim(
@@ -67,8 +70,6 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
     ):
         check_trainings(directory)
         watch = _begun(run, directory, notes, console)
-        replies = Path(run.replies or f"{run.output}/replies.sqlite")
-        answers = Path(run.output) / "evidence.sqlite"
         course = Course(
             composed=composed,
             directory=directory,
@@ -172,9 +173,9 @@ def _examples(run: UndoRun, split: Split) -> Sequence[Any]:
     return judged
 
 
-def _keeper(path: Path, batch_size: int, stop: Stop, watch: Watch) -> Keeper:
+def _keeper(store: Store, batch_size: int, stop: Stop, watch: Watch) -> Keeper:
     return Keeper(
-        Store(path),
+        store,
         batch_size=batch_size,
         poll=stop.poll,
         progress=watch.progress,
