@@ -13,9 +13,9 @@ import pytest
 from jaxtyping import install_import_hook
 from rich.console import Console
 
-from tests import shapes  # noqa: F401 (the hook names it)
+from tests import shapes
 
-install_import_hook("distillkit", "tests.shapes.check")
+install_import_hook(shapes.MODULES, "tests.shapes.check")
 
 from distillkit import cli
 from distillkit.compose import compose

@@ -6,6 +6,16 @@ from typing import Any, get_args
 from beartype import beartype
 from jaxtyping import AbstractArray
 
+MODULES = [
+    f"distillkit.{name}"
+    for name in (
+        *("core.types", "divergences", "supports", "objectives", "metrics.evidence"),
+        *("models.products", "models.head", "evaluation.estimators", "evaluation.tally"),
+        "evaluation.evidence",
+    )
+]
+"""Where annotations name shapes; a hook costs every call of a module, whatever it names."""
+
 
 def check(function: Callable[..., Any]) -> Callable[..., Any]:
     """Have beartype check the shapes that a function names, and leave its other types to mypy."""
