@@ -48,9 +48,8 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
     directory = RunDirectory(Path(run.output) / "undo" / name, shape=UndoSummary)
     check_same(directory, composed)
     if (done := directory.summary) is not None:
-        console.print(f"already done: {directory.path}", soft_wrap=True)
-        for note in directory.notes:
-            console.print(f"note: {note}", soft_wrap=True)
+        told = (f"already done: {directory.path}", *(f"note: {each}" for each in directory.notes))
+        console.print("\n".join(told), soft_wrap=True)
         _show(done, console)
         return directory
     questions, validation = (_examples(run, split) for split in (Split.train, Split.validation))
