@@ -44,9 +44,8 @@ def try_damages(
     count: int, found: Sequence[Scene], strangers: Sequence[Scene], place: Path, *, seed: int
 ) -> Found:
     """So many damaged or foreign files in copies of the scenes."""
-    healthy = {}
+    healthy, copy = {}, place / "copy"
     for scene in found:
-        copy = place / "healthy"
         shutil.copytree(scene.folder, copy)
         ended = scene.play(copy)
         assert ended.code == 0, ended
@@ -55,7 +54,7 @@ def try_damages(
     wrong = [
         f"{damage.scene.name}, {damage.file}, {damage.kind}: {bad}"
         for damage, change in damages(found, strangers, count, seed=seed)
-        if (bad := examine(damage, change, healthy[damage.scene.name], place / "damaged"))
+        if (bad := examine(damage, change, healthy[damage.scene.name], copy))
     ]
     return Found(count, wrong)
 
