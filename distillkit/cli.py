@@ -221,7 +221,10 @@ def _code() -> int:
     """
     try:
         with stoppable():
-            app(prog_name="distillkit")
+            code = app(prog_name="distillkit", standalone_mode=False) or 0
+    except typer.TyperException as error:
+        # Where nothing was asked for, the help has been printed, and the message is empty.
+        return _said(_usage(error), code=2) if error.format_message() else 2
     except DistillkitError as error:
         return _said(error, code=2)
     except Interrupted as stop:
@@ -231,8 +234,16 @@ def _code() -> int:
             raise
         return _said(sentence, code=2)
     if full := lost():
-        return _said(f"some of what was printed is lost ({full.strerror})", code=0)
-    return 0
+        return _said(f"some of what was printed is lost ({full.strerror})", code=code)
+    return code
+
+
+def _usage(error: typer.TyperException) -> str:
+    """What is wrong with an option or argument, and where it is described."""
+    context = getattr(error, "ctx", None)
+    said = error.format_message()
+    stop = "" if said.endswith((".", "?")) else "."
+    return f"{said}{stop} See {context.command_path if context else 'distillkit'} --help."
 
 
 def _said(message: object, *, code: int) -> int:

@@ -45,6 +45,22 @@ def test_help_lists_the_verbs(asked: list[str], distillkit: CommandLine) -> None
         assert f" {verb} " in out
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ("trian", "No such command 'trian'. Did you mean 'train'? See distillkit --help."),
+        ("train --nope", "No such option: --nope. See distillkit train --help."),
+        ("report", "Missing argument 'runs'. See distillkit report --help."),
+        ("train --config-dir", "Option '--config-dir' requires an argument. See distillkit --help"),
+        ("estimate --repeats x", "Invalid value for '--repeats': "),
+    ],
+)
+def test_wrong_usage_is_one_sentence(asked: str, said: str, distillkit: CommandLine) -> None:
+    result = distillkit(*asked.split())
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.startswith(f"distillkit: {said}")
+
+
 def test_show_prints_the_run_as_yaml_and_runs_nothing(
     distillkit: CommandLine, tmp_path: Path
 ) -> None:

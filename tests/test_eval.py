@@ -203,7 +203,7 @@ def kept(store: Path) -> int:
 def test_a_killed_evaluation_goes_on_where_it_was(
     number: signal.Signals, distillkit: CommandLine, started: Start, run: Path, tmp_path: Path
 ) -> None:
-    command = ["eval", f"run={run}", "metric=[accuracy,divergence]", "batch_size=1"]
+    command = ["eval", f"run={run}", "metric=[accuracy,divergence]", "batch_size=4"]
     process = started(*command, folder=tmp_path)
     store, deadline = run.parents[1] / "evidence.sqlite", time.monotonic() + 120
     while kept(store) < 30:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import SMOKE, CommandLine
+from .conftest import SMOKE, CommandLine, Start
 
 LONG = [*SMOKE, "evaluation.every=0", "evaluation.test=0", "steps=4000"]
 ODD = "[red]x [b] :smile: $\\foo$"
@@ -51,12 +51,12 @@ def test_a_reader_that_leaves_does_not_end_a_training(tmp_path: Path) -> None:
     assert "curves" in (folder / "log.txt").read_text()
 
 
-def test_a_warned_sweep_saves_its_cell_and_begins_no_other(tmp_path: Path) -> None:
-    process = begin(tmp_path, "sweep", *LONG, "seed=3,4", stdout=subprocess.DEVNULL)
+def test_a_warned_sweep_saves_its_cell_and_begins_no_other(started: Start, tmp_path: Path) -> None:
+    process = started("sweep", *LONG, "seed=3,4", folder=tmp_path)
     cell = wait_for(tmp_path, "outputs/train/*/metrics.jsonl").parent
     process.send_signal(signal.SIGUSR1)
-    code, said = ended(process)
-    assert (code, said.count("\n")) == (128 + signal.SIGUSR1, 1)
+    _, said = process.communicate()
+    assert (process.returncode, said.count("\n")) == (128 + signal.SIGUSR1, 1)
     assert "the same command goes on" in said
     assert list(cell.glob("checkpoints/step-*"))
     assert list(cell.parent.iterdir()) == [cell]
@@ -108,3 +108,13 @@ def test_yaml_that_cannot_be_printed_is_an_error(
         monkeypatch.setattr(sys, "stdout", full)
         result = distillkit("show")
     assert (result.code, "No space left" in result.err) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
+def test_a_result_that_cannot_be_printed_is_said_and_no_error(
+    distillkit: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        result = distillkit("--version")
+    assert (result.code, "some of what was printed is lost (No space" in result.err) == (0, True)

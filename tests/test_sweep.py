@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CommandLine, Result, Start
+from tests.conftest import CommandLine, Result, Start, contents
 
+STRANGE = "my runs (v2), lr=1e-4 ü"
 SMOKE = ["debug=smoke", "tracker=none", "evaluation.every=0", "evaluation.test=4"]
 
 
@@ -34,15 +35,21 @@ def table(output: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray", marks=pytest.mark.slow)])
-def test_a_grid_runs_under_a_launcher(launcher: str, sweep: Sweep, tmp_path: Path) -> None:
+def test_a_grid_runs_under_a_launcher_in_folders_of_any_name(
+    launcher: str, distillkit_process: CommandLine, tmp_path: Path
+) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
-    asked = ["seed=0,1", f"hydra/launcher={launcher}"]
+    folder, scratch = tmp_path / STRANGE, tmp_path / "sc ra, (2)"
+    folder.mkdir()
+    asked = ["seed=0,1", "output=${oc.env:SCRATCH}/o p", f"hydra/launcher={launcher}"]
     if launcher == "joblib":
         asked.append("hydra.launcher.n_jobs=2")
-    first = sweep(*asked)
-    assert first.code == 0, first.out + first.err
-    assert [cell["status"] for cell in table(tmp_path)] == ["done", "done"]
-    assert len(list((tmp_path / "train").iterdir())) == 2
+    place = {"SCRATCH": str(scratch)}
+    done = distillkit_process("sweep", *SMOKE, *asked, folder=folder, environment=place)
+    assert done.code == 0, done.out + done.err
+    assert [cell["status"] for cell in table(scratch / "o p")] == ["done", "done"]
+    assert len(list((scratch / "o p" / "train").iterdir())) == 2
+    assert contents(folder) == {}
 
 
 @pytest.mark.slow

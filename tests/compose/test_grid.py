@@ -13,8 +13,6 @@ from distillkit.programs import sweep as program
 from ..conftest import SMOKE, CommandLine, contents
 from ..test_bad_input import said
 
-STRANGE = "my runs (v2), lr=1e-4 ü"
-
 REFUSED = [
     (["divergence=jsd,nope"], "the cell divergence=nope cannot be run, so none has", "reverse_kl"),
     (["seed="], "seed: Value ''", "Integer"),
@@ -88,23 +86,6 @@ def test_a_table_shows_what_was_typed_though_it_looks_like_markup() -> None:
     text = console.file.getvalue()
     for tag in [*tags, "[bold]"]:
         assert tag in text
-
-
-def test_a_folder_of_any_name_holds_a_sweep(
-    distillkit: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    folder = tmp_path / STRANGE
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("SCRATCH", str(tmp_path / "sc ra, (2)"))
-    small = [*SMOKE, "evaluation.every=0", "evaluation.test=2", "steps=1"]
-    done = distillkit("sweep", *small, "output=${oc.env:SCRATCH}/o p")
-    assert done.code == 0, done
-    (run,) = (tmp_path / "sc ra, (2)/o p/train").iterdir()
-    assert (run / "summary.json").is_file()
-    assert contents(folder) == {}
-    again = distillkit("sweep", *small, "output=${oc.env:SCRATCH}/o p")
-    assert "kept" in again.out
 
 
 def test_a_bad_cell_refuses_the_whole_grid(tmp_path: Path) -> None:

@@ -67,10 +67,8 @@ def faults(ended: Ended) -> list[str]:
 
 
 def one_sentence(err: str) -> bool:
-    """Whether an error is one line of ours, or the usage that Typer prints."""
+    """Whether an error is one line of ours."""
     lines = [line for line in err.splitlines() if not line.startswith("note: ")]
-    if any(line.strip().startswith(("Usage:", "╭─ Error")) for line in lines):
-        return True
     return len(lines) == 1 and lines[0].startswith("distillkit: ")
 
 

@@ -63,7 +63,13 @@ def test_a_limit_beyond_the_context_is_not_proposed(
 ) -> None:
     rows = [{"prompt": f"What is {n}?", "response": "1 " * 600} for n in range(8)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    typed = ("dataset=jsonl", "dataset.path=rows.jsonl", "dataset.validation_share=2", "steps=2")
+    typed = (
+        "dataset=jsonl",
+        "dataset.path=rows.jsonl",
+        "dataset.validation_share=2",
+        "steps=2",
+        "loop.batch_size=2",
+    )
     said = found(distillkit("doctor", "tracker=none", *typed), "warning", "lengths")
     assert "Set rollout.max_new_tokens=5" in said
     assert "max_new_tokens=1201" not in said

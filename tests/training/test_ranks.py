@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as processes
 
 from distillkit.core.types import Author, Example, Response, Rollout
 from distillkit.divergences.jsd import JensenShannon
@@ -25,6 +25,8 @@ from distillkit.training.ranks import Ranks
 from distillkit.training.rollout_file import load_rollouts, save_rollouts
 from distillkit.training.settings import LoopSettings
 from distillkit.training.step import Sides, accumulate
+from tests.conftest import Start
+from tests.forking import ROOT
 from tests.tiny import CPU, distance, gradients, save
 from tests.training.methods import METHODS, method
 from tests.training.parts import EXAMPLES, parts
@@ -102,14 +104,15 @@ def work(rank: int, folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+def results(started: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
     folder = tmp_path_factory.mktemp("ranks")
     save(folder / "s", "gpt2", context=256)
     save(folder / "t", "llama", context=256, seed=1)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         (folder / "port").write_text(str(free.getsockname()[1]))
-    processes.spawn(work, args=(folder,), nprocs=2)
+    ranks = [started(rank, folder, folder=ROOT, module=__name__) for rank in "01"]
+    assert [(rank.communicate()[1], rank.returncode) for rank in ranks] == [("", 0), ("", 0)]
     return folder, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 
@@ -192,3 +195,7 @@ def test_a_group_is_torn_apart_by_two_processes_and_rewarded_as_one(results) -> 
     assert any(
         one.reward != other.reward for one, other in zip(rollouts[::2], rollouts[1::2], strict=True)
     )
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), Path(sys.argv[2]))
