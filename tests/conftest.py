@@ -18,10 +18,7 @@ from tests import shapes
 install_import_hook(shapes.MODULES, "tests.shapes.check")
 
 from distillkit import cli
-from distillkit.compose import compose
-from distillkit.programs.train import train
 from tests.forking import ADDRESS, Started, zygote
-from tests.hydra_once import compose_quickly
 
 SMOKE = ("tracker=none", "debug=smoke")
 """Overrides that end a training in a second or two."""
@@ -97,6 +94,9 @@ def distillkit_process(started: Start) -> CommandLine:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a finished smoke training; copy it before you change it."""
+    from distillkit.compose import compose
+    from distillkit.programs.train import train
+
     output = tmp_path_factory.mktemp("finished")
     composed = compose("train", [*SMOKE, f"output={output}", "name=run"])
     return train(composed, console=Console(file=io.StringIO())).path
@@ -111,15 +111,23 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """One zygote for all workers, which inherit its address."""
+    """One zygote for all workers, which inherit its address.
+
+    The process that hands out tests runs none and imports nothing that costs time.
+    """
     if getattr(config.option, "numprocesses", None):
         serving = ExitStack()
         serving.enter_context(zygote())
         config.add_cleanup(serving.close)
+    else:
+        from tests.hydra_once import compose_quickly
+
+        compose_quickly()
 
 
-def pytest_sessionstart() -> None:
-    compose_quickly()
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait for servers and processes of theirs."""
+    return (os.cpu_count() or 1) + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
