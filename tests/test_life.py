@@ -101,20 +101,17 @@ def test_an_error_repeats_what_was_typed(distillkit: CommandLine) -> None:
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
-def test_yaml_that_cannot_be_printed_is_an_error(
-    distillkit: CommandLine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("asked", "code", "said"),
+    [
+        ("show", 2, "could not be printed (No space left"),
+        ("--version", 0, "some of what was printed is lost (No space left"),
+    ],
+)
+def test_what_cannot_be_printed_is_said_and_an_error_where_it_was_all_that_was_asked(
+    asked: str, code: int, said: str, distillkit: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Path("/dev/full").open("w") as full:
         monkeypatch.setattr(sys, "stdout", full)
-        result = distillkit("show")
-    assert (result.code, "No space left" in result.err) == (2, True)
-
-
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device /dev/full")
-def test_a_result_that_cannot_be_printed_is_said_and_no_error(
-    distillkit: CommandLine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        result = distillkit("--version")
-    assert (result.code, "some of what was printed is lost (No space" in result.err) == (0, True)
+        result = distillkit(asked)
+    assert (result.code, said in result.err) == (code, True)
