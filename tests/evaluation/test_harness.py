@@ -20,6 +20,7 @@ import torch
 from distillkit.core.errors import ConfigError, DataError, ModelError
 from distillkit.core.store import Store
 from distillkit.evaluation.harness.benchmark import benchmark
+from distillkit.evaluation.harness.conversations import conversations
 from distillkit.evaluation.harness.files import BENCHMARKS, PREFIX, local_names, write_task
 from distillkit.metrics.evidence import BenchmarkSettings
 from distillkit.metrics.lm_eval import Harness
@@ -379,6 +380,41 @@ def test_what_cannot_be_run_is_one_sentence(
     with pytest.raises(kind, match=sentence) as caught:
         run(model, settings(*tasks, path=place, **changes), tmp_path / "store.sqlite")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_conversation_reads_as_transformers_renders_it(asked: bool, model: LanguageModel) -> None:
+    turns = [{"role": "user", "content": "What is 1 + 1?"}]
+    turns += [] if asked else [{"role": "assistant", "content": "It is"}]
+    expected = model.tokenizer.apply_chat_template(
+        turns, tokenize=False, add_generation_prompt=asked, continue_final_message=not asked
+    )
+    assert conversations(model)(turns, add_generation_prompt=asked) == expected
+
+
+def test_a_conversation_has_the_clock_of_training_and_its_limits(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = "{{ strftime_now('%d %b %Y') }}{{ messages[0]['content'] }}"
+    monkeypatch.setattr(model.tokenizer, "chat_template", told)
+    turns = [{"role": "user", "content": "?"}]
+    assert conversations(model)(turns) == "01 Jan 2025?"
+    endless = "{% for n in range(99999999) if messages[0]['content'] == '!' %}{{ n }}{% endfor %}"
+    monkeypatch.setattr(model.tokenizer, "chat_template", endless)
+    with pytest.raises(ModelError, match="chat=true, but the chat template cannot render"):
+        conversations(model)([{"role": "user", "content": "!"}])
+
+
+def test_a_system_message_that_a_template_refuses_is_left_out(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+        "{{ messages[0]['content'] }}"
+    )
+    monkeypatch.setattr(model.tokenizer, "chat_template", strict)
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "?"}]
+    assert conversations(model)(turns) == "?"
 
 
 def test_a_chat_is_refused_without_a_template(model: LanguageModel, rows: Path) -> None:

@@ -14,14 +14,13 @@ from tempfile import TemporaryDirectory
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.store import Store, key_of
-from distillkit.core.templates import RenderingError
-from distillkit.core.types import Message
 from distillkit.evaluation.harness import scores
+from distillkit.evaluation.harness.conversations import conversations
 from distillkit.evaluation.harness.files import BENCHMARKS, OWN, local_names, write_task
 from distillkit.evaluation.harness.records import Records
 from distillkit.evaluation.harness.run import run
 from distillkit.metrics.evidence import BenchmarkSettings
-from distillkit.models.chat_template import QUESTION, ChatTemplate
+from distillkit.models.chat_template import QUESTION
 from distillkit.models.language_model import LanguageModel
 
 
@@ -95,7 +94,7 @@ def _check(model: LanguageModel, settings: BenchmarkSettings) -> None:
             "metric.lm_eval.chat=false."
         )
     if settings.chat:
-        _check_template(model)
+        conversations(model)([{"role": "user", "content": QUESTION}])
     if settings.path is None:
         return
     path = Path(settings.path).expanduser()
@@ -112,18 +111,6 @@ def _check(model: LanguageModel, settings: BenchmarkSettings) -> None:
                 f"metric.lm_eval.tasks has {name}, which cannot be read from a folder. Use "
                 f"{choice}, or metric.lm_eval.path=null for the hub."
             )
-
-
-def _check_template(model: LanguageModel) -> None:
-    """A template that asks for too much would keep lm_eval, which sets it no limits."""
-    try:
-        template = ChatTemplate(model.tokenizer, model.prompts.template, side=model.prompts.side)
-        template.text((Message("user", QUESTION),), invite=True)
-    except (ModelError, RenderingError) as error:
-        raise ModelError(
-            f"metric.lm_eval.chat=true, but the chat template cannot render a question ({error}). "
-            "Use metric.lm_eval.chat=false."
-        ) from error
 
 
 def _texts(folder: Path, harness: Path) -> dict[str, str]:

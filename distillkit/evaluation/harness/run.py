@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from distillkit.core.errors import ConfigError, DataError, ModelError
+from distillkit.evaluation.harness.conversations import conversations
 from distillkit.evaluation.harness.files import BENCHMARKS, PREFIX
 from distillkit.evaluation.harness.records import Records, records
 from distillkit.metrics.evidence import BenchmarkSettings
@@ -97,13 +98,15 @@ def _reader(model: LanguageModel, settings: BenchmarkSettings) -> Any:
     """lm_eval's view of the model. It may give the tokenizer a padding token, so it has a copy."""
     from lm_eval.models.huggingface import HFLM
 
-    return HFLM(
+    reader = HFLM(
         pretrained=model.module,
         tokenizer=deepcopy(model.tokenizer),
         batch_size=settings.batch_size,
         mixed_precision_dtype=torch.bfloat16 if model.autocast else None,
-        chat_template_args=model.prompts.template,
     )
+    if settings.chat:
+        reader.apply_chat_template = conversations(model)
+    return reader
 
 
 def _run(reader: Any, manager: Any, name: str, settings: BenchmarkSettings) -> Records:
