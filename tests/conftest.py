@@ -125,6 +125,7 @@ def pytest_configure(config: pytest.Config) -> None:
         compose_quickly()
 
 
+@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are cores: some tests wait for servers and processes of theirs."""
     return (os.cpu_count() or 1) + 1

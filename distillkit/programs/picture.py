@@ -21,7 +21,7 @@ def draw_curves(journal: Path, summary: Mapping[str, Any], file: Path) -> None:
     rows = read_json_lines(journal, dict[str, float], way_out=WAY_OUT)
     # Fixed margins: a layout that fits itself draws everything twice.
     figure = Figure(figsize=(9, 3.6))
-    margins = {"left": 0.075, "right": 0.985, "bottom": 0.14, "top": 0.91, "wspace": 0.2}
+    margins = {"left": 0.095, "right": 0.985, "bottom": 0.14, "top": 0.91, "wspace": 0.26}
     left, right = figure.subplots(1, 2, gridspec_kw=margins)
     losses = [(row["step"], row["loss"]) for row in rows if "loss" in row]
     left.plot(*zip(*losses, strict=True), color="#8fb3d9", linewidth=0.8)

@@ -382,10 +382,20 @@ def test_what_cannot_be_run_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("asked", [True, False])
-def test_a_conversation_reads_as_transformers_renders_it(asked: bool, model: LanguageModel) -> None:
+@pytest.mark.parametrize("trims", ["", " | trim"])
+@pytest.mark.parametrize("begun", [None, "It is", "It is ", " What is 1 + 1?", ""])
+def test_a_conversation_reads_as_transformers_renders_it(
+    begun: str | None, trims: str, model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "{% for each in messages %}<{{ each.role }}>{{ each.content"
+        f"{trims}"
+        " }}</s>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
+    )
+    monkeypatch.setattr(model.tokenizer, "chat_template", source)
+    asked = begun is None
     turns = [{"role": "user", "content": "What is 1 + 1?"}]
-    turns += [] if asked else [{"role": "assistant", "content": "It is"}]
+    turns += [] if asked else [{"role": "assistant", "content": begun}]
     expected = model.tokenizer.apply_chat_template(
         turns, tokenize=False, add_generation_prompt=asked, continue_final_message=not asked
     )
@@ -403,6 +413,15 @@ def test_a_conversation_has_the_clock_of_training_and_its_limits(
     monkeypatch.setattr(model.tokenizer, "chat_template", endless)
     with pytest.raises(ModelError, match="chat=true, but the chat template cannot render"):
         conversations(model)([{"role": "user", "content": "!"}])
+
+
+def test_a_template_that_leaves_out_what_is_begun_is_refused(
+    model: LanguageModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.tokenizer, "chat_template", "{{ messages[0]['content'] }}")
+    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": "It is"}]
+    with pytest.raises(ModelError, match="leaves out the answer that the harness begins"):
+        conversations(model)(turns, add_generation_prompt=False)
 
 
 def test_a_system_message_that_a_template_refuses_is_left_out(

@@ -112,7 +112,8 @@ def results(started: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
         free.bind(("127.0.0.1", 0))
         (folder / "port").write_text(str(free.getsockname()[1]))
     ranks = [started(rank, folder, folder=ROOT, module=__name__) for rank in "01"]
-    assert [(rank.communicate()[1], rank.returncode) for rank in ranks] == [("", 0), ("", 0)]
+    said = [rank.communicate()[1] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], said
     return folder, [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
 
 

@@ -20,7 +20,7 @@ from distillkit.evaluation.harness.files import BENCHMARKS, OWN, local_names, wr
 from distillkit.evaluation.harness.records import Records
 from distillkit.evaluation.harness.run import run
 from distillkit.metrics.evidence import BenchmarkSettings
-from distillkit.models.chat_template import QUESTION
+from distillkit.models.chat_template import QUESTION, ChatTemplate
 from distillkit.models.language_model import LanguageModel
 
 
@@ -134,9 +134,16 @@ def _manner(model: LanguageModel, settings: BenchmarkSettings) -> dict[str, obje
         "type": str(model.module.dtype),
         "autocast": model.autocast,
         "generation": model.module.generation_config.to_json_string(),
-        "template": model.prompts.template if settings.chat else None,
+        "template": _template(model) if settings.chat else None,
         "chat": settings.chat,
         "limit": settings.limit,
         "fewshot": settings.fewshot,
         "longest": settings.longest,
     }
+
+
+def _template(model: LanguageModel) -> dict[str, object]:
+    """What the chat template is told, the date too where it asks for one."""
+    prompts = model.prompts
+    template = ChatTemplate(model.tokenizer, prompts.template, side=prompts.side)
+    return {**prompts.template, "today": template.tells_time}

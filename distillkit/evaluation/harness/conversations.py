@@ -11,6 +11,10 @@ from distillkit.core.types import Message
 from distillkit.models.chat_template import ChatTemplate
 from distillkit.models.language_model import LanguageModel
 
+MARK = "HERE IT GOES ON "
+"""Put behind an answer that is begun, to find where it ends; its space tells whether turns are
+trimmed."""
+
 
 def conversations(model: LanguageModel) -> Callable[..., str]:
     """What stands in for ``HFLM.apply_chat_template``, and gives the same text but for the clock.
@@ -23,18 +27,22 @@ def conversations(model: LanguageModel) -> Callable[..., str]:
     except ModelError as error:
         raise _refusal(error) from error
 
+    def render(turns: Sequence[Message], *, invite: bool) -> str:
+        return template.text(turns, invite=True) if invite else _left_open(template, turns)
+
     def text(chat_history: Sequence[dict[str, str]], add_generation_prompt: bool = True) -> str:
         turns = [Message(turn["role"], turn["content"]) for turn in chat_history]
+        others = [turn for turn in turns if turn.role != "system"]
         try:
-            try:
-                whole = template.text(turns, invite=add_generation_prompt)
-            except RenderingError:
-                # As the harness does where a template has no place for a system message.
-                turns = [turn for turn in turns if turn.role != "system"]
-                whole = template.text(turns, invite=add_generation_prompt)
+            return render(turns, invite=add_generation_prompt)
+        except RenderingError as error:
+            if len(others) == len(turns):
+                raise _refusal(error) from error
+        # As the harness does where a template has no place for a system message.
+        try:
+            return render(others, invite=add_generation_prompt)
         except RenderingError as error:
             raise _refusal(error) from error
-        return whole if add_generation_prompt else _left_open(whole, turns[-1].content)
 
     return text
 
@@ -46,7 +54,17 @@ def _refusal(error: Exception) -> ModelError:
     )
 
 
-def _left_open(whole: str, begun: str) -> str:
-    """A conversation up to the end of the answer that it begins."""
-    before, found, _ = whole.rpartition(begun.strip())
-    return before + found
+def _left_open(template: ChatTemplate, turns: Sequence[Message]) -> str:
+    """A conversation up to the end of the answer that its last turn begins, as transformers cut it.
+
+    Raises:
+        RenderingError: the template cannot render it, or leaves the answer out.
+    """
+    *before, last = turns
+    marked = Message(last.role, last.content + MARK)
+    whole = template.text([*before, marked], invite=False)
+    text, found, rest = whole.rpartition(MARK.strip())
+    if not found:
+        raise RenderingError("it leaves out the answer that the harness begins")
+    # A template that trims what is said trims what is begun.
+    return text if rest.startswith(" ") else text.rstrip()
