@@ -12,6 +12,8 @@ import pytest
 from tests.conftest import CommandLine, Result, Start, contents
 
 STRANGE = "my runs (v2), lr=1e-4 ü"
+TOGETHER = {"joblib": ["hydra.launcher.n_jobs=2"]}
+"""What makes a launcher run both cells at once, where it does not by itself."""
 SMOKE = ["debug=smoke", "tracker=none", "evaluation.every=0", "evaluation.test=4"]
 
 
@@ -34,21 +36,26 @@ def table(output: Path) -> list[dict]:
     return json.loads(file.read_text())
 
 
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray", marks=pytest.mark.slow)])
-def test_a_grid_runs_under_a_launcher_in_folders_of_any_name(
+@pytest.mark.parametrize(
+    "launcher",
+    ["joblib", *(pytest.param(name, marks=pytest.mark.slow) for name in ("submitit_local", "ray"))],
+)
+def test_a_failed_cell_is_reported_and_stops_no_other_under_a_launcher_in_folders_of_any_name(
     launcher: str, distillkit_process: CommandLine, tmp_path: Path
 ) -> None:
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
     folder, scratch = tmp_path / STRANGE, tmp_path / "sc ra, (2)"
     folder.mkdir()
-    asked = ["seed=0,1", "output=${oc.env:SCRATCH}/o p", f"hydra/launcher={launcher}"]
-    if launcher == "joblib":
-        asked.append("hydra.launcher.n_jobs=2")
+    asked = ["optimizer.lr=1e30,1e-3", "output=${oc.env:SCRATCH}/o p"]
+    asked += [f"hydra/launcher={launcher}", *TOGETHER.get(launcher, ())]
     place = {"SCRATCH": str(scratch)}
     done = distillkit_process("sweep", *SMOKE, *asked, folder=folder, environment=place)
-    assert done.code == 0, done.out + done.err
-    assert [cell["status"] for cell in table(scratch / "o p")] == ["done", "done"]
-    assert len(list((scratch / "o p" / "train").iterdir())) == 2
+    assert done.code == 2
+    assert "1 of 2 cells failed" in done.err
+    failed, finished = table(scratch / "o p")
+    assert (failed["status"], finished["status"]) == ("failed", "done")
+    assert "Lower optimizer.lr" in failed["error"]
+    assert (Path(finished["run"]) / "summary.json").is_file()
     assert contents(folder) == {}
 
 
@@ -80,18 +87,6 @@ def test_the_optuna_sweeper_outlives_a_failed_cell_and_keeps_the_best(
     assert {cell["status"] for cell in table(tmp_path)} == {"failed", "done"}
     (file,) = (tmp_path / "sweep").glob("*/optimization_results.yaml")
     assert "optimizer.lr: 0.001" in file.read_text()
-
-
-def test_a_failed_cell_under_submitit_is_reported_and_stops_no_other(
-    sweep: Sweep, tmp_path: Path
-) -> None:
-    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
-    done = sweep("optimizer.lr=1e30,1e-3", "hydra/launcher=submitit_local")
-    assert done.code == 2
-    assert "1 of 2 cells failed" in done.err
-    failed, finished = table(tmp_path)
-    assert (failed["status"], finished["status"]) == ("failed", "done")
-    assert "Lower optimizer.lr" in failed["error"]
 
 
 def test_a_killed_cell_alone_runs_again(sweep: Sweep, started: Start, tmp_path: Path) -> None:
