@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from distillkit.evaluation.harness.conversations import conversations
 from distillkit.evaluation.harness.files import BENCHMARKS, PREFIX, local_names, write_task
 from distillkit.metrics.evidence import BenchmarkSettings
 from distillkit.metrics.lm_eval import Harness
+from distillkit.models import chat_template
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import EMBEDDED, load
 from distillkit.models.pretrained import Student
@@ -413,6 +415,24 @@ def test_a_conversation_has_the_clock_of_training_and_its_limits(
     monkeypatch.setattr(model.tokenizer, "chat_template", endless)
     with pytest.raises(ModelError, match="chat=true, but the chat template cannot render"):
         conversations(model)([{"role": "user", "content": "!"}])
+
+
+def test_the_harness_reads_such_conversations_and_keeps_numbers_by_their_day(
+    model: LanguageModel, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pinned = (
+        "{% if strftime_now('%Y') not in ['2025', '2031'] %}{{ raise_exception('late') }}"
+        "{% endif %}{{ messages[0]['content'] }}"
+    )
+    monkeypatch.setattr(model.tokenizer, "chat_template", pinned)
+    asked = settings("svamp", path=rows, chat=True, limit=1)
+    run(model, asked, tmp_path / "store.sqlite")
+    again = Counter()
+    run(model, asked, tmp_path / "store.sqlite", poll=again)
+    monkeypatch.setattr(chat_template, "TODAY", datetime(2031, 1, 1))
+    later = Counter()
+    run(model, asked, tmp_path / "store.sqlite", poll=later)
+    assert (again.calls, later.calls > 0) == (0, True)
 
 
 def test_a_template_that_leaves_out_what_is_begun_is_refused(
