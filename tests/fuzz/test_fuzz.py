@@ -14,12 +14,12 @@ FEW = ("a yaml of objects", "a key in name", "trust in a yaml", "an index to pic
 
 
 def test_generated_commands_end_well_or_with_one_sentence(tmp_path: Path) -> None:
-    assert try_commands(40, tmp_path / "commands", seed=1).wrong == []
+    assert try_commands(25, tmp_path / "commands", seed=1).wrong == []
 
 
 def test_damaged_files_are_refused_or_change_nothing(tmp_path: Path) -> None:
     mine, others = (finished(tmp_path / name, seed=seed) for seed, name in enumerate("ab"))
-    assert try_damages(15, mine, others, tmp_path, seed=1).wrong == []
+    assert try_damages(10, mine, others, tmp_path, seed=1).wrong == []
 
 
 def test_files_of_strangers_run_nothing(tmp_path: Path) -> None:
