@@ -36,14 +36,28 @@ class Baselines(TypedDict):
     teacher: Numbers
 
 
+class Budget(TypedDict):
+    """What a training was given, and how many tokens the teacher wrote and read for it.
+
+    Gold labels are training examples whose reference or answer the run could read, prompts those
+    that it could have answered.
+    """
+
+    gold_labels: int
+    prompts: int
+    teacher_wrote: int
+    teacher_read: int
+
+
 class TrainSummary(Baselines):
-    """summary.json of ``train``; earlier versions wrote no ``files``."""
+    """summary.json of ``train``; earlier versions wrote neither ``files`` nor ``budget``."""
 
     name: str
     steps: int
     split: str
     selection: str
     training_seconds: NotRequired[float]
+    budget: NotRequired[Budget]
     student_after: Numbers
     fingerprint: str
     files: NotRequired[dict[str, str]]
@@ -58,6 +72,7 @@ class AnySummary(TypedDict):
     selection: NotRequired[str]
     steps: NotRequired[int]
     training_seconds: NotRequired[float]
+    budget: NotRequired[Budget]
     student_before: NotRequired[Numbers]
     student_after: NotRequired[Numbers]
     teacher: NotRequired[Numbers]
@@ -124,7 +139,7 @@ class Learnability(TypedDict):
 
 
 class CheckpointRecord(TypedDict):
-    """progress.json of a checkpoint; earlier versions wrote no ``fingerprint`` and no ``digests``.
+    """progress.json of a checkpoint; earlier versions wrote less.
 
     ``journals`` and ``digests`` are lengths and SHA-256 of the journals at that step, ``files``
     has the SHA-256 of all other files of the checkpoint.
@@ -137,6 +152,7 @@ class CheckpointRecord(TypedDict):
     files: dict[str, str]
     fingerprint: NotRequired[str]
     digests: NotRequired[dict[str, str]]
+    seconds: NotRequired[float]
 
 
 class Cell(TypedDict):

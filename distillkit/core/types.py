@@ -4,7 +4,7 @@ Letters: B batch, T response positions, N valid positions packed, V support, D w
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from jaxtyping import Float, Int
@@ -87,6 +87,10 @@ class Example:
     def teaches(self) -> bool:
         """Whether the reference says anything; a passage that nobody asked for may be a space."""
         return bool(self.reference.strip() if self.prompt else self.reference)
+
+    def unlabelled(self) -> "Example":
+        """The same prompt without anything that tells what is right."""
+        return replace(self, reference="", answer="", alternatives=())
 
     @property
     def question(self) -> str:

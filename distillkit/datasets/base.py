@@ -2,8 +2,10 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+from distillkit.core.errors import DataError
 from distillkit.core.types import Example, Message, Split
 
 
@@ -36,6 +38,10 @@ class Gathered:
 class Dataset(ABC):
     """Examples by split. Owns its prompt, its answer extraction and its judge."""
 
+    labelled: int | None = None
+    """First training examples that keep their reference and answer; null for all. The dataset
+    writes from those alone, everybody else answers every prompt."""
+
     @abstractmethod
     def examples(self, split: Split) -> Sequence[Example]:
         """All examples of a split, in a fixed order.
@@ -44,13 +50,36 @@ class Dataset(ABC):
             DataError: the split does not exist, or a row lacks a field.
         """
 
-    def gather(self, splits: Sequence[Split]) -> Gathered:
+    def read(self, splits: Sequence[Split]) -> Gathered:
         """:meth:`examples` of several splits at once, with remarks on where they come from.
 
         Raises:
             DataError: as above.
         """
         return Gathered({split: self.examples(split) for split in splits})
+
+    def gather(self, splits: Sequence[Split]) -> Gathered:
+        """What a training may know: :meth:`read`, with no more labels than ``labelled``.
+
+        Raises:
+            DataError: as above, or there are fewer training examples than that.
+        """
+        found = self.read(splits)
+        if self.labelled is None or Split.train not in found.examples:
+            return found
+        train = found.examples[Split.train]
+        if self.labelled > len(train):
+            raise DataError(
+                f"dataset.labelled={self.labelled}, but the training split has {len(train)} "
+                "examples. Lower it, or leave it null to use the labels of all."
+            )
+        known, rest = train[: self.labelled], train[self.labelled :]
+        kept = [*known, *(example.unlabelled() for example in rest)]
+        return replace(found, examples={**found.examples, Split.train: kept})
+
+    def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Its values less the fields that came later, where they are as if they had not."""
+        return {key: values[key] for key in values if key != "labelled" or values[key] is not None}
 
     def splits(self) -> set[Split]:
         """The splits that it has of its own, told without reading any."""

@@ -85,7 +85,7 @@ class JsonLines(SplitDataset):
     def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
         """Its values less the fields that came later, where they are as if they had not."""
         same = {key for key, value in LATER.items() if values.get(key) == value}
-        return {key: values[key] for key in values if key not in same}
+        return SplitDataset.earlier(self, {key: values[key] for key in values if key not in same})
 
     def source(self) -> Source:
         return any_files(self.path, "or one file of rows")

@@ -168,9 +168,9 @@ class SplitDataset(Dataset):
         return there | ({Split.validation} if carved else set())
 
     def examples(self, split: Split) -> Sequence[Example]:
-        return self.gather([split]).examples[split]
+        return self.read([split]).examples[split]
 
-    def gather(self, splits: Sequence[Split]) -> Gathered:
+    def read(self, splits: Sequence[Split]) -> Gathered:
         shelf = Shelf(self.source(), self.validation_share)
         examples: dict[Split, Sequence[Example]] = {}
         remarks = list[Remark]()

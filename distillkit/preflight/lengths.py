@@ -72,7 +72,7 @@ def _evaluated(subject: Subject) -> Iterator[Finding]:
 
 def _references(subject: Subject) -> Iterator[Finding]:
     measured = [n for n in subject.reference_lengths if n]
-    missing = len(subject.reference_lengths) - len(measured)
+    missing = subject.reference_lengths[: subject.run.dataset.labelled].count(0)
     if Author.dataset in subject.authors and missing:
         yield fatal(
             f"{missing} training examples have no reference response, which this policy trains on",

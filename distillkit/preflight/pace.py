@@ -19,7 +19,7 @@ from distillkit.preflight.sizes import duration, size
 from distillkit.preflight.subject import Subject
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts, other_text
-from distillkit.training.sampler import draw_indices
+from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.step import Sides
 from distillkit.training.writers import (
     DatasetWriter,
@@ -100,7 +100,7 @@ def _update_seconds(
     sides = Sides(student=subject.student, teacher=subject.teacher)
     parts = Parts(
         sides=sides,
-        examples=examples,
+        pool=Pool.of(examples),
         policy=Always(author=author),
         writers={author: writer},
         objective=run.objective,

@@ -113,7 +113,8 @@ def check_references(run: TrainRun, examples: Sequence[Example]) -> None:
     """
     if Author.dataset not in run.policy.may_write():
         return
-    blank = [example.id for example in examples if not example.teaches]
+    known = examples[: run.dataset.labelled]
+    blank = [example.id for example in known if not example.teaches]
     if blank:
         others = f", as {len(blank) - 1} others have none," if len(blank) > 1 else ","
         raise DataError(

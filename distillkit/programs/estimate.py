@@ -30,6 +30,7 @@ from distillkit.programs.fields import check_fields
 from distillkit.programs.train import directory_of
 from distillkit.run import TrainRun
 from distillkit.training.collection import asked
+from distillkit.training.sampler import Pool
 from distillkit.training.step import micro_batches
 from distillkit.training.writers import write_rollouts
 
@@ -126,8 +127,9 @@ def _first_batch(run: TrainRun, parts: Assembled, *, console: Console, stop: Sto
 
     Where batches are collected before they are mixed, those of the first batch of prompts.
     """
-    examples = asked(parts.train, 0, loop=replace(run.loop, collect=1), seed=run.seed)
-    authors = run.policy.authors(0, len(examples), steps=run.steps, seed=run.seed)
+    loop = replace(run.loop, collect=1)
+    authors = run.policy.authors(0, loop.batch_size, steps=run.steps, seed=run.seed)
+    examples = asked(Pool.of(parts.train), 0, authors, loop=loop, seed=run.seed)
     each = list({example.id: example for example in examples}.values())
     writers = writers_of(run, parts.sides, each, poll=stop.poll, say=console.print)
     return write_rollouts(examples, authors, writers=writers, step=0)

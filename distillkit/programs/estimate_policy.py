@@ -28,6 +28,7 @@ from distillkit.programs.authors import writers_of
 from distillkit.run import TrainRun
 from distillkit.training.collection import asked, collection_of
 from distillkit.training.parts import Parts
+from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, Reduction
 from distillkit.training.step import accumulate
 from distillkit.training.writers import write_rollouts
@@ -119,12 +120,12 @@ def estimate_policy(
 
 
 def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings, stop: Stop) -> Parts:
-    examples = asked(parts.train, 0, loop=loop, seed=run.seed)
+    examples = asked(Pool.of(parts.train), 0, (), loop=loop, seed=run.seed)
     alpha = run.policy.alpha if isinstance(run.policy, TeacherMixed) else TeacherMixed().alpha
     mixing = replace(run, policy=TeacherMixed(alpha=alpha))
     return Parts(
         sides=parts.sides,
-        examples=examples,
+        pool=Pool.of(examples),
         policy=run.policy,
         writers=writers_of(
             mixing if parts.sides.teacher else run,
@@ -144,8 +145,9 @@ def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings, stop: Stop) -> P
 
 
 def _drawn(parts: Parts, author: Author, repeat: int) -> Sequence[Rollout]:
-    authors = [author] * len(parts.examples)
-    written = write_rollouts(parts.examples, authors, writers=parts.writers, step=repeat)
+    examples = parts.pool.examples
+    authors = [author] * len(examples)
+    written = write_rollouts(examples, authors, writers=parts.writers, step=repeat)
     return collection_of(parts, 0, written, clock=Clock()).rollouts
 
 

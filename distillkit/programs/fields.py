@@ -19,6 +19,7 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
     _check_shorthand("beta", run.beta, used, group="divergence", option="jsd")
     _check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
     _check_groups(run, overrides)
+    _check_labels(run)
     run.objective.check_authors(run.policy.may_write())
     _check_group(run)
     if run.objective.POLICY_GRADIENT and not run.rollout.neutral:
@@ -68,6 +69,33 @@ def _check_groups(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
             "learns nothing beside its rollouts. Remove it, or use objective=minillm with "
             "objective.pretraining above 0."
         )
+
+
+def _check_labels(run: TrainRun | UndoRun) -> None:
+    """Refuse a budget of labels that cannot be, or that nothing would keep to."""
+    budget = run.dataset.labelled
+    if budget is not None and budget < 0:
+        raise ConfigError(
+            f"dataset.labelled={budget} must be at least 0, or null to use the labels of all."
+        )
+    if budget == 0 and Author.dataset in run.policy.may_write():
+        raise ConfigError(
+            f"dataset.labelled=0 leaves the dataset nothing to write, and "
+            f"policy={name_of(run.policy)} has it write. Raise it, or use policy=on_policy or "
+            "policy=seq_kd."
+        )
+    if budget is not None and isinstance(run, UndoRun):
+        raise ConfigError(
+            f"dataset.labelled={budget} has no meaning here: undo-iterate checks every lesson by "
+            "its question's answer. Use fewer questions with dataset.train."
+        )
+    for group in ("dataset_pt", "elsewhere"):
+        other = getattr(run, group, None)
+        if other is not None and other.labelled is not None:
+            raise ConfigError(
+                f"{group}.labelled={other.labelled} has no effect: it is read with all its "
+                "references. Remove it."
+            )
 
 
 def _check_group(run: TrainRun | UndoRun) -> None:

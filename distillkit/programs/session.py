@@ -6,7 +6,7 @@ from distillkit.core.errors import Interrupted, RunError
 from distillkit.core.journal import Journal
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop
-from distillkit.core.types import Update
+from distillkit.core.types import Author, Update
 from distillkit.evaluation.quality import measure
 from distillkit.models.sampling import Sampling
 from distillkit.programs.assemble import Assembled
@@ -25,7 +25,9 @@ from distillkit.training.display import Display
 from distillkit.training.guard import Guard
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
+from distillkit.training.sampler import Pool
 from distillkit.training.tracker import Sample, Tracked
+from distillkit.training.writers import KeptWriter
 
 
 class Session:
@@ -33,7 +35,7 @@ class Session:
 
     Attributes:
         progress: where the run stands.
-        seconds: spent in the loop by this process.
+        seconds: spent in the loop, by this process and those before it.
     """
 
     def __init__(
@@ -52,7 +54,7 @@ class Session:
         self._validation, self._student = parts.validation, parts.sides.student
         self._parts = Parts(
             sides=parts.sides,
-            examples=parts.train,
+            pool=Pool.of(parts.train),
             policy=run.policy,
             writers=writers_of(run, parts.sides, parts.train, poll=stop.poll, say=display.say),
             objective=run.objective,
@@ -64,7 +66,8 @@ class Session:
             other=parts.other,
         )
         self._optimizer = build_optimizer(self._parts)
-        self.progress, self.seconds, self._kept = standing.progress, 0.0, standing.kept
+        self.progress, self._kept = standing.progress, standing.kept
+        self.seconds = self._earlier = standing.progress.seconds
         if standing.checkpoint is not None:
             load_checkpoint(standing.checkpoint, student=self._student, optimizer=self._optimizer)
             restore_best(standing.checkpoint, directory.path / BEST)
@@ -80,6 +83,12 @@ class Session:
         tracked.again(standing.rows, standing.samples)
         for warning in self._guard.broken.values():
             display.say(f"warning: {warning}")
+
+    @property
+    def kept_tokens(self) -> int:
+        """Tokens that the teacher wrote before the first update."""
+        writer = self._parts.writers.get(Author.teacher)
+        return writer.tokens if isinstance(writer, KeptWriter) else 0
 
     def train(self) -> None:
         """Run all remaining updates.
@@ -104,7 +113,7 @@ class Session:
                 self._heed()
                 if stopped and not last:
                     self._leave(update.step)
-        self.seconds = self._display.seconds()
+        self.seconds = self._spent()
         for journal in self._journals.values():
             journal.close()
 
@@ -150,9 +159,13 @@ class Session:
             self.progress.best_score, self.progress.best_step = quality.score, step
             save_weights(self._student, self._directory.path / BEST)
 
+    def _spent(self) -> float:
+        return self._earlier + self._display.seconds()
+
     def _save(self) -> None:
         journals = self._journals.items()
         self.progress.journals = {name: journal.tell() for name, journal in journals}
+        self.progress.seconds = round(self._spent(), 1)
         self.progress.digests = {name: journal.digest() for name, journal in journals}
         folder, best = self._directory.checkpoints, self._directory.path / BEST
         save_checkpoint(

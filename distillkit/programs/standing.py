@@ -17,7 +17,7 @@ from distillkit.training.checkpoint import (
 )
 from distillkit.training.rollout_file import load_rollouts
 
-JOURNALS = ("metrics.jsonl", "samples.jsonl")
+METRICS, SAMPLES = JOURNALS = ("metrics.jsonl", "samples.jsonl")
 
 BASELINES = "baselines.json"
 

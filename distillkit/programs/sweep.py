@@ -23,6 +23,7 @@ from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.files import made_folder, writable
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
+from distillkit.programs.budget import COSTS, costs_of
 from distillkit.programs.cell import saving_cells, train_apart
 from distillkit.programs.differences import check_same
 from distillkit.programs.fields import check_fields
@@ -183,11 +184,12 @@ def _raise_failed(results: Sequence[dict[str, Any]], console: Console) -> None:
 
 def _table(results: Sequence[dict[str, Any]], *, title: str) -> Table:
     table = Table(title=title)
-    for column in ("cell", "status", "accuracy", "95 % interval", "nll / token", "run"):
+    for column in ("cell", "status", "accuracy", "95 % interval", "nll / token", *COSTS, "run"):
         table.add_column(column, justify="left" if column in ("cell", "status", "run") else "right")
     shared = set.intersection(*(set(result["overrides"]) for result in results))
     for result in results:
-        after = (result.get("summary") or {}).get("student_after") or {}
+        summary = result.get("summary") or {}
+        after = summary.get("student_after") or {}
         judged = "accuracy" in after
         # As texts: what users type may look like markup.
         table.add_row(
@@ -196,6 +198,7 @@ def _table(results: Sequence[dict[str, Any]], *, title: str) -> Table:
             f"{after['accuracy']:.1%}" if judged else "-",
             f"{after['low']:.1%} to {after['high']:.1%}" if judged else "-",
             f"{after['nll']:.3f}" if "nll" in after else "-",
+            *costs_of(summary),
             Text(Path(result["run"]).name if "run" in result else "-"),
         )
     return table

@@ -23,6 +23,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.programs.assemble import Assembled, assemble
+from distillkit.programs.budget import budget_line, budget_of
 from distillkit.programs.continuing import continuation
 from distillkit.programs.extending import extend, settle
 from distillkit.programs.fields import check_fields
@@ -54,6 +55,7 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
         for note in directory.notes:
             console.print(f"note: {note}", soft_wrap=True)
         console.print(closing_table(done))
+        console.print(budget_line(done), soft_wrap=True)
         return directory
     parts = assemble(run)
     parts = replace(parts, notes=(*parts.notes, *screen(run, parts, directory.path)))
@@ -129,6 +131,7 @@ def _train_inside(
         tracked.finish(final, failed=failed)
     if summary["student_after"]:
         console.print(closing_table(summary))
+    display.say(budget_line(summary))
     display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
 
 
@@ -172,6 +175,7 @@ def _close(
         "split": "test",
         "selection": selection,
         "training_seconds": round(session.seconds, 1),
+        "budget": budget_of(run, parts, directory, kept_tokens=session.kept_tokens),
         "student_before": before["student_before"],
         "student_after": _final(run, parts.sides.student, parts, stop),
         "teacher": before["teacher"],

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from distillkit.report import costs
 from distillkit.report.comparing import Difference
 from distillkit.report.groups import ABSENT, Group
 from distillkit.report.tables import Cell, Column, Row, Table
@@ -41,11 +42,30 @@ def markdown(table: Table, groups: Sequence[Group], *, title: str, split: str) -
             ["", f"seed {single.seed}: {_safe(single.name)}", *_cells(single, table)]
             for single in block.singles
         ]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    alerts = [f"> **Warning.** {_safe(text)}\n" for text in warnings(groups)]
     return "\n".join(
-        [f"# {_safe(title)}\n", f"{_safe(summary(groups, split))}\n", *alerts, *lines, "", NOTE, ""]
+        [
+            f"# {_safe(title)}\n",
+            f"{_safe(summary(groups, split))}\n",
+            *(f"> **Warning.** {_safe(text)}\n" for text in warnings(groups)),
+            *_lines(rows),
+            "",
+            NOTE,
+            "",
+            *_costs(groups),
+        ]
     )
+
+
+def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in rows]
+
+
+def _costs(groups: Sequence[Group]) -> list[str]:
+    """A second table; nothing where no run tells what it took."""
+    found = costs.costs(groups)
+    rows = [["", *costs.COLUMNS], ["---", *["---:"] * len(costs.COLUMNS)]]
+    rows += [[key, *texts] for key, texts in found.items()]
+    return [*_lines(rows), "", costs.NOTE, ""] if found else []
 
 
 def _cells(row: Row, table: Table) -> list[str]:

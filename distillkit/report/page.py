@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from distillkit import __version__
-from distillkit.report import examples, wording
+from distillkit.report import costs, examples, wording
 from distillkit.report.examples import Shown
 from distillkit.report.groups import Group, differences, together
 from distillkit.report.markdown import NOTE
@@ -74,11 +74,14 @@ def render(
         "everything": view(table, range(len(table.columns))) if beyond else None,
         "reading": f"{NOTE} {SEEDS_NOTE}" if seeded else NOTE,
         "plots": plots,
-        "sections": _navigation(plots, missing),
+        "sections": _navigation(plots, missing, costed=bool(costs.costs(groups))),
         "answers": _answers(groups),
         "rule": examples.RULE,
         "remedy": remedy,
         "settings": together(differences(groups)),
+        "cost_columns": tuple(costs.COLUMNS),
+        "costs": costs.costs(groups),
+        "cost_note": costs.NOTE,
         "missing": missing,
         "provenance": _provenance(runs),
         "style": Markup(_variables() + style),
@@ -98,12 +101,15 @@ def _variables() -> str:
     )
 
 
-def _navigation(plots: Sequence[Section], missing: Sequence[Missing]) -> list[tuple[str, str]]:
+def _navigation(
+    plots: Sequence[Section], missing: Sequence[Missing], *, costed: bool
+) -> list[tuple[str, str]]:
     return [
         ("results", "Results"),
         *((section.anchor, section.name) for section in plots),
         ("answers", "Answers"),
         ("settings", "What differs"),
+        *([("cost", "Cost")] if costed else []),
         *([("missing", "Not here")] if missing else []),
     ]
 

@@ -20,7 +20,7 @@ def needs_answer(dataset: Dataset, *, reward: str) -> Check:
             raise DataError(
                 f"dataset={name_of(dataset)}: the example {example.id} has no final answer, so "
                 f"{reward} cannot judge responses to it. Use reward=rouge, reward=classifier or "
-                "reward=python, or a dataset whose examples have answers."
+                f"reward=python, or {_way_to('answers', dataset)}."
             )
 
     return check
@@ -33,14 +33,20 @@ def needs_references(dataset: Dataset, *, reward: str, instead: str) -> Check:
         if not references(example):
             raise DataError(
                 f"dataset={name_of(dataset)}: the example {example.id} has no reference response, "
-                f"so {reward} cannot judge responses to it. Use {instead}, or a dataset whose "
-                "examples have references."
+                f"so {reward} cannot judge responses to it. Use {instead}, or "
+                f"{_way_to('references', dataset)}."
             )
 
     return check
 
 
+def _way_to(what: str, dataset: Dataset) -> str:
+    if dataset.labelled is None:
+        return f"a dataset whose examples have {what}"
+    return f"leave dataset.labelled={dataset.labelled} out, which takes the {what} of the others"
+
+
 def check_training_split(dataset: Dataset, check: Check) -> None:
     """Apply a check to all that is learnt from, before anything is written or learnt."""
-    for example in dataset.examples(Split.train):
+    for example in dataset.gather([Split.train]).examples[Split.train]:
         check(example)

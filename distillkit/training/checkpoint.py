@@ -49,6 +49,7 @@ class Progress:
         journals: length in bytes of each journal at this point, by file name.
         digests: SHA-256 of so much of each of them.
         fingerprint: of the run; None in a checkpoint of an earlier version.
+        seconds: spent in the loop, by all processes one after another.
     """
 
     step: int = 0
@@ -57,6 +58,7 @@ class Progress:
     journals: dict[str, int] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     fingerprint: str | None = ""
+    seconds: float = 0.0
 
 
 def save_checkpoint(

@@ -11,11 +11,11 @@ from typing import Any
 
 from distillkit.core.clock import Clock
 from distillkit.core.seeds import child_random
-from distillkit.core.types import Example, Rollout
+from distillkit.core.types import Author, Example, Rollout
 from distillkit.rewards.base import Answer, Judge
 from distillkit.training.appraisal import appraise
 from distillkit.training.parts import Parts
-from distillkit.training.sampler import draw_indices
+from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.settings import LoopSettings
 from distillkit.training.step import Opinions
 from distillkit.training.writers import write_rollouts
@@ -54,8 +54,9 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
     """Have the rollouts of the updates from ``step`` on written, rewarded and read."""
     loop, ranks = parts.loop, parts.ranks
     assert step % loop.span == 0
-    examples = asked(parts.examples, step // loop.span, loop=loop, seed=parts.seed)
-    authors = parts.policy.authors(step, len(examples), steps=parts.steps, seed=parts.seed)
+    count = loop.prompts * loop.group
+    authors = parts.policy.authors(step, count, steps=parts.steps, seed=parts.seed)
+    examples = asked(parts.pool, step // loop.span, authors, loop=loop, seed=parts.seed)
     with clock("rollout"):
         # One for each step and process, so that no two draw alike; alone, it is the step.
         place = step * ranks.size + ranks.rank
@@ -66,11 +67,27 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
 
 
 def asked(
-    examples: Sequence[Example], number: int, *, loop: LoopSettings, seed: int
+    pool: Pool, number: int, authors: Sequence[Author], *, loop: LoopSettings, seed: int
 ) -> list[Example]:
-    """The examples of one writing, from 0 on, each as often as it is answered."""
-    indices = draw_indices(number, batch_size=loop.prompts, count=len(examples), seed=seed)
-    return [examples[index] for index in indices for _ in range(loop.group)]
+    """The examples of one writing, from 0 on, each as often as it is answered.
+
+    Args:
+        pool: what is drawn from.
+        number: of the writing.
+        authors: of its rows, as many as are asked for; the dataset's come from labelled examples.
+        loop: sizes.
+        seed: root seed of the run.
+    """
+
+    def drawn(examples: Sequence[Example]) -> list[Example]:
+        indices = draw_indices(number, batch_size=loop.prompts, count=len(examples), seed=seed)
+        return [examples[index] for index in indices for _ in range(loop.group)]
+
+    every = drawn(pool.examples)
+    if pool.labelled is pool.examples or Author.dataset not in authors:
+        return every
+    rows = zip(every, drawn(pool.labelled), authors, strict=True)
+    return [known if author is Author.dataset else any_ for any_, known, author in rows]
 
 
 def collection_of(

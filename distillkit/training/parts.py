@@ -11,7 +11,7 @@ from distillkit.objectives.base import Beside, Objective
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Judge
 from distillkit.training.ranks import Ranks
-from distillkit.training.sampler import draw_indices
+from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.step import ALONE, Sides
 from distillkit.training.writers import DatasetWriter, Writer, write_rollouts
@@ -80,7 +80,7 @@ class Parts:
     """The models, what they read, what is minimised, and how."""
 
     sides: Sides
-    examples: Sequence[Example]
+    pool: Pool
     policy: Policy
     writers: Mapping[Author, Writer]
     objective: Objective

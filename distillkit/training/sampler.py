@@ -1,6 +1,29 @@
 """Which examples a step trains on: every example once in each epoch, in a new order."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from distillkit.core.seeds import child_random
+from distillkit.core.types import Example
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What the rows of a training are drawn from.
+
+    Attributes:
+        examples: every prompt.
+        labelled: those whose reference is known; the same object where that is all.
+    """
+
+    examples: Sequence[Example]
+    labelled: Sequence[Example]
+
+    @classmethod
+    def of(cls, examples: Sequence[Example]) -> "Pool":
+        """Told by what each example has."""
+        labelled = [example for example in examples if example.teaches]
+        return cls(examples, examples if len(labelled) == len(examples) else labelled)
 
 
 def draw_indices(step: int, *, batch_size: int, count: int, seed: int) -> list[int]:

@@ -120,6 +120,11 @@ class KeptWriter:
     def __init__(self, texts: Mapping[str, Response]) -> None:
         self._texts = texts
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of all of it."""
+        return sum(len(text.tokens) for text in self._texts.values())
+
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
         return [self._texts[example.id] for example in examples]
 

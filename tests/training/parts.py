@@ -19,6 +19,7 @@ from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full
 from distillkit.training.checkpoint import Progress, check_checkpoint, load_checkpoint
 from distillkit.training.parts import Parts
+from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, OptimizerSettings, Reduction
 from distillkit.training.step import Sides
 from distillkit.training.writers import DatasetWriter, StudentWriter
@@ -49,7 +50,7 @@ def parts(
     sampling = sampling or Sampling(max_new_tokens=6)
     return Parts(
         sides=Sides(student=student, teacher=teacher),
-        examples=examples,
+        pool=Pool.of(examples),
         policy=policy or OnPolicy(),
         writers={
             Author.dataset: DatasetWriter(student),

@@ -74,7 +74,7 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not_been(
         path = tmp_path / f"step-{step:06d}"
         assert (path / ROLLOUTS).is_file() == (step != 6)
         again, moved = made(name, seed=99)
-        kept = load_rollouts(path / ROLLOUTS, again.examples)
+        kept = load_rollouts(path / ROLLOUTS, again.pool.examples)
         assert tuple(kept) == tuple(expected[step - 1].collection)
         found = loaded(path, student=again.sides.student, optimizer=moved)
         torch.manual_seed(step)
