@@ -65,7 +65,7 @@ def train(
     if multirun:
         sweep(overrides, config_dir, plugin)
     else:
-        from distillkit.programs.train import train as program
+        from distillkit.programs.control import train_with_control as program
 
         program(_compose("train", overrides, config_dir, plugin))
 

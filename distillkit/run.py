@@ -20,6 +20,7 @@ from distillkit.rewards.base import Reward
 from distillkit.supports.base import Support
 from distillkit.teachers.prompts import Prompts
 from distillkit.teachers.settings import Writing
+from distillkit.training.control import SftControl
 from distillkit.training.guard import GuardSettings
 from distillkit.training.settings import (
     CheckpointSettings,
@@ -103,6 +104,8 @@ class TrainRun(Distillation):
 
     teacher: Teacher | None = None
     """Null where nothing is learned from one and none is to be measured."""
+    control: SftControl | None = None
+    """What the student is compared with at the end, trained once and kept; null for nothing."""
 
 
 class Begin(StrEnum):

@@ -6,7 +6,7 @@ from typing import Any
 
 from distillkit.core.spec import ORIGINS
 
-NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard")
+NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard", "control")
 """Fields of a run that say where it goes and who watches it."""
 
 

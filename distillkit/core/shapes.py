@@ -63,6 +63,14 @@ class TrainSummary(Baselines):
     files: NotRequired[dict[str, str]]
 
 
+class Verdict(TypedDict):
+    """A line of verdicts.jsonl of ``train``."""
+
+    split: str
+    id: str
+    student: bool
+
+
 class AnySummary(TypedDict):
     """summary.json of either verb, as far as a report reads it."""
 

@@ -37,6 +37,11 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
             "checkpoint.export=best needs validations, but evaluation.every=0. Set "
             "evaluation.every above 0, or use checkpoint.export=last."
         )
+    if getattr(run, "control", None) is not None and not run.evaluation.every:
+        raise ConfigError(
+            "control=sft is chosen by validation, but evaluation.every=0. Set evaluation.every "
+            "above 0, or use control=null."
+        )
     if run.evaluation.every and run.evaluation.validation == 0:
         raise ConfigError(
             "evaluation.validation=0 leaves nothing to validate on. Raise it, or set "

@@ -21,6 +21,9 @@ METRICS, SAMPLES = JOURNALS = ("metrics.jsonl", "samples.jsonl")
 
 BASELINES = "baselines.json"
 
+VERDICTS = "verdicts.jsonl"
+"""File of what each student is right on, a row an example."""
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:

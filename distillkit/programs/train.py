@@ -1,6 +1,6 @@
 """``distillkit train``: assemble, claim the directory, distil, measure, leave a student behind."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ from rich.console import Console
 
 from distillkit.compose import Composed
 from distillkit.core.errors import RunError
-from distillkit.core.files import new_folder
+from distillkit.core.files import new_folder, write_json_lines
 from distillkit.core.provenance import provenance
 from distillkit.core.rundir import WAY_OUT, RunDirectory
-from distillkit.core.shapes import Baselines
+from distillkit.core.shapes import Baselines, Verdict
 from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.terminal import terminal
@@ -30,7 +30,7 @@ from distillkit.programs.fields import check_fields
 from distillkit.programs.picture import draw_curves
 from distillkit.programs.screen import screen
 from distillkit.programs.session import Session
-from distillkit.programs.standing import BASELINES, JOURNALS, Standing, where_it_stands
+from distillkit.programs.standing import BASELINES, JOURNALS, VERDICTS, Standing, where_it_stands
 from distillkit.programs.table import closing_table, numbers
 from distillkit.run import TrainRun
 from distillkit.training.checkpoint import BEST, load_weights
@@ -125,7 +125,7 @@ def _train_inside(
         summary["fingerprint"] = composed.fingerprint
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
         draw_curves(directory.path / "metrics.jsonl", summary, directory.path / "curves.png")
-        directory.finish(summary, leaves=(directory.student.name, BEST, *JOURNALS))
+        directory.finish(summary, leaves=(directory.student.name, BEST, VERDICTS, *JOURNALS))
         failed = False
     finally:
         tracked.finish(final, failed=failed)
@@ -169,6 +169,9 @@ def _close(
         selection = f"best-by-validation (step {session.progress.best_step})"
     with new_folder(directory.student) as folder:
         parts.sides.student.save(folder)
+    final = _measured(run, parts.sides.student, parts, stop)
+    if isinstance(final, Quality):
+        write_json_lines(directory.path / VERDICTS, _verdicts(final))
     return {
         "name": directory.path.name,
         "steps": run.steps,
@@ -177,17 +180,30 @@ def _close(
         "training_seconds": round(session.seconds, 1),
         "budget": budget_of(run, parts, directory, kept_tokens=session.kept_tokens),
         "student_before": before["student_before"],
-        "student_after": _final(run, parts.sides.student, parts, stop),
+        "student_after": numbers(final) if final else {},
         "teacher": before["teacher"],
     }
+
+
+def _verdicts(quality: Quality) -> Iterator[Verdict]:
+    for item in quality.completions:
+        if item.correct is not None:
+            yield {"split": "test", "id": item.example.id, "student": item.correct}
 
 
 def _final(
     run: TrainRun, model: LanguageModel | None, parts: Assembled, stop: Stop
 ) -> dict[str, float]:
+    found = _measured(run, model, parts, stop)
+    return numbers(found) if found else {}
+
+
+def _measured(
+    run: TrainRun, model: LanguageModel | None, parts: Assembled, stop: Stop
+) -> Quality | PassageQuality | None:
     if model is None or not parts.test:
-        return {}
-    return numbers(evaluate(run, model, parts.test, stop, teacher=parts.sides.teacher))
+        return None
+    return evaluate(run, model, parts.test, stop, teacher=parts.sides.teacher)
 
 
 def evaluate(

@@ -24,10 +24,10 @@ from distillkit.core.terminal import WIDE, terminal
 from distillkit.core.types import Split
 from distillkit.datasets.lessons import DESCRIPTION, describe
 from distillkit.programs.differences import check_same
-from distillkit.programs.standing import check_trainings
+from distillkit.programs.standing import VERDICTS, check_trainings
 from distillkit.programs.undo_course import Course, check_parts, check_undo
 from distillkit.programs.undo_picture import draw_iterations
-from distillkit.programs.undo_results import VERDICTS, Entrant, cost, judge, summarise
+from distillkit.programs.undo_results import Entrant, cost, judge, summarise
 from distillkit.programs.undo_rounds import Iteration, best, first_round, targeted, untargeted
 from distillkit.programs.undo_table import accuracy_table, difference_table, error_table
 from distillkit.programs.watch import Watch

@@ -10,6 +10,7 @@ from distillkit.core.rundir import RunDirectory
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset
 from distillkit.metrics.proportion import Proportion
+from distillkit.programs.standing import VERDICTS
 from distillkit.programs.undo_course import Course
 from distillkit.programs.undo_rounds import Iteration
 from distillkit.statistics.correction import holm
@@ -19,9 +20,6 @@ from distillkit.teachers.lessons import total
 
 Verdicts = Mapping[str, Sequence[bool]]
 """By split, whether each example was answered rightly."""
-
-VERDICTS = "verdicts.jsonl"
-"""File of them."""
 
 
 @dataclass(frozen=True, slots=True)

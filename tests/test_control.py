@@ -1,0 +1,95 @@
+"""The control of a training: SFT on the same labels, chosen by validation, trained once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from distillkit.compose import compose
+from distillkit.core.errors import ConfigError
+from distillkit.programs.control import control_of
+from distillkit.programs.fields import check_fields
+from distillkit.statistics.paired import mcnemar
+
+from .conftest import SMOKE, CommandLine, contents
+from .test_bad_input import said
+
+RATES = (1e-4, 1e-2)
+TYPED = (*SMOKE, "name=run", "policy=on_policy", "control=sft", "control.rates=[1e-4,1e-2]",
+         "dataset.labelled=6", "dataset.test=40")  # fmt: skip
+RUNS = Path("outputs/train")
+
+
+def read(folder: Path, name: str) -> dict:
+    return json.loads((folder / name).read_text())
+
+
+def verdicts(folder: Path) -> list[bool]:
+    lines = (folder / "verdicts.jsonl").read_text().splitlines()
+    return [json.loads(line)["student"] for line in lines]
+
+
+def test_a_control_is_trained_for_each_rate_and_compared_example_by_example(
+    distillkit: CommandLine,
+) -> None:
+    done = distillkit("train", *TYPED)
+    assert done.code == 0, done.err
+    found = read(RUNS / "run", "control.json")
+    controls = sorted(path for path in RUNS.iterdir() if path.name != "run")
+    assert len(controls) == len(RATES)
+    for folder in controls:
+        summary = read(folder, "summary.json")
+        assert summary["budget"]["gold_labels"] == 6
+        assert summary["selection"].startswith("best-by-validation")
+    scores = found["validation"]
+    assert scores[f"{found['rate']:g}"] == max(scores.values())
+    mine, theirs = verdicts(RUNS / "run"), verdicts(RUNS / found["run"])
+    assert len(mine) == read(RUNS / "run", "summary.json")["student_after"]["n"]
+    assert found["difference"] == mcnemar(mine, theirs).as_dict()
+    assert sum(mine) / len(mine) == read(RUNS / "run", "summary.json")["student_after"]["accuracy"]
+
+    before = {name: there for name, there in contents(RUNS).items() if name != "run/control.json"}
+    again = distillkit("train", *TYPED)
+    after = {name: there for name, there in contents(RUNS).items() if name != "run/control.json"}
+    assert again.code == 0
+    assert "SFT on the same labels, optimizer.lr" not in again.out
+    assert after == before
+
+
+def test_methods_with_the_same_labels_share_their_control() -> None:
+    common = ["tracker=none", "control=sft", "dataset.labelled=9"]
+    methods = [
+        ["policy=on_policy", "divergence=jsd", "beta=0.3", "name=one"],
+        ["objective=minillm", "policy=teacher_mixed", "loop.group=2", "loop.collect=2"],
+        ["policy=seq_kd", "objective=sft", "support=full", "optimizer.lr=3e-5"],
+    ]
+    prints = {
+        control_of(compose("train", [*common, *method]), 1e-3).fingerprint for method in methods
+    }
+    assert len(prints) == 1
+    fewer = compose("train", ["tracker=none", "control=sft", "dataset.labelled=8"])
+    assert control_of(fewer, 1e-3).fingerprint not in prints
+
+
+def test_a_control_changes_nothing_of_the_run_itself() -> None:
+    plain, watched = (compose("train", ["tracker=none", *more]) for more in ([], ["control=sft"]))
+    assert plain.fingerprint == watched.fingerprint
+
+
+def test_a_control_is_the_run_that_sft_would_be() -> None:
+    typed = ["tracker=none", "dataset.labelled=9", "seed=3", "steps=40"]
+    plain = compose("train", [*typed, "experiment=sft", "teacher=null", "optimizer.lr=1e-4",
+                              "checkpoint.export=best"])  # fmt: skip
+    control = control_of(compose("train", [*typed, "control=sft", "policy=on_policy"]), 1e-4)
+    assert control.fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize("rates", ["[]", "[0.0]", "[-1.0,1e-3]"])
+def test_rates_that_are_none_are_refused(rates: str, distillkit: CommandLine) -> None:
+    said(distillkit("train", *SMOKE, "control=sft", f"control.rates={rates}"), "control.rates=")
+
+
+def test_a_control_needs_validations() -> None:
+    typed = ["control=sft", "evaluation.every=0"]
+    with pytest.raises(ConfigError, match=r"control=sft is chosen by validation"):
+        check_fields(compose("train", typed).run, typed)
