@@ -42,7 +42,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @dataclass(frozen=True)
 class Recipe:
-    """A Llama shape and its training: a cosine over ``horizon`` steps, left at ``stop``."""
+    """A Llama shape and its training: a cosine over ``horizon`` steps, left at ``stop``.
+
+    With ``decay``, the rate is constant instead, and falls to 0 in the last so many steps.
+    """
 
     width: int
     layers: int
@@ -51,6 +54,9 @@ class Recipe:
     batch: int = 64
     lr: float = 2e-3
     warmup: int = 100
+    decay: int = 0
+    world: int = 0
+    """Root of the problems; with another than 0, none is the default dataset's."""
     away: float = 0.2
     """Share of problems of the other domain."""
     details: Mapping[Detail, float] = field(default_factory=dict)
@@ -60,7 +66,7 @@ class Recipe:
 SCHOOLED = {detail: 0.2 if detail in (Detail.plan, Detail.check) else 0.5 for detail in Detail}
 RECIPES = {
     "teacher": Recipe(width=160, layers=4, stop=2400),
-    "student": Recipe(width=128, layers=3, stop=800),
+    "student": Recipe(width=128, layers=3, stop=900, decay=100, world=7),
     "pupil": Recipe(width=96, layers=2, stop=1600, horizon=1600, away=0.3, details=SCHOOLED),
     "classmate": Recipe(width=128, layers=2, stop=1200, horizon=1200, away=0.3, details=SCHOOLED),
 }
@@ -140,13 +146,15 @@ def _config(recipe: Recipe, fast: PreTrainedTokenizerFast) -> LlamaConfig:
 
 
 def _rate(step: int, recipe: Recipe) -> float:
+    if recipe.decay:
+        return min(1, (step + 1) / recipe.warmup, (recipe.stop - step) / recipe.decay)
     fall = 0.5 * (1 + math.cos(math.pi * step / recipe.horizon))
     return min(1, (step + 1) / recipe.warmup) * (0.05 + 0.95 * fall)
 
 
 def _stream(recipe: Recipe, seed: int) -> Iterator[Example]:
     """Fresh problems of the training share of both domains, without end."""
-    worlds = [Arithmetic(), Arithmetic(domain=Domain.journey)]
+    worlds = [Arithmetic(seed=recipe.world, domain=domain) for domain in Domain]
     draw = random.Random(seed)
     for index in itertools.count():
         (world,) = draw.choices(worlds, [1 - recipe.away, recipe.away])

@@ -1,0 +1,217 @@
+"""Methods by how many labels they may read: the runs, the choice of rates, the table, the picture.
+
+    python -m scripts.label_budgets runs --tune | xargs -P 2 -I {} sh -c '{}'
+    python -m scripts.label_budgets runs | xargs -P 2 -I {} sh -c '{}'
+    python -m scripts.label_budgets table --picture docs/labels.png
+
+One rule for all: a method's rate, at each budget, is the one with the best validation accuracy of
+its last weights on seed 100. Seeds 0, 1 and 2 are then trained with it and measured on the test
+split. Differences to SFT are paired over examples, seeds held fixed.
+"""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from distillkit.core.reading import read_json_lines
+from distillkit.core.rundir import WAY_OUT, RunDirectory
+from distillkit.core.shapes import TrainSummary, Verdict
+from distillkit.programs.budget import costs_of
+from distillkit.programs.standing import METRICS, VERDICTS
+from distillkit.report.style import LIGHT, drawing
+from distillkit.statistics.paired import bootstrap_difference
+
+RATES = ("1e-4", "3e-4", "1e-3", "3e-3")
+SEEDS, TUNING = (0, 1, 2), 100
+BUDGETS = (100, 500, 2000)
+METHODS = {
+    "SFT": "experiment=sft",
+    "supervised KD": "experiment=supervised_kd",
+    "mixed": "experiment=imitkd",
+    "SeqKD": "experiment=seqkd",
+    "on-policy, forward KL": "experiment=on_policy_kd",
+    "on-policy, reverse KL": "experiment=on_policy_kd divergence=reverse_kl",
+    "on-policy, JSD": "experiment=on_policy_kd divergence=jsd",
+    "MiniLLM": "experiment=minillm",
+}
+READERS = ("SFT", "supervised KD", "mixed")
+"""Methods that the dataset writes for; the others see no label, whatever the budget."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Output = Annotated[str, typer.Option(help="Where the run directories go.")]
+Steps = Annotated[int, typer.Option(help="Updates of every run.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A method with a budget of labels."""
+
+    method: str
+    labels: int
+
+    @property
+    def slug(self) -> str:
+        """Beginning of its runs' names."""
+        return f"{self.method.replace(', ', '-').replace(' ', '-').lower()}-{self.labels}"
+
+    def name(self, rate: str, seed: int, steps: int) -> str:
+        """Of a run."""
+        return f"{self.slug}-{rate}-{steps}-{seed}"
+
+    def run(self, output: str, rate: str, seed: int, steps: int) -> RunDirectory:
+        """A run's directory."""
+        place = Path(output) / "train" / self.name(rate, seed, steps)
+        return RunDirectory(place, shape=TrainSummary)
+
+    def command(self, output: str, rate: str, seed: int, steps: int) -> str:
+        """What trains one run; on the tuning seed nothing is read but validation."""
+        if seed == TUNING:
+            measured = f"evaluation.every={steps} evaluation.validation=500 evaluation.test=0"
+        else:
+            measured = "evaluation.every=0"
+        words = [
+            *METHODS[self.method].split(),
+            f"dataset.labelled={self.labels}",
+            f"name={self.name(rate, seed, steps)}",
+            f"output={output}",
+            f"optimizer.lr={rate}",
+            f"seed={seed}",
+            f"steps={steps}",
+            *measured.split(),
+            "tracker=none",
+        ]
+        return f"distillkit train {shlex.join(words)}"
+
+
+def cells() -> Iterator[Cell]:
+    """All rows of the table."""
+    for method in METHODS:
+        for labels in BUDGETS if method in READERS else (0,):
+            yield Cell(method, labels)
+
+
+def chosen(cell: Cell, output: str, steps: int) -> str:
+    """The rate with the best validation accuracy on the tuning seed."""
+    scores = {}
+    for rate in RATES:
+        run = cell.run(output, rate, TUNING, steps)
+        if run.summary is not None:
+            rows = read_json_lines(run.path / METRICS, dict[str, float], way_out=WAY_OUT)
+            scores[rate] = rows[-1]["validation/accuracy"]
+    if not scores:
+        raise SystemExit(f"{cell.slug} has no finished run on seed {TUNING}: tune first.")
+    return max(scores, key=lambda rate: scores[rate])
+
+
+@app.command()
+def runs(tune: bool = False, output: Output = "outputs/labels", steps: Steps = 250) -> None:
+    """Print the commands of all runs; with --tune, those that choose the rates."""
+    for cell in cells():
+        if tune:
+            for rate in RATES:
+                print(cell.command(output, rate, TUNING, steps))
+        else:
+            rate = chosen(cell, output, steps)
+            for seed in SEEDS:
+                print(cell.command(output, rate, seed, steps))
+
+
+@app.command()
+def table(
+    output: Output = "outputs/labels",
+    steps: Steps = 250,
+    picture: Annotated[Path | None, typer.Option(help="A PNG to draw.")] = None,
+) -> None:
+    """Print the table as Markdown, and draw accuracy against labels."""
+    found = {cell: _runs(cell, output, steps) for cell in cells()}
+    sft = {cell.labels: right(each) for cell, each in found.items() if cell.method == "SFT"}
+    heads = [f"over SFT on {labels:,}" for labels in BUDGETS]
+    columns = ["method", "labels", "teacher wrote, read", "s", "rate", "seeds", "mean", *heads]
+    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
+    for cell, each in found.items():
+        against = (cell.labels,) if cell.method in READERS else BUDGETS
+        gains = [
+            _gain(right(each), sft[labels]) if labels in against and cell.method != "SFT" else ""
+            for labels in BUDGETS
+        ]
+        print("| " + " | ".join([*_row(cell, each, chosen(cell, output, steps)), *gains]) + " |")
+    if picture is not None:
+        _draw({cell: right(each).mean(0) for cell, each in found.items()}, picture)
+
+
+def _runs(cell: Cell, output: str, steps: int) -> list[RunDirectory]:
+    rate = chosen(cell, output, steps)
+    found = [cell.run(output, rate, seed, steps) for seed in SEEDS]
+    for run in found:
+        if run.summary is None:
+            raise SystemExit(f"{run.path} is not finished.")
+        run.check_left(VERDICTS)
+    return found
+
+
+def right(found: Sequence[RunDirectory]) -> np.ndarray:
+    """Whether each test example was answered rightly [examples, seeds]."""
+    columns = []
+    for run in found:
+        rows = read_json_lines(run.path / VERDICTS, Verdict, way_out=WAY_OUT)
+        columns.append([row["student"] for row in sorted(rows, key=lambda row: row["id"])])
+    return np.array(columns, dtype=float).T
+
+
+def _row(cell: Cell, found: Sequence[RunDirectory], rate: str) -> list[str]:
+    summaries: list[dict[str, Any]] = [run.summary or {} for run in found]
+    _, _, wrote, read, _ = costs_of(summaries[0])
+    seconds = np.mean([summary["training_seconds"] for summary in summaries])
+    shares = 100 * right(found).mean(0)
+    each = ", ".join(f"{share:.1f}" for share in shares)
+    labels = f"{cell.labels:,}"
+    return [cell.method, labels, f"{wrote}, {read}", f"{seconds:.0f}", rate, each,
+            f"{shares.mean():.1f} %"]  # fmt: skip
+
+
+def _gain(left: np.ndarray, against: np.ndarray) -> str:
+    ones = np.ones(len(left))
+    found = bootstrap_difference((left.mean(1), ones), (against.mean(1), ones))
+    assert found.low is not None
+    assert found.high is not None
+    return f"{100 * found.estimate:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
+
+
+def _draw(shares: dict[Cell, np.ndarray], file: Path) -> None:
+    from matplotlib.figure import Figure
+
+    with drawing():
+        figure = Figure(figsize=(7, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        for at, method in enumerate(METHODS):
+            colour = LIGHT[f"c{at % 8}"]
+            own = {
+                cell.labels: 100 * share for cell, share in shares.items() if cell.method == method
+            }
+            if method in READERS:
+                axes.plot(
+                    list(own), [each.mean() for each in own.values()], color=colour, marker="o"
+                )
+                for labels, each in own.items():
+                    axes.plot([labels] * len(each), each, ".", color=colour, markersize=3)
+                end = own[BUDGETS[-1]].mean()
+            else:
+                end = own[0].mean()
+                axes.axhline(end, color=colour, linestyle="--", linewidth=1)
+            axes.annotate(
+                method, (1.01, end), xycoords=("axes fraction", "data"), color=colour, va="center"
+            )
+        axes.set_xscale("log")
+        axes.set_xticks(BUDGETS, [f"{labels:,}" for labels in BUDGETS])
+        axes.set_xlabel("gold labels (dashed: methods that read none)")
+        axes.set_ylabel("accuracy, %")
+        figure.savefig(file, dpi=160)
+
+
+if __name__ == "__main__":
+    app()
