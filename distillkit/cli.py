@@ -190,10 +190,11 @@ def study_fidelity(
 def _compose(
     verb: str, overrides: list[str] | None, config_dir: Path | None, plugins: list[str] | None
 ) -> Any:
-    from distillkit.compose import compose
-    from distillkit.programs.resuming import asks_to_resume, resumed
+    from distillkit.compose import asks_to_resume, compose
 
     if verb == "train" and asks_to_resume(overrides or []):
+        from distillkit.programs.resuming import resumed
+
         return resumed(overrides or [], plugins=plugins or [])
     return compose(verb, overrides or [], config_dir=config_dir, plugins=plugins or [])
 

@@ -29,7 +29,7 @@ UV_NAMES = {
     "timeout": "UV_HTTP_TIMEOUT",
     "default-timeout": "UV_HTTP_TIMEOUT",
 }
-"""pip's settings, and the variables by which uv takes the same (not arguments: they may be secret)."""
+"""pip's settings, and the variables by which uv takes the same, for an argument is no secret."""
 
 
 def pip_settings() -> dict[str, str]:
@@ -58,7 +58,9 @@ def uv_environment(pip: dict[str, str]) -> dict[str, str]:
 
 def uv_arguments(pip: dict[str, str]) -> list[str]:
     """Arguments that give uv the settings of pip for which it has no variable."""
-    limits = [part for each in pip.get("constraint", "").split() for part in ("--constraints", each)]
+    limits = [
+        part for each in pip.get("constraint", "").split() for part in ("--constraints", each)
+    ]
     no_index = pip.get("no-index", "").lower() in ("1", "true", "yes", "on")
     return [*limits, *(["--no-index"] if no_index else [])]
 
@@ -85,7 +87,9 @@ def install(wanted: list[str]) -> None:
         install_by_uv(wanted)
     except subprocess.CalledProcessError as error:
         why = (error.stderr.strip() or f"exit code {error.returncode}").splitlines()[-1].strip()
-        print(f"uv cannot be used here ({why}): pip installs, some minutes slower.", file=sys.stderr)
+        print(
+            f"uv cannot be used here ({why}): pip installs, some minutes slower.", file=sys.stderr
+        )
         subprocess.run([*PIP_INSTALL, *wanted], check=True)
 
 
