@@ -163,7 +163,7 @@ def show(
     """Print the composed run as yaml, without running it."""
     if verb not in VERBS:
         raise ConfigError(f"--verb {verb} is unknown. Choose from {', '.join(VERBS)}.")
-    typer.echo(_compose(verb, overrides, config_dir, plugin).yaml(), nl=False)
+    typer.echo(_compose(verb, overrides, config_dir, plugin).shown(), nl=False)
     if error := lost():
         raise RunError(f"the yaml could not be printed ({error.strerror}). Send it elsewhere.")
 
