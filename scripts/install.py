@@ -10,13 +10,13 @@ uv does not read pip's settings: they are translated. Made for `make`; the stand
 import os
 import subprocess
 import sys
+import sysconfig
 from ast import literal_eval
 from importlib.metadata import version
 from pathlib import Path
 
 LOCK = str(Path(__file__).resolve().parents[1] / "constraints.txt")
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-# What is never imported is not compiled; what is, compiles itself the first time.
 PIP_INSTALL = [*PIP, "install", "--quiet", "--no-compile", "--constraint", LOCK]
 
 UV_NAMES = {
@@ -91,6 +91,14 @@ def install(wanted: list[str]) -> None:
             f"uv cannot be used here ({why}): pip installs, some minutes slower.", file=sys.stderr
         )
         subprocess.run([*PIP_INSTALL, *wanted], check=True)
+    compile_all()
+
+
+def compile_all() -> None:
+    """Compile what was installed, by all cores: not every Python may keep what it compiles."""
+    folder = sysconfig.get_path("purelib")
+    # Its exit code says that some package holds a file which is no Python, as some do.
+    subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "0", folder], check=False)
 
 
 if __name__ == "__main__":
