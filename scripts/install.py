@@ -91,11 +91,13 @@ def install(wanted: list[str]) -> None:
             f"uv cannot be used here ({why}): pip installs, some minutes slower.", file=sys.stderr
         )
         subprocess.run([*PIP_INSTALL, *wanted], check=True)
-    compile_all()
+    # Else what is imported compiles itself the first time, and the most of it never is.
+    if sys.dont_write_bytecode:
+        compile_all()
 
 
 def compile_all() -> None:
-    """Compile what was installed, by all cores: not every Python may keep what it compiles."""
+    """Compile what was installed, by all cores, for a Python that would not keep what it compiles."""
     folder = sysconfig.get_path("purelib")
     # Its exit code says that some package holds a file which is no Python, as some do.
     subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "0", folder], check=False)
