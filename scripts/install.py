@@ -97,7 +97,7 @@ def install(wanted: list[str]) -> None:
 
 
 def compile_all() -> None:
-    """Compile what was installed, by all cores, for a Python that would not keep what it compiles."""
+    """Compile what was installed, by all cores, where Python would not keep what it compiles."""
     folder = sysconfig.get_path("purelib")
     # Its exit code says that some package holds a file which is no Python, as some do.
     subprocess.run([sys.executable, "-m", "compileall", "-qq", "-j", "0", folder], check=False)
