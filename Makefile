@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CORE := $(VENV)/.core
 READY := $(VENV)/.ready
 PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
@@ -12,19 +13,23 @@ PEERS_READY := $(PEERS)/.ready
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
-setup: $(READY) ## make the virtual environment with locked packages
+setup: $(READY) ## make the virtual environment with all locked packages
 
-$(READY): pyproject.toml constraints.txt
+# What trains, evaluates and reports; then what tests, sweeps, the harness and judges need besides.
+$(CORE): pyproject.toml constraints.txt scripts/install.py
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "distillkit needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,sweep,harness,judge]'
+	$(BIN)/python scripts/install.py --editable .
+	touch $(CORE)
+
+$(READY): $(CORE)
+	$(BIN)/python scripts/install.py --editable '.[dev,sweep,harness,judge]'
 	touch $(READY)
 
-train: $(READY) ## distil the embedded student (a minute on two cores)
+train: $(CORE) ## distil the embedded student (a minute on two cores)
 	$(BIN)/distillkit train $(ARGS)
 
-undo: $(READY) ## rewrite lessons for the embedded pupil's errors (five minutes)
+undo: $(CORE) ## rewrite lessons for the embedded pupil's errors (five minutes)
 	$(BIN)/distillkit undo-iterate $(ARGS)
 
 test: $(READY) ## run the tests
@@ -49,10 +54,8 @@ smoke: $(READY) ## every divergence with every policy, a few steps each
 bench: $(PEERS_READY) ## time and memory beside TRL and Liger (ARGS='step --quick' for a part)
 	$(PEERS)/bin/python -m scripts.bench $(ARGS)
 
-# Torch first, so that no peer brings another one; an environment of its own, so that ours stays small.
-$(PEERS_READY): pyproject.toml constraints.txt
+# An environment of its own, so that ours stays small.
+$(PEERS_READY): pyproject.toml constraints.txt scripts/install.py
 	$(PYTHON) -m venv $(PEERS)
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
-	$(PEERS)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt trl==1.16.0 accelerate==1.15.0 liger-kernel==0.8.5
+	$(PEERS)/bin/python scripts/install.py --editable . trl==1.16.0 accelerate==1.15.0 liger-kernel==0.8.5
 	touch $(PEERS_READY)

@@ -163,7 +163,7 @@ def show(
     """Print the composed run as yaml, without running it."""
     if verb not in VERBS:
         raise ConfigError(f"--verb {verb} is unknown. Choose from {', '.join(VERBS)}.")
-    typer.echo(_compose(verb, overrides, config_dir, plugin).yaml(), nl=False)
+    typer.echo(_compose(verb, overrides, config_dir, plugin).shown(), nl=False)
     if error := lost():
         raise RunError(f"the yaml could not be printed ({error.strerror}). Send it elsewhere.")
 
@@ -190,10 +190,11 @@ def study_fidelity(
 def _compose(
     verb: str, overrides: list[str] | None, config_dir: Path | None, plugins: list[str] | None
 ) -> Any:
-    from distillkit.compose import compose
-    from distillkit.programs.resuming import asks_to_resume, resumed
+    from distillkit.compose import asks_to_resume, compose
 
     if verb == "train" and asks_to_resume(overrides or []):
+        from distillkit.programs.resuming import resumed
+
         return resumed(overrides or [], plugins=plugins or [])
     return compose(verb, overrides or [], config_dir=config_dir, plugins=plugins or [])
 

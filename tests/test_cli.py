@@ -78,6 +78,79 @@ def test_show_prints_the_runs_of_other_verbs(
     assert yaml.safe_load(result.out) == compose(verb, needed).named
 
 
+def chosen(shown: str) -> dict[str, str | list[str] | None]:
+    """What the comment above a shown run says of every group."""
+    first, *comment = [line for line in shown.splitlines() if line.startswith("#")]
+    assert first == "# Options chosen:"
+    return yaml.safe_load("\n".join(line.removeprefix("#   ") for line in comment))
+
+
+TRAIN_OPTIONS = {
+    "teacher": "embedded",
+    "student": "embedded",
+    "dataset": "arithmetic",
+    "policy": "mixed",
+    "divergence": "forward_kl",
+    "support": "full",
+    "reward": "correct",
+    "dataset@dataset_pt": None,
+    "objective": "divergence",
+    "tracker": "wandb",
+    "experiment": None,
+    "debug": None,
+}
+UNDO_OPTIONS = {
+    "teacher": "tutor",
+    "teacher@imitate": None,
+    "student": "pupil",
+    "dataset@elsewhere": "journey",
+    "prompt": "maths",
+    "policy": "off_policy",
+    "objective": "sft",
+}
+ON_TEXT = {"dataset@dataset_pt": "text", "objective": "minillm", "debug": "smoke"}
+EVAL = ("--verb", "eval", "run=x")
+
+
+@pytest.mark.parametrize(
+    ("typed", "options"),
+    [
+        ([], TRAIN_OPTIONS),
+        (["divergence=jsd", "~teacher", "objective=sft"], {"divergence": "jsd", "teacher": None}),
+        (["experiment=minillm_gpt2_120m", "debug=smoke"], {"student": "gpt2", **ON_TEXT}),
+        (["--verb", "undo"], {**TRAIN_OPTIONS, **UNDO_OPTIONS}),
+        (["--verb", "undo", "dataset@elsewhere=null"], {"dataset@elsewhere": None}),
+        (["--verb", "undo", "teacher@imitate=qwen3"], {"teacher@imitate": "qwen3"}),
+        (EVAL, {"metric": ["accuracy", "length", "agreement"]}),
+        ([*EVAL, "metric=all"], {"metric": "all"}),
+        ([*EVAL, "metric=[bleu,rouge]"], {"metric": ["bleu", "rouge"]}),
+    ],
+)
+def test_show_says_which_option_every_group_has(
+    typed: list[str], options: dict[str, str | list[str] | None], distillkit: CommandLine
+) -> None:
+    found = chosen(distillkit("show", *typed).out)
+    assert found.items() >= options.items()
+    known = {"train": TRAIN_OPTIONS, "undo": TRAIN_OPTIONS | UNDO_OPTIONS, "eval": {"metric"}}
+    assert set(found) == set(known[typed[1] if "--verb" in typed else "train"])
+
+
+def test_show_says_it_of_a_run_that_is_read_back(
+    distillkit: CommandLine, finished_run: Path
+) -> None:
+    shown = distillkit("show", f"resume={finished_run}").out
+    named = yaml.safe_load((finished_run / "run.yaml").read_text())
+    said = chosen(shown)
+    assert said["divergence"] == named["divergence"]["option"]
+    assert said["student"] == named["student"]["option"]
+
+
+def test_the_options_that_show_names_can_be_typed(distillkit: CommandLine) -> None:
+    shown = distillkit("show", "experiment=minillm", "student=pupil", "tracker=none").out
+    typed = [f"{group}={option}" for group, option in chosen(shown).items() if option]
+    assert distillkit("show", *typed).out == shown
+
+
 def test_show_names_the_verbs_that_it_knows(distillkit: CommandLine) -> None:
     result = distillkit("show", "--verb", "sweep")
     assert (result.code, "train, eval, undo" in result.err) == (2, True)

@@ -177,3 +177,22 @@ def test_the_command_line_starts_without_anything_heavy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"torch", "transformers", "hydra", "omegaconf", "wandb", "datasets", "matplotlib"}
     assert heavy & set(done.stdout.split()) == set()
+
+
+SHOWN = {"train": ["experiment=minillm_gpt2_120m"], "undo": [], "eval": ["run=x", "metric=all"]}
+"""What ``show`` is asked for by verb: all kinds of components."""
+
+
+def test_composing_loads_no_library_that_only_running_needs() -> None:
+    code = f"""
+import sys
+from distillkit.cli import app
+for verb, overrides in {SHOWN}.items():
+    app(["show", "--verb", verb, *overrides], standalone_mode=False)
+print(*sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    running = {"transformers", "datasets", "scipy", "statsmodels", "pandas", "matplotlib", "wandb"}
+    judging = {"sacrebleu", "rouge_score", "math_verify", "lm_eval", "openai"}
+    assert (running | judging | {"torch._dynamo"}) & loaded == set()

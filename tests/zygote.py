@@ -18,7 +18,11 @@ from select import select
 from typing import Any
 
 FOUNDERS = ("distillkit.programs", "distillkit.models", "distillkit.training")
-LATE = ("transformers.models.llama.modeling_llama", "matplotlib.backends.backend_agg")
+LATE = (
+    "transformers.models.llama.modeling_llama",
+    "matplotlib.backends.backend_agg",
+    "sacrebleu.metrics",
+)
 """Modules that a training imports only once it runs."""
 
 

@@ -10,12 +10,13 @@ from distillkit.compose.grid import (
     multirun,
 )
 from distillkit.compose.reopening import recompose, reopen
-from distillkit.compose.typed import conf_folder
+from distillkit.compose.typed import asks_to_resume, conf_folder
 
 __all__ = [
     "Cell",
     "Composed",
     "Grid",
+    "asks_to_resume",
     "check_hydra",
     "compose",
     "conf_folder",

@@ -1,8 +1,9 @@
 """Overrides to a run object."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import hydra
@@ -10,11 +11,11 @@ import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 import distillkit.run  # noqa: F401  (files the specs of the verbs)
 from distillkit.compose.environment import reading_environment
-from distillkit.compose.options import with_options
+from distillkit.compose.options import Options, options_of, with_options
 from distillkit.compose.own_files import OwnFiles, existing
 from distillkit.compose.plugins import load_plugins, store_plugged
 from distillkit.compose.trust import check_typed, check_values
@@ -41,12 +42,14 @@ class Composed:
         config: the same as plain resolved values.
         overrides: as typed.
         fingerprint: 16 hex digits of all that may change a result.
+        picked: the yaml files that Hydra took for groups, where it composed the run.
     """
 
     run: Any
     config: dict[str, Any]
     overrides: list[str]
     fingerprint: str
+    picked: Options = field(default_factory=dict)
 
     @property
     def named(self) -> dict[str, Any]:
@@ -55,8 +58,14 @@ class Composed:
         return named
 
     def yaml(self) -> str:
-        """The resolved configuration with its options, as ``show`` prints and run.yaml keeps it."""
+        """The resolved configuration with its options, as run.yaml keeps it."""
         return yaml.safe_dump(self.named, sort_keys=False, allow_unicode=True)
+
+    def shown(self) -> str:
+        """The same below a comment that names the yaml file which each group was filled from."""
+        options = options_of(self.named, self.picked)
+        listed = yaml.safe_dump(options, sort_keys=False, allow_unicode=True)
+        return f"# Options chosen:\n{indent(listed, '#   ')}\n{self.yaml()}"
 
 
 def compose(
@@ -83,27 +92,39 @@ def compose(
         for item in overrides:
             refuse_secrets(item, item)
         read_overrides(overrides)
-        composed = from_config(composed_by_hydra(verb, overrides, config_dir), overrides)
+        config, picked = composed_by_hydra(verb, overrides, config_dir)
+        composed = from_config(config, overrides, picked=picked)
         check_typed(composed.run, composed.config, overrides)
         return composed
 
 
-def from_config(config: DictConfig, overrides: Sequence[str]) -> Composed:
+def from_config(
+    config: DictConfig, overrides: Sequence[str], *, picked: Options | None = None
+) -> Composed:
     """The run object of a composed configuration."""
     plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True, enum_to_str=True)
     assert isinstance(plain, dict)
     kept = {str(key): value for key, value in plain.items()}
     check_values(kept)
     run = OmegaConf.to_object(config)
-    return Composed(run, kept, list(overrides), fingerprint_of(run, kept))
+    return Composed(run, kept, list(overrides), fingerprint_of(run, kept), picked or {})
 
 
 def composed_by_hydra(
     verb: str, overrides: Sequence[str], config_dir: Path | None = None
-) -> DictConfig:
-    """The configuration before anything is resolved."""
+) -> tuple[DictConfig, Options]:
+    """The configuration before anything is resolved, and the options of its groups."""
     with_hydra_in(verb, config_dir)
-    return hydra.compose(verb, overrides=[*for_hydra(overrides), *searched(config_dir)])
+    config = hydra.compose(
+        verb,
+        overrides=[*for_hydra(overrides), *searched(config_dir)],
+        return_hydra_config=True,
+    )
+    with open_dict(config):
+        choices = config.pop("hydra").runtime.choices
+    own = {group: choices[group] for group in choices if not group.startswith("hydra/")}
+    # Hydra notes them from the last to the first.
+    return config, dict(reversed(own.items()))
 
 
 def with_hydra_in(verb: str, config_dir: Path | None) -> None:

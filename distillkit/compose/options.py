@@ -11,6 +11,9 @@ from distillkit.core.spec import SPECS
 OPTION = "option"
 """Key under which a component's name stands, before its fields."""
 
+Options = dict[str, str | list[str] | None]
+"""Groups, and what was chosen of each: one, several, or none."""
+
 GROUPS = {field: group for group, field in OPTIONAL.items()}
 """Groups by the fields that they fill, where the names differ."""
 
@@ -46,6 +49,33 @@ def choices(values: dict[str, Any]) -> list[str] | None:
         return None
     absent = [f"~{group}" for field, group in GROUPS.items() if values.get(field, "") is None]
     return [*(f"{GROUPS.get(key, key)}={value[OPTION]}" for key, value in named.items()), *absent]
+
+
+def options_of(values: dict[str, Any], picked: Options) -> Options:
+    """What was chosen of every group.
+
+    Args:
+        values: of a run, as :func:`with_options` makes them.
+        picked: what Hydra took for a group, by its yaml file. A list that is a group's default, and
+            runs that are read back, are known by the components that they became alone.
+    """
+    filled = {group.rpartition("@")[2] for group in picked}
+    became = {
+        GROUPS.get(field, field): option
+        for field, value in values.items()
+        if field not in filled and (option := _became(field, value)) != []
+    }
+    return picked | became
+
+
+def _became(field: str, value: Any) -> str | list[str] | None:
+    """The option or options of a field, an empty list where it holds no component."""
+    if _names(value):
+        return str(value[OPTION])
+    if value is None and field in GROUPS:
+        return None
+    inner = list(value.values()) if isinstance(value, dict) else []
+    return [each[OPTION] for each in inner] if all(map(_names, inner)) else []
 
 
 def _without(field: str, value: Any, kind: type | None) -> Any:

@@ -79,7 +79,7 @@ def recompose(overrides: Sequence[str], values: Any) -> Composed:
 
 def _laid_over(overrides: Sequence[str], values: Any, config_dir: Path | None) -> Composed:
     with one_sentence(overrides), reading_environment(()):
-        config = composed_by_hydra("train", overrides, config_dir)
+        config, _ = composed_by_hydra("train", overrides, config_dir)
         # Fields stay closed; it is dictionaries of any keys that open.
         OmegaConf.set_struct(config, False)
         config.merge_with(values)

@@ -24,6 +24,9 @@ OPTIONAL = {
 }
 """Groups that may be left out as ``group=null`` or ``~group``, and the fields that they fill."""
 
+RESUME = "resume="
+"""How an override begins that names a run directory to go on with."""
+
 HYDRAS = re.compile(r"hydra(/(launcher|sweeper|sweeper/sampler)|\.(launcher|sweeper)(\.\w+)+)")
 """What may be said of Hydra itself: who runs a sweep, and how."""
 
@@ -35,6 +38,11 @@ def conf_folder() -> Path:
     """The committed yaml tree: inside the installed package, or beside it in a checkout."""
     installed = Path(__file__).parents[1] / "conf"
     return installed if installed.is_dir() else Path(__file__).parents[2] / "conf"
+
+
+def asks_to_resume(overrides: Sequence[str]) -> bool:
+    """Whether one of them names a run directory to go on with."""
+    return any(item.startswith(RESUME) for item in overrides)
 
 
 def read_overrides(overrides: Sequence[str]) -> list[Override]:

@@ -14,18 +14,23 @@ SPECS: dict[str, type] = {}
 ORIGINS: dict[type, str] = {}
 """Classes that came from outside the package, with the digest of the file they came in."""
 
-COMPONENT_PACKAGES = (
+COMPONENTS = (
     "distillkit.datasets",
     "distillkit.divergences",
     "distillkit.metrics",
-    "distillkit.models",
+    "distillkit.models.pretrained",
     "distillkit.objectives",
     "distillkit.policies",
     "distillkit.rewards",
     "distillkit.supports",
     "distillkit.teachers",
-    "distillkit.training",
+    "distillkit.training.tracker",
+    "distillkit.training.weights_and_biases",
 )
+"""Packages whose every module may hold specs, and the modules that do among machinery.
+
+All are imported for every composing, so they load what is slow to load where they use it.
+"""
 
 
 @dataclass_transform(kw_only_default=True)
@@ -45,15 +50,15 @@ def spec(path: str) -> Callable[[T], T]:
 
 def discover() -> dict[str, type]:
     """Import every component module, so that all specs are filed, and return them."""
-    for package in COMPONENT_PACKAGES:
-        discover_in(package)
+    for name in COMPONENTS:
+        discover_in(name)
     return SPECS
 
 
-def discover_in(package_name: str) -> None:
-    """Import every module of one package, so that its specs are filed."""
-    package = importlib.import_module(package_name)
-    for module in pkgutil.iter_modules(package.__path__, f"{package_name}."):
+def discover_in(name: str) -> None:
+    """Import a module, or every module of a package, so that its specs are filed."""
+    found = importlib.import_module(name)
+    for module in pkgutil.iter_modules(getattr(found, "__path__", ()), f"{name}."):
         importlib.import_module(module.name)
 
 

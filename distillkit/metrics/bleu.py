@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from sacrebleu.metrics import BLEU, CHRF
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Sums, Tally
@@ -36,6 +35,8 @@ class Bleu(Sums):
         if not sums:
             return {}
         written, wanted, *counts = map(int, sums["bleu"])
+        from sacrebleu.metrics import BLEU, CHRF
+
         # The smoothing of corpus_bleu, which compute_bleu leaves out unless asked.
         bleu = BLEU.compute_bleu(counts[::2], counts[1::2], written, wanted, smooth_method="exp")
         chrf = CHRF()._compute_f_score(sums["chrf"].tolist())
@@ -44,6 +45,8 @@ class Bleu(Sums):
 
 def bleu_counts(text: str, known: Sequence[str]) -> list[float]:
     """Tokens written, tokens wanted, then matching and all n-grams of each order."""
+    from sacrebleu.metrics import BLEU
+
     score = BLEU().corpus_score([text], [[one] for one in known])
     orders = zip(score.counts, score.totals, strict=True)
     return [score.sys_len, score.ref_len, *(count for order in orders for count in order)]
@@ -51,6 +54,8 @@ def bleu_counts(text: str, known: Sequence[str]) -> list[float]:
 
 def chrf_counts(text: str, known: Sequence[str]) -> list[float]:
     """N-grams written, wanted and matching, of each order."""
+    from sacrebleu.metrics import CHRF
+
     # Its scores, unlike BLEU's, do not show what they were made of.
     (counts,) = CHRF()._extract_corpus_statistics([text], [[one] for one in known])
     return list(counts)

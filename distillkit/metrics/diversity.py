@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
 
 import numpy as np
-from sacrebleu.metrics import BLEU
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Metric, Record, Tally
@@ -91,6 +90,8 @@ def n_grams(words: Sequence[str], order: int) -> list[tuple[str, ...]]:
 
 def self_bleu(texts: Sequence[str]) -> list[float]:
     """BLEU of each text against the others; nothing of fewer than two."""
+    from sacrebleu.metrics import BLEU
+
     bleu = BLEU(effective_order=True)
     scores = []
     for place, text in enumerate(texts):

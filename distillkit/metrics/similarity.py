@@ -2,8 +2,6 @@
 
 from typing import ClassVar
 
-from sacrebleu.metrics import BLEU
-
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
 from distillkit.metrics.evidence import Evidence, Source
@@ -25,6 +23,8 @@ class Similarity(Ratios):
     """Hub name or folder of an encoder of transformers, such as a sentence embedding model."""
 
     def measure(self, evidence: Evidence) -> Tally:
+        from sacrebleu.metrics import BLEU
+
         bleu, rouge = BLEU(effective_order=True), rouge_l()
         left, right = evidence.greedy(Source.own), evidence.greedy(Source.teacher)
         records: dict[str, dict[str, list[float]]] = {}

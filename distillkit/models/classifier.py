@@ -1,13 +1,11 @@
 """Numbers that a sequence classifier or reward model of transformers gives to answers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from inspect import signature
 from itertools import count
 from typing import Any
 
 import torch
-from omegaconf import MISSING
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -16,38 +14,9 @@ from transformers.utils import logging
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.types import Message
 from distillkit.models.chat_template import ANSWER, QUESTION
-from distillkit.models.exchange import Exchanges, Form, Row
+from distillkit.models.classifying import Classifying
+from distillkit.models.exchange import Exchanges, Row
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
-from distillkit.models.pretrained import DType
-
-
-@dataclass(kw_only=True, slots=True)
-class Classifying:
-    """Where a classifier comes from, what it reads, and which of its outputs counts."""
-
-    name: str = MISSING
-    """Hub name or local folder of a model for sequence classification, safetensors weights."""
-    revision: str | None = None
-    """Branch, tag or commit on the hub; pin it for a result that can be repeated."""
-    dtype: DType = DType.auto
-    """Type of the weights; ``auto`` is the one that they were saved in."""
-    label: str | int | None = None
-    """Name or number of the output that counts; null where there is but one."""
-    form: Form = Form.auto
-    """How prompt and answer are put together: ``chat`` (by the model's template), ``pair`` (as its
-    text pair), ``text`` (as one text) or ``answer`` (it alone); ``auto`` is the first of the first
-    three that its tokenizer can do."""
-    max_tokens: int | None = None
-    """Most tokens that are read, where the model's context is not shorter. Of what is longer, the
-    beginning of the question is left out; an answer that does not fit is an error."""
-    batch_size: int = 16
-    """Answers that are read at once."""
-
-    def __post_init__(self) -> None:
-        for field in ("max_tokens", "batch_size"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ConfigError(f"reward.{field} must be at least 1, got {value}.")
 
 
 class Classifier:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedConfig
 
 USUAL = frozenset({"input_ids", "attention_mask", "position_ids", "past_key_values", "use_cache"})
 """Arguments of most forward passes."""
@@ -20,8 +19,10 @@ class ModuleDecoder:
     """
 
     def __init__(
-        self, body: Callable[..., Any], config: PreTrainedConfig, known: Collection[str] = USUAL
+        self, body: Callable[..., Any], config: Any, known: Collection[str] = USUAL
     ) -> None:
+        from transformers import DynamicCache  # slow to load, and one may never be built
+
         self._body, self._cache, self._known = body, DynamicCache(config=config), known
 
     def __call__(self, tokens: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:

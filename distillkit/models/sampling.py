@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from transformers.generation import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from distillkit.core.bounds import LONGEST, check_bound
 from distillkit.core.errors import ConfigError
@@ -106,6 +105,11 @@ def filtered(logits: Tensor, sampling: Sampling) -> Tensor:
     """Logits [B, V] at the temperature, -inf where a filter drops the token."""
     if sampling.temperature != 1:
         logits = logits / sampling.temperature
+    if not (sampling.top_k or sampling.top_p < 1 or sampling.min_p > 0):
+        return logits
+    # Slow to load, and these settings are read where no model is.
+    from transformers.generation import MinPLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
     unused = torch.empty(0)
     if sampling.top_k:
         logits = TopKLogitsWarper(sampling.top_k)(unused, logits)

@@ -9,17 +9,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from distillkit.compose import Composed, from_config, reopen
 from distillkit.compose.plugins import load_plugins
+from distillkit.compose.typed import RESUME
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import SPECS
 from distillkit.programs.continuing import share_of
 from distillkit.training.schedule import warm_updates
 
-RESUME, TRUST = "resume=", "trust_remote_code=true"
-
-
-def asks_to_resume(overrides: Sequence[str]) -> bool:
-    """Whether one of them names a run directory to go on with."""
-    return any(item.startswith(RESUME) for item in overrides)
+TRUST = "trust_remote_code=true"
 
 
 def resumed(overrides: Sequence[str], *, plugins: Sequence[str] = ()) -> Composed:

@@ -6,7 +6,7 @@ import torch
 
 from distillkit.core.spec import spec
 from distillkit.datasets.base import Dataset
-from distillkit.models.classifier import Classifier, Classifying
+from distillkit.models.classifying import Classifying
 from distillkit.rewards.base import Answer, Judge, Reward, finite
 
 
@@ -20,6 +20,8 @@ class ClassifierReward(Classifying, Reward):
     """
 
     def judge(self, dataset: Dataset, *, device: torch.device) -> Judge:
+        from distillkit.models.classifier import Classifier
+
         classifier = Classifier(self, device=device)
 
         def rewards(answers: Sequence[Answer]) -> list[float]:

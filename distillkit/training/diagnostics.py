@@ -11,7 +11,6 @@ import numpy as np
 
 from distillkit.core.types import Author, Response, Rollout
 from distillkit.statistics.arrays import Array
-from distillkit.statistics.correlation import pearson
 
 ORDER = 4
 """Tokens of a run whose repetition counts."""
@@ -118,6 +117,9 @@ def _of_rewards(own: Sequence[Rollout]) -> dict[str, float]:
         if rollout.reward is not None and rollout.response.of_teacher
     ]
     if len(both) > 1:
+        # Loads scipy.stats, which takes half a second; rewards are rare.
+        from distillkit.statistics.correlation import pearson
+
         correlation = pearson(*zip(*both, strict=True)).estimate
         if not np.isnan(correlation):
             numbers["reward_teacher_correlation"] = correlation

@@ -1,8 +1,10 @@
 """Proportions: merged exactly, with Wilson's interval."""
 
 from math import isnan
+from random import Random
 
 import pytest
+from scipy.stats import binomtest
 
 from distillkit.metrics.proportion import Proportion
 
@@ -38,3 +40,12 @@ def test_the_interval_is_wilsons(hits: int, total: int) -> None:
     low, high = Proportion(hits, total).interval()
     assert (low, high) == pytest.approx(wilson(hits, total), abs=1e-9)
     assert 0 <= low <= hits / total <= high <= 1
+
+
+def test_the_interval_is_that_of_scipy_to_the_bit() -> None:
+    draw = Random(0)
+    totals = [*range(1, 30), *(draw.randint(30, 10**6) for _ in range(200))]
+    for total in totals:
+        for hits in {0, total, draw.randint(0, total), draw.randint(0, total)}:
+            bounds = binomtest(hits, total).proportion_ci(method="wilson")
+            assert Proportion(hits, total).interval() == (bounds.low, bounds.high)

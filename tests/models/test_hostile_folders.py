@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
 from distillkit.core.errors import ModelError
-from distillkit.models.classifier import Classifier, Classifying
+from distillkit.models.classifier import Classifier
+from distillkit.models.classifying import Classifying
 from distillkit.models.encoder import Encoder
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
