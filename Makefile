@@ -26,8 +26,8 @@ $(READY): $(CORE)
 	$(BIN)/python scripts/install.py --editable '.[dev,sweep,harness,judge]'
 	touch $(READY)
 
-train: $(CORE) ## distil the embedded student (a minute on two cores)
-	$(BIN)/distillkit train $(ARGS)
+train: $(CORE) ## distil the embedded student beside the best SFT on its labels (two minutes on two cores)
+	$(BIN)/distillkit train experiment=few_labels $(ARGS)
 
 undo: $(CORE) ## rewrite lessons for the embedded pupil's errors (five minutes)
 	$(BIN)/distillkit undo-iterate $(ARGS)

@@ -24,6 +24,7 @@ COMPONENTS = (
     "distillkit.rewards",
     "distillkit.supports",
     "distillkit.teachers",
+    "distillkit.training.control",
     "distillkit.training.tracker",
     "distillkit.training.weights_and_biases",
 )
