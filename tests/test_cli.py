@@ -99,6 +99,7 @@ TRAIN_OPTIONS = {
     "experiment": None,
     "debug": None,
 }
+TRAIN_ALONE = {"control": None}
 UNDO_OPTIONS = {
     "teacher": "tutor",
     "teacher@imitate": None,
@@ -115,7 +116,7 @@ EVAL = ("--verb", "eval", "run=x")
 @pytest.mark.parametrize(
     ("typed", "options"),
     [
-        ([], TRAIN_OPTIONS),
+        ([], TRAIN_OPTIONS | TRAIN_ALONE),
         (["divergence=jsd", "~teacher", "objective=sft"], {"divergence": "jsd", "teacher": None}),
         (["experiment=minillm_gpt2_120m", "debug=smoke"], {"student": "gpt2", **ON_TEXT}),
         (["--verb", "undo"], {**TRAIN_OPTIONS, **UNDO_OPTIONS}),
@@ -131,7 +132,11 @@ def test_show_says_which_option_every_group_has(
 ) -> None:
     found = chosen(distillkit("show", *typed).out)
     assert found.items() >= options.items()
-    known = {"train": TRAIN_OPTIONS, "undo": TRAIN_OPTIONS | UNDO_OPTIONS, "eval": {"metric"}}
+    known = {
+        "train": TRAIN_OPTIONS | TRAIN_ALONE,
+        "undo": TRAIN_OPTIONS | UNDO_OPTIONS,
+        "eval": {"metric"},
+    }
     assert set(found) == set(known[typed[1] if "--verb" in typed else "train"])
 
 

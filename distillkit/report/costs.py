@@ -1,6 +1,7 @@
 """What each configuration was given and what it used, means over its seeds."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
@@ -20,11 +21,26 @@ NOTE = (
 )
 
 
-def costs(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
-    """A row of texts for each configuration, by its key; empty where no run tells any cost."""
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """A table of texts.
+
+    Attributes:
+        rows: one for each configuration, by its key; none where no run tells any cost.
+        columns: headings.
+        note: how to read it.
+    """
+
+    rows: Mapping[str, tuple[str, ...]]
+    columns: tuple[str, ...] = tuple(COLUMNS)
+    note: str = NOTE
+
+
+def costs(groups: Sequence[Group]) -> Costs:
+    """What the runs of each configuration say, folded."""
     rows = {group.key: tuple(_mean(group, of) for of in COLUMNS.values()) for group in groups}
     told = any(text != ABSENT for row in rows.values() for text in row)
-    return rows if told else {}
+    return Costs(rows if told else {})
 
 
 def _mean(group: Group, of: Callable[[Mapping[str, Any]], float | None]) -> str:

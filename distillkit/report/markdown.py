@@ -63,9 +63,9 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
 def _costs(groups: Sequence[Group]) -> list[str]:
     """A second table; nothing where no run tells what it took."""
     found = costs.costs(groups)
-    rows = [["", *costs.COLUMNS], ["---", *["---:"] * len(costs.COLUMNS)]]
-    rows += [[key, *texts] for key, texts in found.items()]
-    return [*_lines(rows), "", costs.NOTE, ""] if found else []
+    rows = [["", *found.columns], ["---", *["---:"] * len(found.columns)]]
+    rows += [[key, *texts] for key, texts in found.rows.items()]
+    return [*_lines(rows), "", found.note, ""] if found.rows else []
 
 
 def _cells(row: Row, table: Table) -> list[str]:

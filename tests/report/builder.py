@@ -74,6 +74,15 @@ def build_run(output: Path, recipe: Recipe) -> Path:
         folder / "summary.json",
         {"name": recipe.name, "steps": 250, "split": "test", "selection": recipe.selection}
         | {"fingerprint": f"{recipe.name}-print"}
+        | {"training_seconds": 40.0 + 10 * (recipe.seed or 0)}
+        | {
+            "budget": {
+                "gold_labels": 100,
+                "prompts": 2000,
+                "teacher_wrote": 0,
+                "teacher_read": 30_000 + 1000 * (recipe.seed or 0),
+            }
+        }
         | closing,
     )
     return folder

@@ -15,6 +15,7 @@ from rich.console import Console
 from distillkit.core.errors import RunError
 from distillkit.programs.report import report
 from distillkit.report.examples import choose, mark
+from distillkit.report.markdown import NOTE
 from distillkit.report.style import DARK, LIGHT
 from tests.conftest import CommandLine
 from tests.report.builder import Recipe, build_run
@@ -136,11 +137,22 @@ def test_the_same_runs_give_the_same_page(grid: Path, tmp_path: Path) -> None:
 
 def test_the_markdown_table_has_a_row_a_run_and_cells_of_one_count(page: Path) -> None:
     text = page.with_name("table.md").read_text()
+    text = text.split(NOTE)[0]
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 2 + 6 + 12
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
     assert "12 runs of 6 configurations · 60 test examples · seeds 0 and 1 · last weights" in text
     assert "(baseline)" in next(row for row in rows if row.startswith("| A "))
+
+
+def test_what_each_configuration_took_is_the_mean_over_its_seeds(page: Path) -> None:
+    markdown = page.with_name("table.md").read_text().split(NOTE)[1]
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 6
+    assert rows[2] == "| A | 100 | 2,000 | 0 | 30,500 | 45 |"
+    cost = page.read_text().split('<section id="cost"')[1].split("</section>")[0]
+    assert cost.count("<td>30,500</td>") == 6
+    assert "Cost" in page.read_text().split("<main")[0]
 
 
 def test_a_report_replaces_a_report_and_nothing_else(grid: Path, tmp_path: Path) -> None:
