@@ -20,7 +20,6 @@ from distillkit.programs.standing import METRICS, VERDICTS
 from distillkit.programs.train import directory_of, train
 from distillkit.run import TrainRun
 from distillkit.statistics.finding import Finding
-from distillkit.statistics.paired import mcnemar
 
 CONTROL = "control.json"
 """File beside a run's own that names its control and the difference to it."""
@@ -117,6 +116,9 @@ def _difference(left: RunDirectory, right: RunDirectory) -> Finding | None:
     mine, theirs = (_verdicts(each) for each in (left, right))
     if not mine:
         return None
+    # Slow to load, and most trainings have no control.
+    from distillkit.statistics.paired import mcnemar
+
     if mine.keys() != theirs.keys():
         raise DataError(
             f"{left.path} and {right.path} were not measured on the same examples. {WAY_OUT}"
