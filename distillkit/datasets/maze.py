@@ -4,9 +4,9 @@ The maze is a tree of rooms, so there is one way from any room to any other, and
 turn there is a way back. A dataset's own text never leaves the right way; a student's does.
 """
 
-import random
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.seeds import child_random
@@ -80,18 +80,16 @@ class Maze(Dataset):
 
     def extract(self, text: str) -> str | None:
         last = text.split()[-1:]
-        return last[0] if last and last[0].isdigit() else None
+        return last[0] if last and last[0].isdecimal() else None
 
     def is_correct(self, example: Example, text: str) -> bool:
         start, goal = (int(word) for word in example.question.split(" to "))
         words = text.split()
-        if not all(word.isdigit() for word in words):
+        if not all(word.isdecimal() for word in words):
             return False
         doors, walked = self.doors(), [int(word) for word in words]
         needed = len(way(doors, start, goal)) - 1
-        open_doors = all(
-            there in doors.get(here, ()) for here, there in zip(walked, walked[1:], strict=False)
-        )
+        open_doors = all(there in doors.get(here, ()) for here, there in pairwise(walked))
         return (
             walked[:1] == [start]
             and walked[-1] == goal
@@ -143,16 +141,6 @@ def way(doors: Mapping[Room, Sequence[Room]], start: Room, goal: Room) -> list[R
     walk = [start]
     while walk[-1] != goal:
         walk.append(came[walk[-1]])
-    return walk
-
-
-def stray(
-    doors: Mapping[Room, Sequence[Room]], start: Room, steps: int, draw: random.Random
-) -> list[Room]:
-    """A walk of so many steps through doors taken at random."""
-    walk = [start]
-    for _ in range(steps):
-        walk.append(draw.choice(doors[walk[-1]]))
     return walk
 
 
