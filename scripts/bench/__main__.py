@@ -1,4 +1,4 @@
-"""``python -m scripts.bench [loss] [step] [ragged] [pair] [accounts] [objectives]``: time and memory.
+"""``python -m scripts.bench [loss] [step] [ragged] [pair] ...``: time and memory.
 
 Distillkit beside other libraries, and its objectives beside each other. ``make bench`` installs the
 peers into an environment of their own and runs everything, ``pair`` after ``make smollm`` alone.

@@ -91,9 +91,10 @@ def _run(
                 f"{fact['attention']} attention, where {shape.tokens} and {meant} were meant. The "
                 "numbers would compare different work."
             )
+    asked = "prompts" if shape.real else f"prompts of {shape.prompt} tokens"
     comparison_table(
-        f"{title}: {len(shape.lengths)} prompts{'' if shape.real else f' of {shape.prompt} tokens'}, "
-        f"{shape.tokens} response tokens a step on every side, {shape.divergence}",
+        f"{title}: {len(shape.lengths)} {asked}, {shape.tokens} response tokens a step on every "
+        f"side, {shape.divergence}",
         result,
         console,
     )
