@@ -17,8 +17,8 @@ BEGINNING = 32
 """Most tokens of a passage that a sample goes on from."""
 CONTINUED = 8
 """Passages that are gone on from, to be looked at."""
-CHUNK_MB = 256
-"""Logits of both models that are held at a time."""
+CHUNK_MB = 64
+"""Logits of both models that are alive at once; what is made of them takes a few times as much."""
 
 
 @dataclass(frozen=True, slots=True)
