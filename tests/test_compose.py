@@ -34,6 +34,7 @@ REQUIRED = {
     "dataset=lessons": ["dataset.path=lessons.jsonl"],
     "dataset=text": ["dataset.path=rows.jsonl"],
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
+    "experiment=smollm2_recover": ["dataset.path=stories"],
     "teacher=endpoint": ["teacher.model=a-teacher"],
     "reward=classifier": ["reward.name=a/model"],
     "reward=python": ["reward.function=a.module:name"],

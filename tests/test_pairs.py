@@ -21,7 +21,7 @@ EXPERIMENTS = sorted(
     for file in (conf_folder() / "experiment").glob("*.yaml")
     if not file.stem.startswith("undo_")
 )
-FAMILIES = {"gpt2": "gpt2", "opt": "opt", "llama": "llama", "dolly": "gpt2"}
+FAMILIES = {"gpt2": "gpt2", "opt": "opt", "llama": "llama", "dolly": "gpt2", "smollm2": "llama"}
 """Families of models on the hub, by the part of an experiment's name that says so."""
 QUICK = (*SMOKE, "evaluation.every=0", "evaluation.test=2", "name=run")
 
@@ -58,6 +58,11 @@ def stand_ins(experiment: str, folder: Path) -> list[str]:
         f"{side}.name={save(folder / side, families[0], context=512, seed=seed)}"
         for seed, side in enumerate(sides)
     ]
+    if "smollm2" in experiment:
+        named += ["student.prompt=plain", "teacher.prompt=plain"]
+    if "recover" in experiment:
+        (folder / "story.txt").write_text("Once upon a time there were 12 apples. " * 400)
+        return [*named, f"dataset.path={folder / 'story.txt'}", "dataset.validation_share=8"]
     if "minillm" in experiment:
         text = folder / "text.jsonl"
         text.write_text('{"text": "Once upon a time."}\n' * 40)

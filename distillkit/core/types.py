@@ -73,6 +73,8 @@ class Example:
         options: for a multiple-choice example, a response for each choice.
         alternatives: other reference responses, for metrics that take the best; never trained on.
         closed: whether the text ends where the reference does, so that an end token belongs there.
+        opening: text that stands right before the reference, given and never learned, where
+            nothing is asked; "" where the reference begins the text.
     """
 
     id: str
@@ -82,6 +84,7 @@ class Example:
     options: tuple[str, ...] = ()
     alternatives: tuple[str, ...] = ()
     closed: bool = True
+    opening: str = ""
 
     @property
     def teaches(self) -> bool:

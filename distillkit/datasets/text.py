@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
@@ -47,6 +48,9 @@ class Text(SplitDataset):
     """Field of the text."""
     characters: int = 2000
     """Longest passage."""
+    opening: int = 0
+    """Most characters, and at most half, of a passage that are given: a model writes what follows
+    them, and that alone is learned. With 0 nothing is given."""
 
     def __post_init__(self) -> None:
         SplitDataset.__post_init__(self)
@@ -59,16 +63,21 @@ class Text(SplitDataset):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"dataset.{name}={value} must be at least 1.")
+        if self.opening < 0:
+            raise ConfigError(f"dataset.opening={self.opening} must be 0 or more.")
+
+    def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Its values less the field that came later, where it is as if it had not."""
+        kept = {key: value for key, value in values.items() if key != "opening" or value}
+        return SplitDataset.earlier(self, kept)
 
     def source(self) -> Source:
         return Passages(self._documents(), self.text_field, self.characters)
 
     def example(self, row: Row) -> Example:
+        opening, rest = opened(row.text(self.text_field), self.opening)
         return Example(
-            id=row.id,
-            prompt=(),
-            reference=row.text(self.text_field),
-            closed=row.values["closed"],
+            id=row.id, prompt=(), reference=rest, closed=row.values["closed"], opening=opening
         )
 
     def extract(self, text: str) -> str | None:
@@ -149,6 +158,17 @@ class Passages:
             name = f"{row.id}-{number - 1}" if len(texts) > 1 else row.id
             values = {self.field: text, "closed": number == len(texts)}
             yield Row(row.origin, name, values, row.place)
+
+
+def opened(passage: str, characters: int) -> tuple[str, str]:
+    """What is given of a passage, cut at white space within so many characters, and the rest.
+
+    At most half is given; nothing where that half has no white space but at its beginning.
+    """
+    most = min(characters, len(passage) // 2)
+    found = LAST_SPACE.search(passage, 1, most + 1) if most else None
+    end = found.start() if found else 0
+    return passage[:end], passage[end:]
 
 
 def passages(text: str, characters: int) -> list[str]:

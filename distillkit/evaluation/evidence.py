@@ -16,12 +16,14 @@ from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import Store, key_of
 from distillkit.core.types import Example
+from distillkit.evaluation.foretelling import foretold
 from distillkit.evaluation.harness.benchmark import benchmark
 from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.evaluation.scoring import COLUMNS, as_compared, compare, likelihoods
 from distillkit.metrics.evidence import (
     BenchmarkSettings,
     Compared,
+    Foretold,
     Options,
     PerPosition,
     Source,
@@ -98,6 +100,13 @@ class ModelEvidence:
 
     def compared(self, source: Source) -> Sequence[Sequence[Compared]]:
         return self._once("compared", source, lambda: self._compared(source, self._teacher))
+
+    def foretold(self, source: Source) -> Sequence[tuple[Foretold, ...]]:
+        def judged() -> list[tuple[Foretold, ...]]:
+            texts = self._judged(source, self._or_no_teacher)
+            return foretold(self._subject, self.examples, texts, layout=LAYOUT, keeper=self._keeper)
+
+        return self._once("foretold", source, judged)
 
     def reference_log_probs(self) -> Sequence[Sequence[PerPosition]]:
         reference = self._reference
@@ -186,15 +195,18 @@ class ModelEvidence:
         answer = self._dataset.extract(text)
         return Text(tuple(kept["tokens"]), kept["truncated"], text, answer, correct)
 
+    def _judged(self, source: Source, teacher: Subject | None) -> list[list[tuple[int, ...]]]:
+        """Each example's texts as far as all who judge them can read."""
+        if source is Source.dataset:
+            return [self._known_text(example, teacher) for example in self.examples]
+        return [
+            [text.tokens[: self._room(example, teacher)] for text in several]
+            for example, several in zip(self.examples, self.samples(source), strict=True)
+        ]
+
     def _compared(self, source: Source, teacher: Subject) -> list[list[Compared]]:
         own = self._subject
-        if source is Source.dataset:
-            texts = [self._known_text(example, teacher) for example in self.examples]
-        else:
-            texts = [
-                [text.tokens[: self._room(example, teacher)] for text in several]
-                for example, several in zip(self.examples, self.samples(source), strict=True)
-            ]
+        texts = self._judged(source, teacher)
         rows = [
             (example, tokens)
             for example, several in zip(self.examples, texts, strict=True)
@@ -223,19 +235,17 @@ class ModelEvidence:
         found = map(_table, kept)
         return [[as_compared(next(found)) for _ in several] for several in texts]
 
-    def _known_text(self, example: Example, teacher: Subject) -> list[tuple[int, ...]]:
+    def _known_text(self, example: Example, teacher: Subject | None) -> list[tuple[int, ...]]:
         """The dataset's text as a response, closed and cut as in training; none where none is."""
         if not example.reference:
             return []
         whole = self._subject.model.reference_ids(example)
         return [whole[: self._room(example, teacher)]]
 
-    def _room(self, example: Example, teacher: Subject) -> int:
+    def _room(self, example: Example, teacher: Subject | None) -> int:
         """Tokens of a response that both models can read, after prompts that they can."""
-        return min(
-            side.model.context - len(side.model.prompts.prompt_ids(example))
-            for side in (self._subject, teacher)
-        )
+        sides = [side.model for side in (self._subject, teacher) if side is not None]
+        return min(side.context - len(side.prompts.prompt_ids(example)) for side in sides)
 
     def _options(self) -> list[Options | None]:
         own, prompts = self._subject, self._subject.model.prompts

@@ -17,8 +17,8 @@ BEGINNING = 32
 """Most tokens of a passage that a sample goes on from."""
 CONTINUED = 8
 """Passages that are gone on from, to be looked at."""
-CHUNK_MB = 256
-"""Logits of both models that are held at a time."""
+CHUNK_MB = 64
+"""Logits of both models that are alive at once; what is made of them takes a few times as much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +70,13 @@ def continued(
     sampling: Sampling,
     poll: Callable[[], None],
 ) -> list[Continuation]:
-    """Go on greedily from the beginnings of a few passages."""
+    """Go on greedily from what is given of a few passages, else from their beginnings."""
     chosen = [example for example in examples if example.reference][:CONTINUED]
-    beginnings = []
+    beginnings: list[tuple[int, ...]] = []
     for example in chosen:
         ids = model.reference_ids(example)
-        beginnings.append(ids[: max(1, min(BEGINNING, len(ids) // 2, model.context // 2))])
+        begun = max(1, min(BEGINNING, len(ids) // 2, model.context // 2))
+        beginnings.append(() if example.opening else ids[:begun])
     prompts = [
         [*model.prompts.prompt_ids(example), *ids]
         for example, ids in zip(chosen, beginnings, strict=True)
@@ -85,7 +86,10 @@ def continued(
         [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in (ids, answer.tokens)]
         for ids, answer in zip(beginnings, written, strict=True)
     ]
-    return [Continuation(example, *texts) for example, texts in zip(chosen, shown, strict=True)]
+    return [
+        Continuation(example, example.opening + begun, text)
+        for example, (begun, text) in zip(chosen, shown, strict=True)
+    ]
 
 
 def mean_kl(

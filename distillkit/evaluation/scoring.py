@@ -1,4 +1,4 @@
-"""Two models on given texts, position by position; likelihoods of whole responses."""
+"""Models on given texts, position by position; likelihoods of whole responses."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -14,6 +14,7 @@ from distillkit.metrics.evidence import Compared
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.objectives.chunked import rows_within
+from distillkit.objectives.sft import token_nlls
 
 CHUNK_MB = 64
 """Logits of both models that are alive at once; what is made of them takes a few times as much."""
@@ -55,6 +56,17 @@ def compare(
         table = torch.cat(columns, 1).cpu().numpy()
     ends = np.cumsum([len(response) for response in responses])[:-1]
     return [np.ascontiguousarray(part) for part in np.split(table, ends, axis=1)]
+
+
+def foretell(
+    model: LanguageModel, prompts: Sequence[Tokens], responses: Sequence[Tokens]
+) -> list[np.ndarray]:
+    """Log-probability of each token [T] of each response after its prompt, in nats, fp32."""
+    with evaluating(model):
+        hidden, batch = _states(model, prompts, responses)
+        nlls = token_nlls(hidden, batch.targets, model.head, chunk_mb=CHUNK_MB)
+        table = nlls.neg().float().cpu().numpy()
+    return np.split(table, np.cumsum([len(response) for response in responses])[:-1])
 
 
 def likelihoods(

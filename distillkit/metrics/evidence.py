@@ -82,6 +82,19 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
+class Foretold:
+    """One text under the measured model alone.
+
+    Attributes:
+        log_prob: of each token in nats, the end token's where the text has one.
+        size: UTF-8 bytes of the text that these tokens are.
+    """
+
+    log_prob: PerPosition
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """Probabilities of an example's answer options under the measured model.
 
@@ -161,6 +174,10 @@ class Evidence(Protocol):
 
         An example without a reference has none.
         """
+        ...
+
+    def foretold(self, source: Source) -> Sequence[tuple[Foretold, ...]]:
+        """The measured model on the texts that ``compared`` compares; needs no teacher to judge."""
         ...
 
     def reference_log_probs(self) -> Sequence[Sequence[PerPosition]]:

@@ -48,6 +48,10 @@ DEEPEST = 10_000
 """Layers of a model whose weights are not here to be counted."""
 PACKED = 16
 """Weights that a number of a quantised file may hold."""
+PATH = re.compile(r"[./~]|[^/]+/[^/]*/")
+"""How a name begins that is no hub's: as a path, or as more than an owner and a model."""
+MADE = re.compile(r"outputs/models/smollm2_135m(_cut_\d+)?/?")
+"""Folders of the presets that ``make smollm`` makes."""
 
 
 @contextmanager
@@ -78,15 +82,19 @@ def check_folder(field: str, name: str, location: str) -> None:
     Args:
         field: as typed, such as ``student.name``.
         name: its value.
-        location: what is read for it; nothing is checked where that is no folder.
+        location: what is read for it; nothing is checked where it is a hub's.
 
     Raises:
-        ModelError: a file is damaged or of another shape, or there are no safetensors weights.
+        ModelError: it is a path and no folder, a file is damaged or of another shape, or there are
+            no safetensors weights.
     """
     folder = Path(location)
     with one_sentence(field, name):
-        if not folder.is_dir():
-            return
+        there = folder.is_dir()
+    if not there and PATH.match(name):
+        raise ModelError(f"{field}={name} could not be loaded: {_instead_of_folder(name, folder)}")
+    if not there:
+        return
     for file in (folder / name for name in OBJECTS):
         if file.is_file():
             _check_object(field, name, file)
@@ -234,6 +242,21 @@ def _check_object(field: str, name: str, file: Path) -> None:
             f"{field}={name}: {file.name} holds {json.dumps(held)[:40]}, not fields in braces. "
             "Copy or download it again, or write the folder anew with save_pretrained."
         )
+
+
+def _instead_of_folder(name: str, path: Path) -> str:
+    """What stands where a model's folder should, and the way out."""
+    if MADE.fullmatch(name):
+        return (
+            "there is no such folder here. Run `make smollm` in the checkout of distillkit, which "
+            "makes it from a package of 93 MB, and start from there."
+        )
+    if path.exists():
+        return "this is a file. Give the folder that save_pretrained wrote."
+    return (
+        "there is no such folder. Give one written by save_pretrained, or a hub name such as "
+        "Qwen/Qwen2.5-0.5B-Instruct."
+    )
 
 
 def _instead_of_weights(folder: Path) -> str:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distillkit.models.linear import laid_out, suits
-from distillkit.models.products import add_outer, project, pull_back
+from distillkit.models.products import add_outer, project, pull_back, wide_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,13 @@ class Head:
     def scorer(self) -> Callable[[Tensor], Tensor]:
         """:meth:`logits` for many small batches with the weights as they are now."""
         ready = self.prepared()
-        if not suits(ready.weight, ready.weight):
+        narrow = ready.weight.dtype
+        # Narrow operands are multiplied exactly and added up in fp32: see ``project``.
+        wide = ready.weight if ready.weight.is_cuda else ready.weight.to(wide_type(ready.weight))
+        if not suits(wide, wide):
             return ready.logits
-        product = laid_out(ready.weight, None, ready.weight.dtype)
-        return lambda hidden: ready._finish(product(hidden))
+        product = laid_out(wide, None, wide.dtype)
+        return lambda hidden: ready._finish(product(hidden.to(narrow).to(wide.dtype)))
 
     def _finish(self, logits: Tensor) -> Tensor:
         if self.bias is not None:

@@ -1,8 +1,9 @@
-"""Linear layers in fp32 on a CPU through oneDNN.
+"""Linear layers on a CPU through oneDNN.
 
-``torch.nn.functional.linear`` goes to the BLAS that torch was built with, which on AMD processors
-takes about twice as long, for the few rows of a decoding step as for a whole batch. Elsewhere, and
-for every other type, this is ``functional.linear``.
+In fp32 ``torch.nn.functional.linear`` goes to the BLAS that torch was built with, which on AMD
+processors takes about twice as long, for the few rows of a decoding step as for a whole batch. In
+bf16 it is oneDNN's, but lays the weights out anew at every call. Elsewhere, and for every other
+type, this is ``functional.linear``.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+_NARROW = (
+    _ONEDNN
+    and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
+    and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+)
+"""Whether this processor multiplies bf16."""
 
 
 def times_transposed(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -59,11 +66,12 @@ def packed(layers: Sequence[nn.Linear], dtype: torch.dtype) -> Callable[[Tensor]
 def laid_out(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
     """A linear layer for many calls with the weights as they are now, in the order oneDNN likes."""
     weight, bias = weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
-    if not suits(weight, weight):
+    narrow = _NARROW and dtype == torch.bfloat16 and weight.device.type == "cpu"
+    if not (narrow or suits(weight, weight)):
         return lambda state: functional.linear(state.to(dtype), weight, bias)
     ordered = torch.ops.mkldnn._reorder_linear_weight(weight, None)
     product = torch.ops.mkldnn._linear_pointwise
-    return lambda state: product(state, ordered, bias, "none", [], "")
+    return lambda state: product(state.to(dtype), ordered, bias, "none", [], "")
 
 
 class _Product(torch.autograd.Function):  # type: ignore[misc]

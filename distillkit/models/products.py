@@ -33,7 +33,7 @@ def project(
             return torch.mm(narrow, weight.T, out=result)
         return torch.mm(narrow, weight.T, out_dtype=torch.float32, out=result)
     if result is None:
-        result = weight.new_empty(len(hidden), len(weight), dtype=_wide(weight))
+        result = weight.new_empty(len(hidden), len(weight), dtype=wide_type(weight))
     left = narrow.to(result.dtype)
     for part in _tiles(weight):
         result[:, part] = times_transposed(left, weight[part].to(result.dtype))
@@ -49,7 +49,7 @@ def pull_back(gradient: Float[Tensor, "n V"], weight: Float[Tensor, "V D"]) -> F
         return torch.mm(narrow, weight, out_dtype=torch.float32)
     result = gradient.new_zeros(len(gradient), weight.shape[1])
     for part in _tiles(weight):
-        result.addmm_(narrow[:, part].float(), weight[part].float())
+        result += times_transposed(narrow[:, part].float(), weight[part].float().T)
     return result
 
 
@@ -78,12 +78,13 @@ def add_outer(
         torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
 
 
-def _wide(weight: Tensor) -> torch.dtype:
+def wide_type(weight: Tensor) -> torch.dtype:
+    """The type of a product with this weight: fp32, or fp64 for fp64."""
     return torch.promote_types(weight.dtype, torch.float32)
 
 
 def _is_wide(weight: Tensor) -> bool:
-    return weight.dtype == _wide(weight)
+    return weight.dtype == wide_type(weight)
 
 
 def _tiles(weight: Tensor) -> Iterator[slice]:

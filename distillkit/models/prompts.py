@@ -81,13 +81,13 @@ class PromptFormat:
 
         Where nothing is asked there is no invitation either: one token opens the text, in every
         style. It is the beginning of a sequence where the tokenizer puts one, else the end of the
-        document before, as GPT-2 was trained.
+        document before, as GPT-2 was trained. What is given of the text follows.
 
         Raises:
             DataError: the chat template cannot render the example, or the model cannot read it.
         """
         try:
-            return self._rendered(example.prompt)
+            return self._rendered(example.prompt, example.opening)
         except RenderingError as error:
             assert self.chat is not None
             raise DataError(self.chat.refusal(example, error)) from error
@@ -98,9 +98,11 @@ class PromptFormat:
         """:meth:`prompt_ids` of each."""
         return [self.prompt_ids(example) for example in examples]
 
-    def _render(self, prompt: tuple[Message, ...]) -> tuple[int, ...]:
+    def _render(self, prompt: tuple[Message, ...], opening: str) -> tuple[int, ...]:
         if not prompt:
-            return self._with_bos("") or (self.tokenizer.eos_token_id,)
+            given = self.plain.ids(opening) if opening else ()
+            self._check(given, self.unread, "cannot read")
+            return (*(self._with_bos("") or (self.tokenizer.eos_token_id,)), *given)
         ids = (
             self._with_bos(self.text(prompt))
             if self.chat is None

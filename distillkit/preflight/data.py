@@ -12,7 +12,7 @@ def of_data(
 ) -> Iterator[Finding]:
     """The counts, then each remark."""
     counted = ", ".join(f"{split} {len(rows)}" for split, rows in examples.items())
-    prompts = len({example.prompt for example in examples.get(Split.train, ())})
+    prompts = len({(one.prompt, one.opening) for one in examples.get(Split.train, ())})
     yield ok(f"examples used: {counted}; distinct training prompts: {prompts}")
     yield from said_of(remarks)
 

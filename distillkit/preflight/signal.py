@@ -144,19 +144,28 @@ def _weaknesses(figures: str, *, right: float, own: float, uniform: float) -> It
 
 
 def _heard(subject: Subject) -> Iterator[Finding]:
-    """The objective's value must depend on what the teacher says where."""
+    """The objective must depend on what the teacher says where: its gradient, if not its value.
+
+    A bounded divergence has one value for all teachers that are far from the student.
+    """
     objective = subject.run.objective.comparison()
     if not isinstance(objective, DivergenceObjective):
         return
-    said = tuple(subject.losses[each][0] for each in (Control.none, Control.shuffled_teacher))
-    if math.isclose(*said, rel_tol=1e-5, abs_tol=NOTHING):
+    right, rolled = (subject.losses[each] for each in (Control.none, Control.shuffled_teacher))
+    if all(
+        math.isclose(left, other, rel_tol=1e-5, abs_tol=NOTHING)
+        for left, other in zip(right, rolled, strict=True)
+    ):
         yield fatal(
-            f"the loss is {said[0]:.4g} with the teacher and with a shuffled one alike",
+            f"the loss is {right[0]:.4g} with the teacher and with a shuffled one alike",
             why="the teacher's opinion does not reach the loss",
             mend="Check teacher.name and divergence=...",
         )
     else:
-        yield ok(f"the loss hears the teacher: {said[0]:.3g}, shuffled {said[1]:.3g}")
+        yield ok(
+            f"the loss hears the teacher: {right[0]:.3g}, shuffled {rolled[0]:.3g}; gradient "
+            f"{right[1]:.3g}, shuffled {rolled[1]:.3g}"
+        )
     if objective.control is not Control.none:
         yield warning(
             f"objective.control={objective.control} breaks the teacher on purpose",

@@ -1,7 +1,7 @@
-"""``python -m scripts.bench [loss] [step] [ragged] [accounts] [objectives]``: time and memory.
+"""``python -m scripts.bench [loss] [step] [ragged] [pair] ...``: time and memory.
 
 Distillkit beside other libraries, and its objectives beside each other. ``make bench`` installs the
-peers into an environment of their own and runs everything.
+peers into an environment of their own and runs everything, ``pair`` after ``make smollm`` alone.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,13 @@ from rich.console import Console
 from scripts.bench import accounts, loss, objectives, report, steps
 from scripts.bench.compare import Comparison, Options
 from scripts.bench.measure import THREADS
+from scripts.bench.pair import REAL
 
 BENCHMARKS: dict[str, Callable[[Options, Console], Comparison]] = {
     "loss": loss.run,
     "step": steps.run_step,
     "ragged": steps.run_ragged,
+    "pair": steps.run_pair,
     "accounts": accounts.run,
     "objectives": objectives.run,
 }
@@ -44,7 +46,8 @@ def main(
     console = Console()
     folder = output or Path("outputs/bench/quick" if quick else "outputs/bench")
     options = Options(quick=quick, rounds=rounds, divergence=divergence)
-    for name in names or BENCHMARKS:
+    possible = [name for name in BENCHMARKS if name != "pair" or all(map(Path.is_dir, REAL))]
+    for name in names or possible:
         surroundings = report.environment()
         if surroundings["load_before"] > BUSY:
             console.print(

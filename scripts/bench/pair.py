@@ -1,4 +1,4 @@
-"""The pair of random Qwen2 models that whole steps are timed on, and where responses end."""
+"""The pairs that whole steps are timed on, random Qwen2 models or real ones, and their texts."""
 
 import string
 from dataclasses import dataclass
@@ -12,7 +12,12 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config
 
+from distillkit.core.types import Split
+from distillkit.datasets.arithmetic import Arithmetic
+
 HEAD_WIDTH = 64
+REAL = (Path("outputs/models/smollm2_135m_cut_10"), Path("outputs/models/smollm2_135m"))
+"""Student and teacher that ``make smollm`` leaves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +37,20 @@ class Shape:
     """Width and layers."""
     divergence: str = "jsd"
     """``jsd`` with beta 0.5, or ``reverse_kl``."""
+    real: bool = False
+    """Whether the models are those of ``REAL`` and the prompts word problems of any length."""
 
     @property
     def tokens(self) -> int:
         """Response tokens of one step."""
         return sum(self.lengths)
+
+
+def models_of(shape: Shape) -> list[Path]:
+    """Folders of student and teacher."""
+    if shape.real:
+        return [*REAL]
+    return folders(shape.vocabulary, shape.student, shape.teacher)
 
 
 @cache
@@ -79,6 +93,9 @@ def _tokenizer(entries: int) -> PreTrainedTokenizerFast:
 
 def questions(shape: Shape, batches: int) -> list[str]:
     """Distinct texts of ``shape.prompt`` tokens, without the line break that ends each."""
+    if shape.real:
+        asked = Arithmetic(train=batches * len(shape.lengths)).examples(Split.train)
+        return [example.question for example in asked]
     letters = string.ascii_lowercase
     texts = []
     for number in range(batches * len(shape.lengths)):

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, T
 
 from scripts.bench.measure import THREADS
 from scripts.bench.ours import BATCHES, LEARNING_RATE
-from scripts.bench.pair import Ends, Shape, folders, generating_with, questions
+from scripts.bench.pair import Ends, Shape, generating_with, models_of, questions
 
 BETAS = {"jsd": 0.5, "reverse_kl": 1.0}
 
@@ -46,7 +46,7 @@ def _arguments(shape: Shape) -> dict[str, Any]:
 
 
 def _models(shape: Shape) -> tuple[Any, Any, Any]:
-    paths = folders(shape.vocabulary, shape.student, shape.teacher)
+    paths = models_of(shape)
     student, teacher = (
         AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32) for path in paths
     )

@@ -1,6 +1,7 @@
 """Running text: files, folders and hub rows in passages that lose nothing and are asked nothing."""
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.types import Split
-from distillkit.datasets.text import Text, passages
+from distillkit.datasets.text import Text, opened, passages
 from distillkit.evaluation.quality import measure
 from distillkit.models.pretrained import PromptStyle, Teacher
 from distillkit.models.sampling import Sampling
@@ -153,6 +154,7 @@ def test_a_hub_that_cannot_be_read_in_part_says_how_to_go_on_without_it(tmp_path
         ({"path": "a", "repository": "b"}, "dataset.path=a and dataset.repository=b: give one"),
         ({"path": "a", "characters": 0}, "dataset.characters=0"),
         ({"path": "a", "documents": 0}, "dataset.documents=0"),
+        ({"path": "a", "opening": -1}, "dataset.opening=-1"),
         ({"path": "a", "train": 0}, "dataset.train=0"),
     ],
 )
@@ -217,3 +219,38 @@ def test_text_is_scored_behind_one_token_whatever_the_prompt_format(
     assert quality.nll == pytest.approx(nats / count, rel=1e-5)
     assert "accuracy" not in quality.numbers()
     assert quality.score == -quality.nll
+
+
+def test_an_opening_is_given_whole_words_and_at_most_half_of_a_passage() -> None:
+    assert opened("One two three four five", 8) == ("One two", " three four five")
+    # A space just behind it ends a word too.
+    assert opened("One two three four five", 7) == ("One two", " three four five")
+    assert opened("One two three four five", 100) == ("One two", " three four five")
+    assert opened("One two", 0) == ("", "One two")
+    # The white space at which a passage was cut is no end of a word.
+    assert opened(" Unbreakable words", 5) == ("", " Unbreakable words")
+    assert opened("", 5) == ("", "")
+
+
+@given(words, st.integers(0, 60))
+def test_an_opening_and_the_rest_are_the_passage(text: str, characters: int) -> None:
+    opening, rest = opened(text, characters)
+    assert opening + rest == text
+    assert len(opening) <= min(characters, len(text) // 2)
+
+
+def test_what_is_given_is_read_and_not_learned(tmp_path: Path) -> None:
+    path, model = write(tmp_path, "mine.jsonl", STORY), build()
+    ((unopened,), (begun,)) = (whole(path, opening=size).examples(Split.train) for size in (0, 20))
+    assert (begun.opening, begun.prompt) == ("Tom has 12 apples", ())
+    prompt, learned = model.prompts.prompt_ids(begun), model.reference_ids(begun)
+    bare = model.prompts.prompt_ids(unopened), model.reference_ids(unopened)
+    assert (*prompt, *learned) == (*bare[0], *bare[1])
+    assert model.tokenizer.decode(learned[:-1]) == begun.reference
+    assert len(prompt) > 1
+
+
+def test_a_run_without_an_opening_is_the_one_that_it_was() -> None:
+    plain = Text(path="x")
+    assert "opening" not in plain.earlier(asdict(plain))
+    assert Text(path="x", opening=5).earlier({"opening": 5}) == {"opening": 5}

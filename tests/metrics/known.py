@@ -8,7 +8,7 @@ import numpy as np
 
 from distillkit.core.store import Store
 from distillkit.core.types import Example, Message
-from distillkit.metrics.evidence import Compared, Options, Source, Text
+from distillkit.metrics.evidence import Compared, Foretold, Options, Source, Text
 
 WORDS = ("stop", "red", "4", "blue.", "Green", "7", "the")
 """What each entry of a table is as text; the first is the end token."""
@@ -37,6 +37,13 @@ class KnownEvidence:
 
     def compared(self, source: Source) -> Sequence[Sequence[Compared]]:
         return self.both.get(source) or [[] for _ in self.examples]
+
+    def foretold(self, source: Source) -> Sequence[tuple[Foretold, ...]]:
+        """A byte a token and one more a text, of what is compared."""
+        return [
+            tuple(Foretold(text.log_prob, 1 + len(text.log_prob)) for text in texts)
+            for texts in self.compared(source)
+        ]
 
     def reference_log_probs(self) -> Sequence[Sequence[np.ndarray]]:
         return [[text.teacher_log_prob for text in texts] for texts in self.compared(Source.own)]

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from distillkit.models.head import Head
 from distillkit.models.linear import Linear, laid_out, quicken, suits, times_transposed
 
 
@@ -83,3 +84,34 @@ def test_gradients_survive_a_second_layer_class_in_the_same_model() -> None:
     holder = nn.Sequential(Other(2, 2), nn.Linear(2, 2))
     quicken(holder)
     assert [type(layer) for layer in holder] == [Other, Linear]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+def test_weights_that_are_laid_out_for_many_calls_give_what_a_layer_gives(
+    dtype: torch.dtype, bias: bool
+) -> None:
+    torch.manual_seed(0)
+    weight, more = torch.randn(70, 40), torch.randn(70) if bias else None
+    for rows in (1, 8):
+        state = torch.randn(rows, 1, 40)
+        with torch.inference_mode():
+            found = laid_out(weight, more, dtype)(state)
+        narrow = None if more is None else more.to(dtype)
+        expected = nn.functional.linear(state.to(dtype), weight.to(dtype), narrow)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16], ids=str)
+def test_a_narrow_head_scores_many_small_batches_as_it_scores_one(stored: torch.dtype) -> None:
+    """Logits are fp32 sums of exact products, never rounded to bf16 and widened."""
+    torch.manual_seed(0)
+    weight, hidden = torch.randn(300, 40).to(stored), torch.randn(6, 40)
+    head = Head(weight=weight, bias=None, vocabulary=290, narrow=stored == torch.float32)
+    with torch.inference_mode():
+        found, expected = head.scorer()(hidden), head.prepared().logits(hidden)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
+    exact = hidden.bfloat16().double() @ weight.bfloat16().double()[:290].T
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)

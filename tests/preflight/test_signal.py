@@ -6,7 +6,7 @@ from torch import Tensor
 
 from distillkit.core.spec import discover
 from distillkit.divergences.base import Divergence, kl
-from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.objectives.divergence import Control, DivergenceObjective
 from distillkit.preflight.finding import Finding, Severity
 from distillkit.preflight.signal import teacher_signal, zero
 from distillkit.supports.full import Full
@@ -54,6 +54,22 @@ def test_a_teacher_that_writes_is_judged_though_no_divergence_hears_it(
     said = next(teacher_signal(looked_at)).what
     assert ("nats a token" in said) == heard
     assert ("measured only" in said) != heard
+
+
+@pytest.mark.parametrize(("norm", "severity"), [(0.03, Severity.ok), (0.07, Severity.fatal)])
+def test_a_bounded_loss_at_its_bound_is_judged_by_its_gradient(
+    norm: float, severity: Severity
+) -> None:
+    """JSD is log 2 for every teacher that is far away, shuffled or not."""
+    looked_at = subject("divergence=jsd", "beta=0.5")
+    bound = 0.6931472
+    looked_at.__dict__["losses"] = {
+        Control.none: (bound, 0.07),
+        Control.shuffled_teacher: (bound, norm),
+    }
+    *_, found = teacher_signal(looked_at)
+    assert found.severity is severity
+    assert f"{bound:.3g}" in found.what
 
 
 def test_the_probe_batch_weighs_every_position_alike() -> None:
