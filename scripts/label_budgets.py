@@ -5,8 +5,9 @@
     python -m scripts.label_budgets table --picture docs/labels.png
 
 One rule for all: a method's rate, at each budget, is the one with the best validation accuracy of
-its last weights on seed 100. Seeds 0, 1 and 2 are then trained with it and measured on the test
-split. Differences to SFT are paired over examples, seeds held fixed.
+its last weights on seed 100 (call the first line until it prints nothing). Seeds 0, 1 and 2 are
+then trained with it and measured on the test split. Differences to SFT are paired over examples,
+seeds held fixed.
 """
 
 import shlex
@@ -26,7 +27,10 @@ from distillkit.programs.standing import METRICS, VERDICTS
 from distillkit.report.style import LIGHT, drawing
 from distillkit.statistics.paired import bootstrap_difference
 
-RATES = ("1e-4", "3e-4", "1e-3", "3e-3")
+RATES = ("3e-5", "1e-4", "3e-4", "1e-3", "3e-3")
+FIRST = RATES[1:4]
+"""Rates that are always tried; where the best is at an end, the next beyond is tried too."""
+
 SEEDS, TUNING = (0, 1, 2), 100
 BUDGETS = (100, 500, 2000)
 METHODS = {
@@ -96,24 +100,38 @@ def cells() -> Iterator[Cell]:
 
 
 def chosen(cell: Cell, output: str, steps: int) -> str:
-    """The rate with the best validation accuracy on the tuning seed."""
+    """The rate with the best validation accuracy on the tuning seed; the lower one of equals."""
+    scores = _scores(cell, output, steps)
+    if left := untried(cell, output, steps):
+        raise SystemExit(f"{cell.slug} has not been tried with {', '.join(left)}: tune first.")
+    return max(scores, key=lambda rate: scores[rate])
+
+
+def untried(cell: Cell, output: str, steps: int) -> list[str]:
+    """Rates that are still to be tried before one is chosen."""
+    scores = _scores(cell, output, steps)
+    if left := [rate for rate in FIRST if rate not in scores]:
+        return left
+    at = RATES.index(max(scores, key=lambda rate: scores[rate]))
+    return [rate for rate in RATES[max(0, at - 1) : at + 2] if rate not in scores]
+
+
+def _scores(cell: Cell, output: str, steps: int) -> dict[str, float]:
     scores = {}
     for rate in RATES:
         run = cell.run(output, rate, TUNING, steps)
         if run.summary is not None:
             rows = read_json_lines(run.path / METRICS, dict[str, float], way_out=WAY_OUT)
             scores[rate] = rows[-1]["validation/accuracy"]
-    if not scores:
-        raise SystemExit(f"{cell.slug} has no finished run on seed {TUNING}: tune first.")
-    return max(scores, key=lambda rate: scores[rate])
+    return scores
 
 
 @app.command()
 def runs(tune: bool = False, output: Output = "outputs/labels", steps: Steps = 250) -> None:
-    """Print the commands of all runs; with --tune, those that choose the rates."""
+    """Print the commands of all runs; with --tune, those that are left before rates are chosen."""
     for cell in cells():
         if tune:
-            for rate in RATES:
+            for rate in untried(cell, output, steps):
                 print(cell.command(output, rate, TUNING, steps))
         else:
             rate = chosen(cell, output, steps)
