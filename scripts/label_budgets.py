@@ -10,6 +10,7 @@ then trained with it and measured on the test split. Differences to SFT are pair
 seeds held fixed.
 """
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ METHODS = {
     "supervised KD": "experiment=supervised_kd",
     "mixed": "experiment=imitkd",
     "SeqKD": "experiment=seqkd",
+    "KD on the teacher's text": "experiment=supervised_kd policy=seq_kd",
     "on-policy, forward KL": "experiment=on_policy_kd",
     "on-policy, reverse KL": "experiment=on_policy_kd divergence=reverse_kl",
     "on-policy, JSD": "experiment=on_policy_kd divergence=jsd",
@@ -61,7 +63,7 @@ class Cell:
     @property
     def slug(self) -> str:
         """Beginning of its runs' names."""
-        return f"{self.method.replace(', ', '-').replace(' ', '-').lower()}-{self.labels}"
+        return f"{re.sub('[^a-z]+', '-', self.method.lower())}-{self.labels}"
 
     def name(self, rate: str, seed: int, steps: int) -> str:
         """Of a run."""
