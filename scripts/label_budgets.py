@@ -19,6 +19,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from distillkit.core.reading import read_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
@@ -161,7 +163,8 @@ def table(
         ]
         print("| " + " | ".join([*_row(cell, each, chosen(cell, output, steps)), *gains]) + " |")
     if picture is not None:
-        _draw({cell: right(each).mean(0) for cell, each in found.items()}, picture)
+        start = next(iter(found.values()))[0].summary["student_before"]["accuracy"]
+        _draw({cell: right(each).mean(0) for cell, each in found.items()}, start, picture)
 
 
 def _runs(cell: Cell, output: str, steps: int) -> list[RunDirectory]:
@@ -202,35 +205,54 @@ def _gain(left: np.ndarray, against: np.ndarray) -> str:
     return f"{100 * found.estimate:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
 
 
-def _draw(shares: dict[Cell, np.ndarray], file: Path) -> None:
-    from matplotlib.figure import Figure
-
+def _draw(shares: dict[Cell, np.ndarray], start: float, file: Path) -> None:
+    """Accuracy against labels; methods that read none are level lines, dots are single seeds."""
     with drawing():
-        figure = Figure(figsize=(7, 3.6), layout="constrained")
+        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
         axes = figure.add_subplot()
+        ends: dict[str, float] = {}
         for at, method in enumerate(METHODS):
             colour = LIGHT[f"c{at % 8}"]
             own = {
-                cell.labels: 100 * share for cell, share in shares.items() if cell.method == method
+                cell.labels: 100 * all_ for cell, all_ in shares.items() if cell.method == method
             }
-            if method in READERS:
-                axes.plot(
-                    list(own), [each.mean() for each in own.values()], color=colour, marker="o"
-                )
-                for labels, each in own.items():
-                    axes.plot([labels] * len(each), each, ".", color=colour, markersize=3)
-                end = own[BUDGETS[-1]].mean()
-            else:
-                end = own[0].mean()
-                axes.axhline(end, color=colour, linestyle="--", linewidth=1)
-            axes.annotate(
-                method, (1.01, end), xycoords=("axes fraction", "data"), color=colour, va="center"
-            )
+            means = [each.mean() for each in own.values()]
+            ends[method] = means[-1]
+            if method not in READERS:
+                axes.axhline(means[0], color=colour, linestyle="--", linewidth=1)
+                continue
+            axes.plot(list(own), means, color=colour, marker="o")
+            for labels, each in own.items():
+                axes.plot([labels] * len(each), each, ".", color=colour, markersize=3)
+        axes.axhline(100 * start, color=LIGHT["muted"], linestyle=":", linewidth=1)
+        _name_lines(axes, ends | {"student before": 100 * start})
         axes.set_xscale("log")
         axes.set_xticks(BUDGETS, [f"{labels:,}" for labels in BUDGETS])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel("gold labels (dashed: methods that read none)")
         axes.set_ylabel("accuracy, %")
         figure.savefig(file, dpi=160)
+
+
+def _name_lines(axes: Axes, ends: dict[str, float]) -> None:
+    """Names beside the lines' right ends, moved up where they would lie on each other."""
+    low, high = axes.get_ylim()
+    least, place = (high - low) / 25, -np.inf
+    colours = [*(LIGHT[f"c{at % 8}"] for at in range(len(METHODS))), LIGHT["muted"]]
+    named = sorted(zip(ends.items(), colours, strict=True), key=lambda each: each[0][1])
+    for (name, end), colour in named:
+        place = max(end, place + least)
+        axes.annotate(
+            name,
+            (1, end),
+            xytext=(1.06, place),
+            xycoords=("axes fraction", "data"),
+            textcoords=("axes fraction", "data"),
+            color=colour,
+            va="center",
+            fontsize=8,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6, "relpos": (0, 0.5)},
+        )
 
 
 if __name__ == "__main__":
