@@ -62,6 +62,7 @@ def read(run: Path) -> None:
         where_it_stands(directory, [], fingerprint=record["fingerprint"])
     else:
         directory.check_left("student", "best.safetensors", "metrics.jsonl", "samples.jsonl")
+        directory.check_left("verdicts.jsonl")
         EvaluationFolder(run, "test").check()
         read_run(run, split="test")
 
@@ -112,9 +113,10 @@ def test_no_damage_to_a_finished_run_goes_unseen(run: Path) -> None:
 
 def test_no_damage_to_a_stopped_run_goes_unseen(run: Path) -> None:
     missed = damages(stop(run))
-    # Its best weights are those of the checkpoint, whatever lies beside; its record gone, it is
-    # no run directory.
-    assert [each for each in missed if not each.startswith("best.safetensors")] == []
+    # Its best weights are those of the checkpoint, whatever lies beside, and its verdicts are
+    # written anew; its record gone, it is no run directory.
+    anew = ("best.safetensors", "verdicts.jsonl")
+    assert [each for each in missed if not each.startswith(anew)] == []
 
 
 def test_a_folder_in_place_of_any_file_is_refused(run: Path) -> None:

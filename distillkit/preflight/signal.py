@@ -18,7 +18,7 @@ from distillkit.preflight.subject import Subject, loss_and_norm
 
 NOTHING = 1e-5
 """Loss in nats that counts as zero, and part of another teacher's loss."""
-ROUNDING, COARSE = 1e-3, 5e-2
+ROUNDING, COARSE = 3e-4, 5e-2
 """Part of the gradient under another teacher that rounding may leave, in fp32 and in bf16."""
 EXACT = 1e-9
 """What fp64 may leave of a divergence between equal distributions."""

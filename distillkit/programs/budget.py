@@ -58,9 +58,8 @@ def costs_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def budget_line(summary: Mapping[str, Any]) -> str:
-    """The same in words."""
+    """The same in words; a teacher that neither wrote nor read is not spoken of."""
     labels, prompts, wrote, read, seconds = costs_of(summary)
-    return (
-        f"budget   {labels} gold labels, {prompts} prompts, teacher wrote {wrote} and read {read} "
-        f"tokens, {seconds} s of training"
-    )
+    idle = wrote == read == "0"
+    teacher = "" if idle else f"teacher wrote {wrote} and read {read} tokens, "
+    return f"budget   {labels} gold labels, {prompts} prompts, {teacher}{seconds} s of training"

@@ -73,7 +73,7 @@ class Course:
             steps: updates.
         """
         config = self.composed.config
-        values = {each.name: config[each.name] for each in fields(TrainRun)}
+        values = {each.name: config[each.name] for each in fields(TrainRun) if each.name in config}
         imitated = imitated_by(self.run)
         given = {
             "name": name,

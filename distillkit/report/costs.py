@@ -32,15 +32,21 @@ class Costs:
     """
 
     rows: Mapping[str, tuple[str, ...]]
-    columns: tuple[str, ...] = tuple(COLUMNS)
+    columns: tuple[str, ...]
     note: str = NOTE
 
 
 def costs(groups: Sequence[Group]) -> Costs:
-    """What the runs of each configuration say, folded."""
-    rows = {group.key: tuple(_mean(group, of) for of in COLUMNS.values()) for group in groups}
-    told = any(text != ABSENT for row in rows.values() for text in row)
-    return Costs(rows if told else {})
+    """What the runs of each configuration say; what is nothing in all of them has no column."""
+    columns = {
+        name: texts
+        for name, of in COLUMNS.items()
+        if not set(texts := [_mean(group, of) for group in groups]) <= {ABSENT, "0"}
+    }
+    rows = dict(
+        zip((group.key for group in groups), zip(*columns.values(), strict=True), strict=False)
+    )
+    return Costs(rows, tuple(columns))
 
 
 def _mean(group: Group, of: Callable[[Mapping[str, Any]], float | None]) -> str:

@@ -22,6 +22,7 @@ from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
+from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.settings import Shape as Schedule
 from distillkit.training.step import Sides
@@ -70,7 +71,7 @@ def parts_of(shape: Shape) -> Parts:
     divergence = JensenShannon(beta=0.5) if shape.divergence == "jsd" else ReverseKL()
     return Parts(
         sides=Sides(student=student, teacher=teacher),
-        examples=examples,
+        pool=Pool.of(examples),
         policy=OnPolicy(),
         writers={Author.student: StudentWriter(student, sampling, seed=0)},
         objective=DivergenceObjective(support=Full(), divergence=divergence),

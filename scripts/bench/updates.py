@@ -23,6 +23,7 @@ from distillkit.objectives.minillm import MiniLLM
 from distillkit.training.appraisal import appraise
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
+from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings
 from distillkit.training.step import ALONE
 from distillkit.training.writers import write_rollouts
@@ -132,7 +133,7 @@ def ground_of(shape: Shape) -> Parts:
     parts = parts_of(shape)
     return replace(
         parts,
-        examples=parts.examples[: len(shape.lengths) // shape.group],
+        pool=Pool.of(parts.pool.examples[: len(shape.lengths) // shape.group]),
         objective=replace(parts.objective, chunk_mb=shape.chunk_mb),
         loop=LoopSettings(batch_size=len(shape.lengths), group=shape.group),
         optimizer=replace(parts.optimizer, lr=RATE),
@@ -141,7 +142,7 @@ def ground_of(shape: Shape) -> Parts:
 
 def write(parts: Parts, shape: Shape) -> list[Rollout]:
     """Have the student answer every prompt, at the preset lengths."""
-    examples = [example for example in parts.examples for _ in range(shape.group)]
+    examples = [example for example in parts.pool.examples for _ in range(shape.group)]
     with preset_lengths(pair.Ends(shape, parts.sides.student.end_id)):
         authors = [Author.student] * len(examples)
         return write_rollouts(examples, authors, writers=parts.writers, step=0)

@@ -20,6 +20,8 @@ import torch
 
 from distillkit.core.errors import ConfigError, DataError, ModelError
 from distillkit.core.store import Store
+from distillkit.core.types import Split
+from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.evaluation.harness.benchmark import benchmark
 from distillkit.evaluation.harness.conversations import conversations
 from distillkit.evaluation.harness.files import BENCHMARKS, PREFIX, local_names, write_task
@@ -33,7 +35,7 @@ from tests import tiny
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 LONGEST = 48
-FOLDER = EMBEDDED / "student"
+FOLDER = EMBEDDED / "teacher"
 HARNESS = Path(lm_eval.tasks.__file__).parent
 LOCAL = [
     "gsm8k",
@@ -49,10 +51,7 @@ LOCAL = [
     "mmlu",
     "bbh",
 ]
-QUESTIONS = [
-    f"Tom has {first} apples and buys {second}. How many?"
-    for first, second in [(3, 4), (12, 5), (8, 8), (1, 9), (20, 22), (7, 6)]
-]
+QUESTIONS = [each.question for each in Arithmetic(max_steps=1, test=6).examples(Split.test)]
 
 
 def settings(*tasks: str, path: Path | None, **changes: Any) -> BenchmarkSettings:

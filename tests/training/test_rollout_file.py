@@ -179,7 +179,7 @@ def test_a_changed_number_or_a_missing_file_is_a_damaged_checkpoint(tmp_path: Pa
     row = json.loads(lines[0])
     row["response"]["tokens"][0] ^= 1
     file.write_text("\n".join([json.dumps(row), *lines[1:]]) + "\n")
-    assert load_rollouts(file, run.examples)
+    assert load_rollouts(file, run.pool.examples)
     with pytest.raises(RunError, match=r"damaged \(rollouts\.jsonl has changed"):
         loaded(path, student=run.sides.student, optimizer=optimizer)
     file.unlink()
@@ -206,5 +206,5 @@ def test_a_disk_that_fills_up_leaves_the_checkpoint_before(
     assert [file.name for file in tmp_path.iterdir()] == ["step-000001"]
     newest = newest_checkpoint(tmp_path)
     assert newest is not None
-    assert len(load_rollouts(newest / ROLLOUTS, run.examples)) == 4
+    assert len(load_rollouts(newest / ROLLOUTS, run.pool.examples)) == 4
     assert loaded(newest, student=run.sides.student, optimizer=optimizer).step == 1
