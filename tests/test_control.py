@@ -89,7 +89,40 @@ def test_rates_that_are_none_are_refused(rates: str, distillkit: CommandLine) ->
     said(distillkit("train", *SMOKE, "control=sft", f"control.rates={rates}"), "control.rates=")
 
 
-def test_a_control_needs_validations() -> None:
-    typed = ["control=sft", "evaluation.every=0"]
-    with pytest.raises(ConfigError, match=r"control=sft is chosen by validation"):
+@pytest.mark.parametrize(
+    "lacking", ["evaluation.every=0", "evaluation.test=0", "dataset.labelled=0"]
+)
+def test_a_control_needs_labels_validations_and_a_test_split(lacking: str) -> None:
+    typed = ["control=sft", "policy=on_policy", lacking]
+    with pytest.raises(ConfigError, match=f"control=sft .*{lacking}"):
         check_fields(compose("train", typed).run, typed)
+
+
+ROW = '{"prompt": "Say 1", "response": "1"}\n'
+WITHOUT = '{"prompt": "Say 2"}\n'
+
+
+def test_a_control_without_references_is_refused_before_anything_is_trained(
+    distillkit: CommandLine,
+) -> None:
+    Path("rows").mkdir()
+    for split in ("train", "validation", "test"):
+        Path(f"rows/{split}.jsonl").write_text(3 * ROW + WITHOUT)
+    typed = (*SMOKE, "dataset=jsonl", "dataset.path=rows", "policy=on_policy", "control=sft")
+    said(
+        distillkit("train", *typed, "evaluation.test=2"), "no reference", "control=sft would train"
+    )
+    assert not RUNS.exists()
+
+
+def test_a_control_on_running_text_is_shown_without_a_difference(distillkit: CommandLine) -> None:
+    Path("text").mkdir()
+    for split in ("train", "validation", "test"):
+        Path(f"text/{split}.jsonl").write_text(6 * '{"text": "Emma has 14 shells."}\n')
+    done = distillkit(
+        "train", *SMOKE, "name=run", "dataset=text", "dataset.path=text", "policy=off_policy",
+        "control=sft", "control.rates=[1e-3]",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    assert "not told" in done.out
+    assert read(RUNS / "run", "control.json")["difference"] is None

@@ -15,6 +15,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Teacher
 from distillkit.policies.fixed import OffPolicy, OnPolicy
 from distillkit.policies.mixed import Draw, Mixed
+from distillkit.programs.budget import budget_line
 from distillkit.programs.fields import check_fields
 from distillkit.rewards.correct import Correct
 from distillkit.training.collection import asked, collect
@@ -126,7 +127,9 @@ def test_a_reward_that_needs_answers_names_the_budget_that_took_them() -> None:
         Correct().judge(Arithmetic(train=9, labelled=4), device=None)
 
 
+REWARDED = ("objective=reward", "policy=on_policy", "loop.group=2", "objective.alpha=0.5")
 BUDGETS = {
+    (*REWARDED, "reward=length", "reward.target=9"): (0, False, True),
     ("objective=sft", "policy=off_policy"): (5, False, False),
     ("policy=off_policy",): (5, False, True),
     ("policy=mixed", "policy.draw=sequence"): (5, False, True),
@@ -171,3 +174,17 @@ def test_doctor_and_estimate_know_the_budget(distillkit: CommandLine) -> None:
 def test_a_budget_beyond_the_data_is_one_sentence(distillkit: CommandLine) -> None:
     refused = distillkit("train", *SMOKE, "dataset.labelled=100000")
     said(refused, "dataset.labelled=100000", "the training split has")
+
+
+def test_a_reward_that_reads_answers_counts_them_as_labels(distillkit: CommandLine) -> None:
+    Path("rows.jsonl").write_text(8 * '{"prompt": "What is 1 + 1?", "answer": "2"}\n')
+    typed = ("dataset=jsonl", "dataset.path=rows.jsonl", "dataset.answer_field=answer")
+    rest = ("dataset.validation_share=0", "evaluation.every=0", "evaluation.test=0", "name=run")
+    done = distillkit("train", *SMOKE, *typed, *REWARDED, *rest)
+    assert done.code == 0, done.err
+    budget = json.loads(Path("outputs/train/run/summary.json").read_text())["budget"]
+    assert budget["gold_labels"] == budget["prompts"] == 8
+
+
+def test_the_budget_of_a_run_of_before_is_not_made_up() -> None:
+    assert "not known" in budget_line({"name": "old", "training_seconds": 3.0})

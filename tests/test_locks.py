@@ -2,12 +2,14 @@
 
 import errno
 import fcntl
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from distillkit.core.errors import RunError
+from distillkit.core.locking import one_at_a_time
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.store import Store
 from tests.conftest import SMOKE, CommandLine
@@ -65,3 +67,22 @@ def test_a_store_says_at_once_that_locks_are_refused(
         Store(tmp_path / "kept").put({"a": b"1"})
     assert time.monotonic() - began < 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_two_runs_make_is_made_one_after_the_other(tmp_path: Path) -> None:
+    order: list[str] = []
+    inside = threading.Event()
+
+    def second() -> None:
+        inside.wait()
+        with one_at_a_time(tmp_path / "lock", what="text", say=order.append):
+            order.append("second")
+
+    other = threading.Thread(target=second)
+    other.start()
+    with one_at_a_time(tmp_path / "lock", what="text", say=order.append):
+        inside.set()
+        time.sleep(0.2)
+        order.append("first")
+    other.join()
+    assert order == ["first", "second"]

@@ -2,6 +2,9 @@
 
 import errno
 import fcntl
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, Any
 
 HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES)
@@ -28,6 +31,24 @@ def lock(file: IO[Any], *, wait: bool) -> bool:
             raise BlockingIOError(error.errno, error.strerror) from error
         return False
     return True
+
+
+@contextmanager
+def one_at_a_time(file: Path, *, what: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Wait until no other process is in here, as when two cells of a sweep make the same thing.
+
+    Args:
+        file: to be locked; made if it is not there.
+        what: is made, for the warning where the file system refuses locks.
+        say: takes the warning.
+    """
+    with file.open("a") as held:
+        if not lock(held, wait=True):
+            say(
+                f"warning: the file system of {file.parent} refuses locks, so nothing keeps "
+                f"another run from making {what} at the same time"
+            )
+        yield
 
 
 def can_lock(file: IO[Any]) -> bool:

@@ -6,6 +6,7 @@ turn there is a way back. A dataset's own text never leaves the right way; a stu
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 
 from distillkit.core.errors import ConfigError
@@ -99,16 +100,7 @@ class Maze(Dataset):
 
     def doors(self) -> Mapping[Room, Sequence[Room]]:
         """The neighbours that each room has a door to: a random tree over all rooms."""
-        draw = child_random(self.seed, "maze", self.size)
-        doors: dict[Room, list[Room]] = {0: []}
-        walls = [(0, room) for room in self._around(0)]
-        while walls:
-            here, there = walls.pop(draw.randrange(len(walls)))
-            if there not in doors:
-                doors[here].append(there)
-                doors[there] = [here]
-                walls += [(there, room) for room in self._around(there)]
-        return doors
+        return dug(self.seed, self.size)
 
     def pairs(self, split: Split) -> Sequence[tuple[Room, Room]]:
         """All pairs of rooms that a split may ask for, in an order of their own."""
@@ -118,14 +110,27 @@ class Maze(Dataset):
         low, high = (round(share * len(every)) for share in SHARES[split])
         return every[low:high]
 
-    def _around(self, room: Room) -> list[Room]:
-        row, column = divmod(room, 10)
-        steps = ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1))
-        return [
-            10 * there + beside
-            for there, beside in steps
-            if 0 <= there < self.size and 0 <= beside < self.size
-        ]
+
+@cache
+def dug(seed: int, size: int) -> Mapping[Room, Sequence[Room]]:
+    """Doors of a maze: from what is dug, through a wall drawn at random, to what is not yet."""
+    draw = child_random(seed, "maze", size)
+    doors: dict[Room, list[Room]] = {0: []}
+    walls = [(0, room) for room in around(0, size)]
+    while walls:
+        here, there = walls.pop(draw.randrange(len(walls)))
+        if there not in doors:
+            doors[here].append(there)
+            doors[there] = [here]
+            walls += [(there, room) for room in around(there, size)]
+    return doors
+
+
+def around(room: Room, size: int) -> list[Room]:
+    """The rooms above, below and beside one."""
+    row, column = divmod(room, 10)
+    steps = ((row + 1, column), (row - 1, column), (row, column + 1), (row, column - 1))
+    return [10 * up + along for up, along in steps if 0 <= up < size and 0 <= along < size]
 
 
 def way(doors: Mapping[Room, Sequence[Room]], start: Room, goal: Room) -> list[Room]:

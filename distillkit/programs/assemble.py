@@ -111,15 +111,18 @@ def check_references(run: TrainRun, examples: Sequence[Example]) -> None:
     Raises:
         DataError: there are some.
     """
+    learnt = f"policy={name_of(run.policy)} trains"
     if Author.dataset not in run.policy.may_write():
-        return
+        if run.control is None:
+            return
+        learnt = "control=sft would train"
     known = examples[: run.dataset.labelled]
     blank = [example.id for example in known if not example.teaches]
     if blank:
         others = f", as {len(blank) - 1} others have none," if len(blank) > 1 else ","
         raise DataError(
-            f"{blank[0]} has no reference response{others} and policy={name_of(run.policy)} trains "
-            "on the dataset's. Use policy=on_policy or policy=seq_kd, or leave such rows out."
+            f"{blank[0]} has no reference response{others} and {learnt} on the dataset's. Use "
+            "policy=on_policy or policy=seq_kd without a control, or leave such rows out."
         )
 
 

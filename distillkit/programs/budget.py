@@ -7,10 +7,10 @@ from distillkit.core.reading import read_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import Budget
 from distillkit.core.types import Author
+from distillkit.metrics.references import references
 from distillkit.programs.assemble import Assembled
 from distillkit.programs.standing import METRICS
 from distillkit.run import TrainRun
-from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings
 
 
@@ -26,15 +26,22 @@ def budget_of(
         kept_tokens: that the teacher wrote before the first update.
     """
     authors = run.policy.may_write()
-    told = Author.dataset in authors or parts.judge is not None
     rows = read_json_lines(directory.path / METRICS, dict[str, float], way_out=WAY_OUT)
     written = _tokens(rows, run.loop)
     return Budget(
-        gold_labels=len(Pool.of(parts.train).labelled) if told else 0,
+        gold_labels=_gold_labels(run, parts),
         prompts=len(parts.train),
         teacher_wrote=kept_tokens + (written if Author.mixture in authors else 0),
         teacher_read=written if run.objective.needs_teacher() else 0,
     )
+
+
+def _gold_labels(run: TrainRun, parts: Assembled) -> int:
+    if parts.judge is not None and run.reward.reads_labels():
+        return sum(bool(references(each) or each.answer) for each in parts.train)
+    if Author.dataset in run.policy.may_write():
+        return sum(each.teaches for each in parts.train)
+    return 0
 
 
 def _tokens(rows: Sequence[Mapping[str, Any]], loop: LoopSettings) -> int:
@@ -59,6 +66,8 @@ def costs_of(summary: Mapping[str, Any]) -> tuple[str, ...]:
 
 def budget_line(summary: Mapping[str, Any]) -> str:
     """The same in words; a teacher that neither wrote nor read is not spoken of."""
+    if "budget" not in summary:
+        return "budget   not known: an earlier version made this run"
     labels, prompts, wrote, read, seconds = costs_of(summary)
     idle = wrote == read == "0"
     teacher = "" if idle else f"teacher wrote {wrote} and read {read} tokens, "

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -10,7 +11,8 @@ from rich.table import Table
 
 from distillkit.compose import Composed, recompose
 from distillkit.core.errors import DataError
-from distillkit.core.files import write_json
+from distillkit.core.files import made_folder, writable, write_json
+from distillkit.core.locking import one_at_a_time
 from distillkit.core.reading import read_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import Verdict
@@ -53,21 +55,20 @@ def train_with_control(composed: Composed, *, console: Console | None = None) ->
     console = console or terminal()
     directory = train(composed, console=console)
     run: TrainRun = composed.run
-    if run.control is None or not (directory.summary or {}).get("student_after"):
+    if run.control is None:
         return directory
     tried = [_trained(composed, rate, console) for rate in run.control.rates]
     best = max(tried, key=lambda each: each.score)
     found = _difference(directory, best.directory)
-    write_json(
-        directory.path / CONTROL,
-        {
-            "control": "sft",
-            "run": best.directory.path.name,
-            "rate": best.rate,
-            "validation": {f"{each.rate:g}": each.score for each in tried},
-            "difference": found.as_dict() if found else None,
-        },
-    )
+    record = {
+        "control": "sft",
+        "run": best.directory.path.name,
+        "rate": best.rate,
+        "validation": {f"{each.rate:g}": each.score for each in tried},
+        "difference": found.as_dict() if found else None,
+    }
+    with writable(WAY_OUT):
+        write_json(directory.path / CONTROL, record)
     console.print(control_table(directory, tried, best))
     console.print(_said(found), soft_wrap=True)
     return directory
@@ -96,9 +97,12 @@ def control_of(composed: Composed, rate: float) -> Composed:
 def _trained(composed: Composed, rate: float, console: Console) -> Trained:
     alone = control_of(composed, rate)
     directory = directory_of(alone)
-    if directory.summary is None:
-        console.print(f"control  SFT on the same labels, optimizer.lr={rate:g}", soft_wrap=True)
-        train(alone, console=console)
+    place = made_folder(Path(alone.run.output) / "kept", choose="output=...")
+    lock = place / f"{directory.path.name}.lock"
+    with one_at_a_time(lock, what="the same control", say=console.print):
+        if directory.summary is None:
+            console.print(f"control  SFT on the same labels, optimizer.lr={rate:g}", soft_wrap=True)
+            train(alone, console=console)
     rows = read_json_lines(directory.path / METRICS, dict[str, float], way_out=WAY_OUT)
     scores = [score for row in rows if (score := _score(row)) is not None]
     return Trained(rate, directory, max(scores, default=-math.inf))
@@ -114,7 +118,7 @@ def _score(row: Mapping[str, float]) -> float | None:
 def _difference(left: RunDirectory, right: RunDirectory) -> Finding | None:
     """Of both shares of right answers, over the same examples; None where nothing is judged."""
     mine, theirs = (_verdicts(each) for each in (left, right))
-    if not mine:
+    if not (mine and theirs):
         return None
     # Slow to load, and most trainings have no control.
     from distillkit.statistics.paired import mcnemar
@@ -127,6 +131,9 @@ def _difference(left: RunDirectory, right: RunDirectory) -> Finding | None:
 
 
 def _verdicts(directory: RunDirectory) -> dict[str, bool]:
+    """By example; empty where nothing was judged, or an earlier version kept none."""
+    if VERDICTS not in (directory.summary or {}).get("files", {}):
+        return {}
     directory.check_left(VERDICTS)
     rows = read_json_lines(directory.path / VERDICTS, Verdict, way_out=WAY_OUT)
     return {row["id"]: row["student"] for row in rows}
@@ -154,7 +161,7 @@ def _cells(summary: Mapping[str, Any] | None) -> tuple[str, str, str]:
 
 def _said(found: Finding | None) -> str:
     if found is None or found.low is None or found.high is None:
-        return "difference  not told: the test examples are not judged right or wrong"
+        return "difference  not told: which test examples are right is not known of both"
     p = "" if found.p is None else f", p {found.p:.2g} (McNemar)"
     return (
         f"difference  {100 * found.estimate:+.1f} points ({100 * found.low:+.1f} to "

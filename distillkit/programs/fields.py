@@ -37,11 +37,8 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
             "checkpoint.export=best needs validations, but evaluation.every=0. Set "
             "evaluation.every above 0, or use checkpoint.export=last."
         )
-    if getattr(run, "control", None) is not None and not run.evaluation.every:
-        raise ConfigError(
-            "control=sft is chosen by validation, but evaluation.every=0. Set evaluation.every "
-            "above 0, or use control=null."
-        )
+    if isinstance(run, TrainRun) and run.control is not None:
+        _check_control(run)
     if run.evaluation.every and run.evaluation.validation == 0:
         raise ConfigError(
             "evaluation.validation=0 leaves nothing to validate on. Raise it, or set "
@@ -101,6 +98,17 @@ def _check_labels(run: TrainRun | UndoRun) -> None:
                 f"{group}.labelled={other.labelled} has no effect: it is read with all its "
                 "references. Remove it."
             )
+
+
+def _check_control(run: TrainRun) -> None:
+    """Refuse what would leave a control nothing to learn, to be chosen by or to be compared on."""
+    lacks = {
+        "is chosen by validation, but evaluation.every=0": not run.evaluation.every,
+        "is compared on the test split, but evaluation.test=0": run.evaluation.test == 0,
+        "learns from labels, but dataset.labelled=0": run.dataset.labelled == 0,
+    }
+    for lack in (what for what, found in lacks.items() if found):
+        raise ConfigError(f"control=sft {lack}. Set it above 0, or use control=null.")
 
 
 def _check_group(run: TrainRun | UndoRun) -> None:

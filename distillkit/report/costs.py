@@ -36,7 +36,7 @@ class Costs:
     note: str = NOTE
 
 
-def costs(groups: Sequence[Group]) -> Costs:
+def costs_of(groups: Sequence[Group]) -> Costs:
     """What the runs of each configuration say; what is nothing in all of them has no column."""
     columns = {
         name: texts

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from distillkit.report import costs
 from distillkit.report.comparing import Difference
+from distillkit.report.costs import costs_of
 from distillkit.report.groups import ABSENT, Group
 from distillkit.report.tables import Cell, Column, Row, Table
 from distillkit.report.wording import (
@@ -62,7 +62,7 @@ def _lines(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _costs(groups: Sequence[Group]) -> list[str]:
     """A second table; nothing where no run tells what it took."""
-    found = costs.costs(groups)
+    found = costs_of(groups)
     rows = [["", *found.columns], ["---", *["---:"] * len(found.columns)]]
     rows += [[key, *texts] for key, texts in found.rows.items()]
     return [*_lines(rows), "", found.note, ""] if found.rows else []

@@ -11,7 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from distillkit import __version__
-from distillkit.report import costs, examples, wording
+from distillkit.report import examples, wording
+from distillkit.report.costs import Costs, costs_of
 from distillkit.report.examples import Shown
 from distillkit.report.groups import Group, differences, together
 from distillkit.report.markdown import NOTE
@@ -62,7 +63,7 @@ def render(
     runs = [run for group in groups for run in group.runs]
     beyond = len(table.columns) > len(table.leading)
     missing = [*notes, *(item for run in runs for item in run.missing)]
-    seeded = any(group.seeded for group in groups)
+    seeded, cost = any(group.seeded for group in groups), costs_of(groups)
     context = {
         "title": title,
         "summary": wording.summary(groups, split),
@@ -74,12 +75,12 @@ def render(
         "everything": view(table, range(len(table.columns))) if beyond else None,
         "reading": f"{NOTE} {SEEDS_NOTE}" if seeded else NOTE,
         "plots": plots,
-        "sections": _navigation(plots, missing, costed=bool(costs.costs(groups).rows)),
+        "sections": _navigation(plots, cost, missing),
         "answers": _answers(groups),
         "rule": examples.RULE,
         "remedy": remedy,
         "settings": together(differences(groups)),
-        "costs": costs.costs(groups),
+        "costs": cost,
         "missing": missing,
         "provenance": _provenance(runs),
         "style": Markup(_variables() + style),
@@ -100,14 +101,14 @@ def _variables() -> str:
 
 
 def _navigation(
-    plots: Sequence[Section], missing: Sequence[Missing], *, costed: bool
+    plots: Sequence[Section], cost: Costs, missing: Sequence[Missing]
 ) -> list[tuple[str, str]]:
     return [
         ("results", "Results"),
         *((section.anchor, section.name) for section in plots),
         ("answers", "Answers"),
         ("settings", "What differs"),
-        *([("cost", "Cost")] if costed else []),
+        *([("cost", "Cost")] if cost.rows else []),
         *([("missing", "Not here")] if missing else []),
     ]
 

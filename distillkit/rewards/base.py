@@ -37,6 +37,10 @@ Judge = Callable[[Sequence[Answer]], list[float]]
 class Reward(ABC):
     """Says what answers are worth; higher is better."""
 
+    def reads_labels(self) -> bool:
+        """Whether it may look at an example's references or answer."""
+        return True
+
     @abstractmethod
     def judge(self, dataset: Dataset, *, device: torch.device) -> Judge:
         """Get ready to judge a run's answers: load what must be loaded, check what can be checked.

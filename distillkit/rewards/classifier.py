@@ -19,6 +19,9 @@ class ClassifierReward(Classifying, Reward):
     the model was trained to give several labels at once.
     """
 
+    def reads_labels(self) -> bool:
+        return False
+
     def judge(self, dataset: Dataset, *, device: torch.device) -> Judge:
         from distillkit.models.classifier import Classifier
 

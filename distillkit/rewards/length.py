@@ -31,6 +31,9 @@ class LengthReward(Reward):
                 "length."
             )
 
+    def reads_labels(self) -> bool:
+        return self.target is None
+
     def judge(self, dataset: Dataset, *, device: torch.device) -> Judge:
         if self.target is not None:
             target = self.target

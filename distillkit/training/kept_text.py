@@ -7,8 +7,7 @@ interrupted call goes on where it stopped. Every line has a digest of itself and
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from typing_extensions import TypedDict
 from distillkit.core.errors import DataError, RunError
 from distillkit.core.files import made_folder, write_json
 from distillkit.core.journal import Journal
-from distillkit.core.locking import lock
+from distillkit.core.locking import one_at_a_time
 from distillkit.core.reading import parse_json_lines, read_bytes
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response
@@ -75,7 +74,7 @@ def kept_text(
     key = hashlib.sha256(asked.encode()).hexdigest()[:16]
     made_folder(folder, choose="output=...")
     file = folder / f"{key}.jsonl"
-    with _held(folder / f"{key}.lock", say):
+    with one_at_a_time(folder / f"{key}.lock", what="the same text", say=say):
         lines = _whole_parts(file, part=sampling.batch_size, count=len(examples))
         kept = _parse(lines, file, key=key, examples=examples)
         write_json(folder / f"{key}.json", {**provenance, "examples": len(examples)})
@@ -91,18 +90,6 @@ def kept_text(
             report(len(kept), len(examples))
         journal.close()
     return kept
-
-
-@contextmanager
-def _held(file: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold a lock: a second cell of a sweep waits here for the first one's text."""
-    with file.open("a") as held:
-        if not lock(held, wait=True):
-            say(
-                f"warning: the file system of {file.parent} refuses locks, so nothing keeps "
-                "another run from writing the same text at the same time"
-            )
-        yield
 
 
 def _row(key: str, example: Example, text: Written) -> dict[str, Any]:
