@@ -14,9 +14,10 @@ from distillkit.statistics.paired import mcnemar
 from .conftest import SMOKE, CommandLine, contents
 from .test_bad_input import said
 
-RATES = (1e-4, 1e-2)
-TYPED = (*SMOKE, "name=run", "policy=on_policy", "control=sft", "control.rates=[1e-4,1e-2]",
-         "dataset.labelled=6", "dataset.test=40")  # fmt: skip
+RATES = (1.0, 1e-5)
+TYPED = (*SMOKE, "name=run", "policy=on_policy", "control=sft", "control.rates=[1.0,1e-5]",
+         "dataset.labelled=6", "dataset.test=40",
+         "evaluation.validation=40", "dataset.validation=40")  # fmt: skip
 RUNS = Path("outputs/train")
 
 
@@ -42,6 +43,7 @@ def test_a_control_is_trained_for_each_rate_and_compared_example_by_example(
         assert summary["budget"]["gold_labels"] == 6
         assert summary["selection"].startswith("best-by-validation")
     scores = found["validation"]
+    assert scores["1"] < scores["1e-05"]
     assert scores[f"{found['rate']:g}"] == max(scores.values())
     mine, theirs = verdicts(RUNS / "run"), verdicts(RUNS / found["run"])
     assert len(mine) == read(RUNS / "run", "summary.json")["student_after"]["n"]
@@ -98,17 +100,20 @@ def test_a_control_needs_labels_validations_and_a_test_split(lacking: str) -> No
         check_fields(compose("train", typed).run, typed)
 
 
-ROW = '{"prompt": "Say 1", "response": "1"}\n'
-WITHOUT = '{"prompt": "Say 2"}\n'
-
-
 def test_a_control_without_references_is_refused_before_anything_is_trained(
     distillkit: CommandLine,
 ) -> None:
     Path("rows").mkdir()
     for split in ("train", "validation", "test"):
-        Path(f"rows/{split}.jsonl").write_text(3 * ROW + WITHOUT)
-    typed = (*SMOKE, "dataset=jsonl", "dataset.path=rows", "policy=on_policy", "control=sft")
+        Path(f"rows/{split}.jsonl").write_text(4 * '{"prompt": "Say 1"}\n')
+    typed = (
+        *SMOKE,
+        "dataset=jsonl",
+        "dataset.path=rows",
+        "dataset.response_field=null",
+        "policy=on_policy",
+        "control=sft",
+    )
     said(
         distillkit("train", *typed, "evaluation.test=2"), "no reference", "control=sft would train"
     )

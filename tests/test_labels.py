@@ -178,7 +178,12 @@ def test_a_budget_beyond_the_data_is_one_sentence(distillkit: CommandLine) -> No
 
 def test_a_reward_that_reads_answers_counts_them_as_labels(distillkit: CommandLine) -> None:
     Path("rows.jsonl").write_text(8 * '{"prompt": "What is 1 + 1?", "answer": "2"}\n')
-    typed = ("dataset=jsonl", "dataset.path=rows.jsonl", "dataset.answer_field=answer")
+    typed = (
+        "dataset=jsonl",
+        "dataset.path=rows.jsonl",
+        "dataset.answer_field=answer",
+        "dataset.response_field=null",
+    )
     rest = ("dataset.validation_share=0", "evaluation.every=0", "evaluation.test=0", "name=run")
     done = distillkit("train", *SMOKE, *typed, *REWARDED, *rest)
     assert done.code == 0, done.err
@@ -188,3 +193,14 @@ def test_a_reward_that_reads_answers_counts_them_as_labels(distillkit: CommandLi
 
 def test_the_budget_of_a_run_of_before_is_not_made_up() -> None:
     assert "not known" in budget_line({"name": "old", "training_seconds": 3.0})
+
+
+def test_tokens_of_inner_epochs_are_read_once(distillkit: CommandLine) -> None:
+    shared = ("loop.collect=2", "loop.inner_epochs=2", "steps=4", "policy=on_policy")
+    assert distillkit("train", *SMOKE, *shared, "name=run").code == 0
+    run = Path("outputs/train/run")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    tokens = [int(row["tokens"]) for row in rows if "tokens" in row]
+    read = json.loads((run / "summary.json").read_text())["budget"]["teacher_read"]
+    assert len(tokens) == 4
+    assert read == sum(tokens[:2]) == sum(tokens) / 2

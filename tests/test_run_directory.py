@@ -259,3 +259,9 @@ def test_a_run_of_an_earlier_version_is_read_with_a_note(
     assert result.code == 0
     assert "kept no digests" in " ".join(result.out.split())
     assert read_run(run, split="test").missing[-1].what.startswith("run was made by a version")
+
+
+def test_the_seconds_of_a_resumed_run_count_those_before_it_was_stopped(run: Path) -> None:
+    edited(stop(run) / "checkpoints/step-000001/progress.json", seconds=1000.0)
+    done = train(compose("train", [*TYPED]), console=Console(file=io.StringIO()))
+    assert 1000 < (done.summary or {})["training_seconds"] < 1060
