@@ -4,37 +4,25 @@
     python -m scripts.label_budgets runs | xargs -P 2 -I {} sh -c '{}'
     python -m scripts.label_budgets table --picture docs/labels.png
 
-One rule for all: a method's rate, at each budget, is the one with the best validation accuracy of
-its last weights on seed 100 (call the first line until it prints nothing). Seeds 0, 1 and 2 are
-then trained with it and measured on the test split. Differences to SFT are paired over examples,
-seeds held fixed.
+``scripts/tuned.py`` has the rule by which rates are chosen (call the first line until it prints
+nothing). With ``--equal-time`` every method takes as many updates, to the nearest 50, as fit into
+the seconds of on-policy reverse KL; what a step takes is read from the runs at equal steps.
 """
 
 import re
-import shlex
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distillkit.core.reading import read_json_lines
-from distillkit.core.rundir import WAY_OUT, RunDirectory
-from distillkit.core.shapes import TrainSummary, Verdict
 from distillkit.programs.budget import costs_of
-from distillkit.programs.standing import METRICS, VERDICTS
 from distillkit.report.style import LIGHT, drawing
-from distillkit.statistics.paired import bootstrap_difference
+from scripts.tuned import Cell, gain, print_commands, print_row, right, shares
 
-RATES = ("3e-5", "1e-4", "3e-4", "1e-3", "3e-3")
-FIRST = RATES[1:4]
-"""Rates that are always tried; where the best is at an end, the next beyond is tried too."""
-
-SEEDS, TUNING = (0, 1, 2), 100
 BUDGETS = (100, 500, 2000)
 METHODS = {
     "SFT": "experiment=sft",
@@ -50,162 +38,90 @@ METHODS = {
 READERS = ("SFT", "supervised KD", "mixed")
 """Methods that the dataset writes for; the others see no label, whatever the budget."""
 
+KEPT = ("SeqKD", "KD on the teacher's text")
+"""Methods whose text the teacher writes once, before the first update of the first run."""
+
+CLOCK = "on-policy, reverse KL"
+"""Whose seconds all methods get at equal time."""
+
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Output = Annotated[str, typer.Option(help="Where the run directories go.")]
-Steps = Annotated[int, typer.Option(help="Updates of every run.")]
+Steps = Annotated[int, typer.Option(help="Updates of every run at equal steps.")]
+EqualTime = Annotated[bool, typer.Option(help="Updates that fit into equal seconds.")]
+Writing = Annotated[float, typer.Option(help="Seconds in which the teacher writes its text.")]
+
+Row = tuple[str, int]
+"""A method with a budget of labels."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A method with a budget of labels."""
-
-    method: str
-    labels: int
-
-    @property
-    def slug(self) -> str:
-        """Beginning of its runs' names."""
-        return f"{re.sub('[^a-z]+', '-', self.method.lower())}-{self.labels}"
-
-    def name(self, rate: str, seed: int, steps: int) -> str:
-        """Of a run."""
-        return f"{self.slug}-{rate}-{steps}-{seed}"
-
-    def run(self, output: str, rate: str, seed: int, steps: int) -> RunDirectory:
-        """A run's directory."""
-        place = Path(output) / "train" / self.name(rate, seed, steps)
-        return RunDirectory(place, shape=TrainSummary)
-
-    def command(self, output: str, rate: str, seed: int, steps: int) -> str:
-        """What trains one run; on the tuning seed nothing is read but validation."""
-        if seed == TUNING:
-            measured = f"evaluation.every={steps} evaluation.validation=500 evaluation.test=0"
-        else:
-            measured = "evaluation.every=0"
-        words = [
-            *METHODS[self.method].split(),
-            f"dataset.labelled={self.labels}",
-            f"name={self.name(rate, seed, steps)}",
-            f"output={output}",
-            f"optimizer.lr={rate}",
-            f"seed={seed}",
-            f"steps={steps}",
-            *measured.split(),
-            "tracker=none",
-        ]
-        return f"distillkit train {shlex.join(words)}"
-
-
-def cells() -> Iterator[Cell]:
+def rows(
+    output: str, steps: int, *, equal_time: bool, writing: float
+) -> Iterator[tuple[Row, Cell]]:
     """All rows of the table."""
+    clock = _cell((CLOCK, 0), output, steps).seconds() if equal_time else 0.0
     for method in METHODS:
         for labels in BUDGETS if method in READERS else (0,):
-            yield Cell(method, labels)
+            cell = _cell((method, labels), output, steps)
+            if equal_time:
+                left = clock - (writing if method in KEPT else 0)
+                fit = 50 * round(steps * left / cell.seconds() / 50)
+                cell = _cell((method, labels), output, fit)
+            yield (method, labels), cell
 
 
-def chosen(cell: Cell, output: str, steps: int) -> str:
-    """The rate with the best validation accuracy on the tuning seed; the lower one of equals."""
-    scores = _scores(cell, output, steps)
-    if left := untried(cell, output, steps):
-        raise SystemExit(f"{cell.slug} has not been tried with {', '.join(left)}: tune first.")
-    return max(scores, key=lambda rate: scores[rate])
-
-
-def untried(cell: Cell, output: str, steps: int) -> list[str]:
-    """Rates that are still to be tried before one is chosen."""
-    scores = _scores(cell, output, steps)
-    if left := [rate for rate in FIRST if rate not in scores]:
-        return left
-    at = RATES.index(max(scores, key=lambda rate: scores[rate]))
-    return [rate for rate in RATES[max(0, at - 1) : at + 2] if rate not in scores]
-
-
-def _scores(cell: Cell, output: str, steps: int) -> dict[str, float]:
-    scores = {}
-    for rate in RATES:
-        run = cell.run(output, rate, TUNING, steps)
-        if run.summary is not None:
-            rows = read_json_lines(run.path / METRICS, dict[str, float], way_out=WAY_OUT)
-            scores[rate] = rows[-1]["validation/accuracy"]
-    return scores
+def _cell(row: Row, output: str, steps: int) -> Cell:
+    method, labels = row
+    slug = f"{re.sub('[^a-z]+', '-', method.lower())}-{labels}"
+    return Cell(slug, f"{METHODS[method]} dataset.labelled={labels}", output, steps)
 
 
 @app.command()
-def runs(tune: bool = False, output: Output = "outputs/labels", steps: Steps = 250) -> None:
+def runs(
+    tune: bool = False,
+    output: Output = "outputs/labels",
+    steps: Steps = 250,
+    equal_time: EqualTime = False,
+    writing: Writing = 0.0,
+) -> None:
     """Print the commands of all runs; with --tune, those that are left before rates are chosen."""
-    for cell in cells():
-        if tune:
-            for rate in untried(cell, output, steps):
-                print(cell.command(output, rate, TUNING, steps))
-        else:
-            rate = chosen(cell, output, steps)
-            for seed in SEEDS:
-                print(cell.command(output, rate, seed, steps))
+    found = rows(output, steps, equal_time=equal_time, writing=writing)
+    print_commands([cell for _, cell in found], tune=tune)
 
 
 @app.command()
 def table(
     output: Output = "outputs/labels",
     steps: Steps = 250,
+    equal_time: EqualTime = False,
+    writing: Writing = 0.0,
     picture: Annotated[Path | None, typer.Option(help="A PNG to draw.")] = None,
 ) -> None:
     """Print the table as Markdown, and draw accuracy against labels."""
-    found = {cell: _runs(cell, output, steps) for cell in cells()}
-    sft = {cell.labels: right(each) for cell, each in found.items() if cell.method == "SFT"}
+    cells = dict(rows(output, steps, equal_time=equal_time, writing=writing))
+    found = {row: right(cell.finished()) for row, cell in cells.items()}
     heads = [f"over SFT on {labels:,}" for labels in BUDGETS]
-    columns = ["method", "labels", "teacher wrote, read", "s", "rate", "seeds", "mean", *heads]
-    print("| " + " | ".join(columns) + " |\n|" + "---|" * len(columns))
-    for cell, each in found.items():
-        against = (cell.labels,) if cell.method in READERS else BUDGETS
+    columns = ["method", "labels", "teacher wrote, read", "steps", "s", "rate", "seeds", "mean"]
+    print_row([*columns, *heads])
+    print("|" + "---|" * len([*columns, *heads]))
+    for (method, labels), each in found.items():
+        against = (labels,) if method in READERS else BUDGETS
         gains = [
-            _gain(right(each), sft[labels]) if labels in against and cell.method != "SFT" else ""
-            for labels in BUDGETS
+            gain(each, found["SFT", budget]) if budget in against and method != "SFT" else ""
+            for budget in BUDGETS
         ]
-        print("| " + " | ".join([*_row(cell, each, chosen(cell, output, steps)), *gains]) + " |")
+        print_row([method, f"{labels:,}", *_costs(cells[method, labels]), *shares(each), *gains])
     if picture is not None:
-        start = next(iter(found.values()))[0].summary["student_before"]["accuracy"]
-        _draw({cell: right(each).mean(0) for cell, each in found.items()}, start, picture)
+        summary = next(iter(cells.values())).finished()[0].summary or {}
+        means = {row: each.mean(0) for row, each in found.items()}
+        _draw(means, summary["student_before"]["accuracy"], picture)
 
 
-def _runs(cell: Cell, output: str, steps: int) -> list[RunDirectory]:
-    rate = chosen(cell, output, steps)
-    found = [cell.run(output, rate, seed, steps) for seed in SEEDS]
-    for run in found:
-        if run.summary is None:
-            raise SystemExit(f"{run.path} is not finished.")
-        run.check_left(VERDICTS)
-    return found
+def _costs(cell: Cell) -> list[str]:
+    _, _, wrote, read, _ = costs_of(cell.finished()[0].summary or {})
+    return [f"{wrote}, {read}", str(cell.steps), f"{cell.seconds():.0f}", cell.rate()]
 
 
-def right(found: Sequence[RunDirectory]) -> np.ndarray:
-    """Whether each test example was answered rightly [examples, seeds]."""
-    columns = []
-    for run in found:
-        rows = read_json_lines(run.path / VERDICTS, Verdict, way_out=WAY_OUT)
-        columns.append([row["student"] for row in sorted(rows, key=lambda row: row["id"])])
-    return np.array(columns, dtype=float).T
-
-
-def _row(cell: Cell, found: Sequence[RunDirectory], rate: str) -> list[str]:
-    summaries: list[dict[str, Any]] = [run.summary or {} for run in found]
-    _, _, wrote, read, _ = costs_of(summaries[0])
-    seconds = np.mean([summary["training_seconds"] for summary in summaries])
-    shares = 100 * right(found).mean(0)
-    each = ", ".join(f"{share:.1f}" for share in shares)
-    labels = f"{cell.labels:,}"
-    return [cell.method, labels, f"{wrote}, {read}", f"{seconds:.0f}", rate, each,
-            f"{shares.mean():.1f} %"]  # fmt: skip
-
-
-def _gain(left: np.ndarray, against: np.ndarray) -> str:
-    ones = np.ones(len(left))
-    found = bootstrap_difference((left.mean(1), ones), (against.mean(1), ones))
-    assert found.low is not None
-    assert found.high is not None
-    return f"{100 * found.estimate:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
-
-
-def _draw(shares: dict[Cell, np.ndarray], start: float, file: Path) -> None:
+def _draw(accuracy: dict[Row, np.ndarray], start: float, file: Path) -> None:
     """Accuracy against labels; methods that read none are level lines, dots are single seeds."""
     with drawing():
         figure = Figure(figsize=(7.5, 4.2), layout="constrained")
@@ -213,9 +129,7 @@ def _draw(shares: dict[Cell, np.ndarray], start: float, file: Path) -> None:
         ends: dict[str, float] = {}
         for at, method in enumerate(METHODS):
             colour = LIGHT[f"c{at % 8}"]
-            own = {
-                cell.labels: 100 * all_ for cell, all_ in shares.items() if cell.method == method
-            }
+            own = {row[1]: 100 * each for row, each in accuracy.items() if row[0] == method}
             means = [each.mean() for each in own.values()]
             ends[method] = means[-1]
             if method not in READERS:

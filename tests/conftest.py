@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from jaxtyping import install_import_hook
 from rich.console import Console
 
 from tests import shapes
 
-install_import_hook(shapes.MODULES, "tests.shapes.check")
+shapes.install()
 
 from distillkit import cli
 from tests.forking import ADDRESS, Started, zygote

@@ -199,11 +199,30 @@ def kept(store: Path) -> int:
         return 0
 
 
+LONG = ("metric=[accuracy,divergence]", "batch_size=4")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    distillkit_process: CommandLine, finished_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Any]:
+    """Numbers of an evaluation that nobody kills."""
+    place = tmp_path_factory.mktemp("calm")
+    run = Path(shutil.copytree(finished_run, place / "train" / "run"))
+    assert distillkit_process("eval", f"run={run}", *LONG, folder=place).code == 0
+    return results(run)["numbers"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_killed_evaluation_goes_on_where_it_was(
-    number: signal.Signals, distillkit: CommandLine, started: Start, run: Path, tmp_path: Path
+    number: signal.Signals,
+    distillkit: CommandLine,
+    started: Start,
+    run: Path,
+    tmp_path: Path,
+    undisturbed: dict[str, Any],
 ) -> None:
-    command = ["eval", f"run={run}", "metric=[accuracy,divergence]", "batch_size=4"]
+    command = ["eval", f"run={run}", *LONG]
     process = started(*command, folder=tmp_path)
     store, deadline = run.parents[1] / "evidence.sqlite", time.monotonic() + 120
     while kept(store) < 30:
@@ -220,11 +239,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(
     result = distillkit(*command)
     assert result.code == 0
     assert counted(result.out)["made"] == kept(store) - there
-    # The same as an evaluation that nobody disturbed.
-    calm = shutil.copytree(run, tmp_path / "calm" / "train" / "run")
-    shutil.rmtree(calm / "evaluation")
-    assert distillkit("eval", f"run={calm}", *command[2:]).code == 0
-    assert results(calm)["numbers"] == results(run)["numbers"]
+    assert results(run)["numbers"] == undisturbed
 
 
 def test_a_run_without_references_is_measured_by_what_there_is(

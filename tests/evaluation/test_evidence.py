@@ -1,5 +1,6 @@
 """Evidence is made once, kept at once, never mixed between models, and the same in any shards."""
 
+import shutil
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -52,6 +53,13 @@ def evidence(pair, keeper: Keeper, examples=EXAMPLES, **changes) -> ModelEvidenc
     return ModelEvidence("student", about.pop("subject"), keeper=keeper, **about)
 
 
+@pytest.fixture(scope="module")
+def whole(pair, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
+    """A store of all evidence of the pair, to be copied, and that evidence."""
+    store = tmp_path_factory.mktemp("whole") / "kept"
+    return store, everything(evidence(pair, keeper_of(store)))
+
+
 def everything(found: ModelEvidence) -> list:
     texts = [found.greedy(source) for source in (Source.own, Source.teacher)]
     drawn = [found.samples(source) for source in (Source.own, Source.teacher)]
@@ -84,14 +92,15 @@ def test_within_one_evidence_nothing_is_asked_for_twice(pair, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("shards", [2, 7])
-def test_shards_have_the_texts_and_scores_of_the_whole(shards: int, pair, tmp_path: Path) -> None:
-    whole = everything(evidence(pair, keeper_of(tmp_path / "whole")))
+def test_shards_have_the_texts_and_scores_of_the_whole(
+    shards: int, pair, whole: tuple[Path, list], tmp_path: Path
+) -> None:
     size = len(EXAMPLES) // shards
     parts = [
         everything(evidence(pair, keeper_of(tmp_path / str(start)), EXAMPLES[start : start + size]))
         for start in range(0, len(EXAMPLES), size)
     ]
-    for place, expected in enumerate(whole):
+    for place, expected in enumerate(whole[1]):
         joined = list(chain.from_iterable(part[place] for part in parts))
         if place < 4:
             assert joined == list(expected)
@@ -110,9 +119,10 @@ def test_shards_have_the_texts_and_scores_of_the_whole(shards: int, pair, tmp_pa
     ],
     ids=["another student", "another teacher", "another length", "other draws"],
 )
-def test_evidence_of_something_else_is_not_taken(change: dict, pair, tmp_path: Path) -> None:
-    everything(evidence(pair, keeper_of(tmp_path / "kept")))
-    shared = keeper_of(tmp_path / "kept")
+def test_evidence_of_something_else_is_not_taken(
+    change: dict, pair, whole: tuple[Path, list], tmp_path: Path
+) -> None:
+    shared = keeper_of(shutil.copytree(whole[0].parent, tmp_path / "copy") / "kept")
     found = everything(evidence(pair, shared, **change))
     alone = everything(evidence(pair, keeper_of(tmp_path / "alone"), **change))
     assert shared.made["comparisons"]

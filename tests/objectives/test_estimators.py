@@ -69,7 +69,7 @@ def of_pairs(made: World, baseline: Baseline, worth: dict[Text, float]) -> float
     return squares - mean.square().sum().item()
 
 
-@pytest.mark.parametrize("seed", SEEDS[:3])
+@pytest.mark.parametrize("seed", SEEDS[:2])
 def test_leaving_one_out_lowers_the_variance_of_a_reward_whose_mean_is_not_small(
     seed: int,
 ) -> None:

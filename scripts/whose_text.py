@@ -1,0 +1,109 @@
+"""On equal prompts, is the student's own text worth more than the teacher's? Settings tried.
+
+    python -m scripts.whose_text runs --tune | xargs -P 2 -I {} sh -c '{}'
+    python -m scripts.whose_text runs | xargs -P 2 -I {} sh -c '{}'
+    python -m scripts.whose_text errors | xargs -P 2 -I {} sh -c '{}'
+    python -m scripts.whose_text table
+
+No method reads a label. SeqKD learns the teacher's tokens, KD the teacher's opinion of the
+teacher's text, on-policy KD its opinion of the student's. ``scripts/tuned.py`` has the rule by
+which rates are chosen (call the first line until it prints nothing); the third line measures
+ExAccErr.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+from distillkit.core.reading import read_json
+from distillkit.core.rundir import WAY_OUT
+from scripts.tuned import Cell, gain, print_commands, print_row, right, shares
+
+RESULTS = Path("evaluation") / "test" / "results.json"
+METHODS = {
+    "SeqKD": "experiment=seqkd",
+    "KD on the teacher's text": "experiment=supervised_kd policy=seq_kd",
+    "on-policy, forward KL": "experiment=on_policy_kd",
+    "on-policy, reverse KL": "experiment=on_policy_kd divergence=reverse_kl",
+}
+SETTINGS = {
+    "market": "",
+    "market, 100 prompts": "dataset.train=100",
+    "market, 300 prompts": "dataset.train=300",
+    "market, 2 and 3 steps": "dataset.min_steps=2",
+    "journey": "dataset=journey",
+    "expanded": "dataset.style=expanded",
+}
+LENGTH = 16
+"""Tokens at which the excess error is told; most responses reach it."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+Output = Annotated[str, typer.Option(help="Where the run directories go.")]
+Steps = Annotated[int, typer.Option(help="Updates of every run.")]
+Only = Annotated[list[str] | None, typer.Option("--only", help="A setting; all, if none is given.")]
+
+
+def cells(output: str, steps: int, only: list[str] | None) -> Iterator[tuple[str, str, Cell]]:
+    """Setting, method and cell of every row."""
+    for setting, overrides in SETTINGS.items():
+        for method, own in METHODS.items():
+            if not only or setting in only:
+                slug = re.sub("[^a-z0-9]+", "-", f"{setting}-{method}".lower())
+                typed = f"{own} dataset.labelled=0 {overrides}"
+                yield setting, method, Cell(slug, typed, output, steps)
+
+
+@app.command()
+def runs(
+    tune: bool = False,
+    output: Output = "outputs/whose_text",
+    steps: Steps = 250,
+    only: Only = None,
+) -> None:
+    """Print the commands of all runs; with --tune, those that are left before rates are chosen."""
+    print_commands([cell for _, _, cell in cells(output, steps, only)], tune=tune)
+
+
+@app.command()
+def errors(output: Output = "outputs/whose_text", steps: Steps = 250, only: Only = None) -> None:
+    """Print the commands that measure the excess error of every finished run."""
+    for _, _, cell in cells(output, steps, only):
+        for run in cell.finished():
+            print(f"distillkit eval run={run.path} metric=exposure_bias limit=200 samples=1")
+
+
+@app.command()
+def table(output: Output = "outputs/whose_text", steps: Steps = 250, only: Only = None) -> None:
+    """Print the table as Markdown; differences are paired over examples, seeds held fixed."""
+    columns = ["setting", "start", "method", "rate", "seeds", "mean", "ExAccErr, start", "after"]
+    heads = ["over SeqKD", "over KD on the teacher's text"]
+    print_row([*columns, *heads])
+    print("|" + "---|" * len([*columns, *heads]))
+    found = {(setting, method): cell for setting, method, cell in cells(output, steps, only)}
+    for (setting, method), cell in found.items():
+        each = right(cell.finished())
+        rivals = [right(found[setting, rival].finished()) for rival in list(METHODS)[:2]]
+        gains = [gain(each, rival) if not np.array_equal(each, rival) else "" for rival in rivals]
+        start = (cell.finished()[0].summary or {})["student_before"]["accuracy"]
+        begun = [setting, f"{100 * start:.1f} %", method, cell.rate(), *shares(each)]
+        print_row([*begun, *_excess(cell), *gains])
+
+
+def _excess(cell: Cell) -> list[str]:
+    """Mean over seeds of ExAccErr in per cent, of the student at the start and after training."""
+    found = [read_json(run.path / RESULTS, dict, way_out=WAY_OUT) for run in cell.finished()]
+    return [
+        f"{np.mean([_number(each, side) for each in found]):+.0f}" for side in ("start", "student")
+    ]
+
+
+def _number(results: dict[str, Any], side: str) -> float:
+    return results["numbers"][side]["exposure_bias"][f"ex_acc_err_{LENGTH}"]["value"]
+
+
+if __name__ == "__main__":
+    app()
