@@ -2,11 +2,13 @@
 
     python -m scripts.label_budgets runs --tune | xargs -P 2 -I {} sh -c '{}'
     python -m scripts.label_budgets runs | xargs -P 2 -I {} sh -c '{}'
-    python -m scripts.label_budgets table --picture docs/labels.png
+    python -m scripts.label_budgets table
+    python -m scripts.label_budgets picture docs/labels.png
 
 ``scripts/tuned.py`` has the rule by which rates are chosen (call the first line until it prints
 nothing). With ``--equal-time`` every method takes as many updates, to the nearest 50, as fit into
-the seconds of on-policy reverse KL; what a step takes is read from the runs at equal steps.
+the seconds of on-policy reverse KL; what a step takes is read from the runs at equal steps. The
+picture shows both.
 """
 
 import re
@@ -40,6 +42,9 @@ READERS = ("SFT", "supervised KD", "mixed")
 
 KEPT = ("SeqKD", "KD on the teacher's text")
 """Methods whose text the teacher writes once, before the first update of the first run."""
+
+COLOURS = [*(LIGHT[f"c{at}"] for at in range(8)), LIGHT["ink"], LIGHT["muted"]]
+"""Of the methods in their order, and of the student before."""
 
 CLOCK = "on-policy, reverse KL"
 """Whose seconds all methods get at equal time."""
@@ -94,9 +99,8 @@ def table(
     steps: Steps = 250,
     equal_time: EqualTime = False,
     writing: Writing = 0.0,
-    picture: Annotated[Path | None, typer.Option(help="A PNG to draw.")] = None,
 ) -> None:
-    """Print the table as Markdown, and draw accuracy against labels."""
+    """Print the table as Markdown."""
     cells = dict(rows(output, steps, equal_time=equal_time, writing=writing))
     found = {row: right(cell.finished()) for row, cell in cells.items()}
     heads = [f"over SFT on {labels:,}" for labels in BUDGETS]
@@ -110,10 +114,6 @@ def table(
             for budget in BUDGETS
         ]
         print_row([method, f"{labels:,}", *_costs(cells[method, labels]), *shares(each), *gains])
-    if picture is not None:
-        summary = next(iter(cells.values())).finished()[0].summary or {}
-        means = {row: each.mean(0) for row, each in found.items()}
-        _draw(means, summary["student_before"]["accuracy"], picture)
 
 
 def _costs(cell: Cell) -> list[str]:
@@ -121,39 +121,60 @@ def _costs(cell: Cell) -> list[str]:
     return [f"{wrote}, {read}", str(cell.steps), f"{cell.seconds():.0f}", cell.rate()]
 
 
-def _draw(accuracy: dict[Row, np.ndarray], start: float, file: Path) -> None:
-    """Accuracy against labels; methods that read none are level lines, dots are single seeds."""
+@app.command()
+def picture(
+    file: Annotated[Path, typer.Argument(help="A PNG to draw.")],
+    output: Output = "outputs/labels",
+    steps: Steps = 250,
+    writing: Writing = 0.0,
+) -> None:
+    """Draw accuracy against labels, at equal steps and at equal time."""
     with drawing():
-        figure = Figure(figsize=(7.5, 4.2), layout="constrained")
-        axes = figure.add_subplot()
-        ends: dict[str, float] = {}
-        for at, method in enumerate(METHODS):
-            colour = LIGHT[f"c{at % 8}"]
-            own = {row[1]: 100 * each for row, each in accuracy.items() if row[0] == method}
-            means = [each.mean() for each in own.values()]
-            ends[method] = means[-1]
-            if method not in READERS:
-                axes.axhline(means[0], color=colour, linestyle="--", linewidth=1)
-                continue
-            axes.plot(list(own), means, color=colour, marker="o")
-            for labels, each in own.items():
-                axes.plot([labels] * len(each), each, ".", color=colour, markersize=3)
-        axes.axhline(100 * start, color=LIGHT["muted"], linestyle=":", linewidth=1)
-        _name_lines(axes, ends | {"student before": 100 * start})
-        axes.set_xscale("log")
-        axes.set_xticks(BUDGETS, [f"{labels:,}" for labels in BUDGETS])
-        axes.set_xticks([], minor=True)
-        axes.set_xlabel("gold labels (dashed: methods that read none)")
-        axes.set_ylabel("accuracy, %")
-        figure.savefig(file, dpi=160)
+        figure = Figure(figsize=(12, 4.4), layout="constrained")
+        panels, ends = figure.subplots(1, 2, sharey=True), []
+        for axes, equal_time in zip(panels, (False, True), strict=True):
+            cells = dict(rows(output, steps, equal_time=equal_time, writing=writing))
+            summary = next(iter(cells.values())).finished()[0].summary or {}
+            accuracy = {row: right(cell.finished()).mean(0) for row, cell in cells.items()}
+            ends.append(_draw(axes, accuracy, summary["student_before"]["accuracy"]))
+            axes.set_title("equal time" if equal_time else f"equal steps ({steps})")
+        for axes, named in zip(panels, ends, strict=True):
+            _name_lines(axes, named)
+        figure.savefig(file, dpi=140)
+
+
+def _draw(axes: Axes, accuracy: dict[Row, np.ndarray], start: float) -> dict[str, float]:
+    """Draw level lines for methods that read no label, and dots for single seeds.
+
+    Returns:
+        Where each line ends.
+    """
+    ends: dict[str, float] = {}
+    for at, method in enumerate(METHODS):
+        colour = COLOURS[at]
+        own = {row[1]: 100 * each for row, each in accuracy.items() if row[0] == method}
+        means = [each.mean() for each in own.values()]
+        ends[method] = means[-1]
+        if method not in READERS:
+            axes.axhline(means[0], color=colour, linestyle="--", linewidth=1)
+            continue
+        axes.plot(list(own), means, color=colour, marker="o")
+        for labels, each in own.items():
+            axes.plot([labels] * len(each), each, ".", color=colour, markersize=3)
+    axes.axhline(100 * start, color=LIGHT["muted"], linestyle=":", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xticks(BUDGETS, [f"{labels:,}" for labels in BUDGETS])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("gold labels (dashed: methods that read none)")
+    axes.set_ylabel("accuracy, %")
+    return ends | {"student before": 100 * start}
 
 
 def _name_lines(axes: Axes, ends: dict[str, float]) -> None:
     """Names beside the lines' right ends, moved up where they would lie on each other."""
     low, high = axes.get_ylim()
     least, place = (high - low) / 25, -np.inf
-    colours = [*(LIGHT[f"c{at % 8}"] for at in range(len(METHODS))), LIGHT["muted"]]
-    named = sorted(zip(ends.items(), colours, strict=True), key=lambda each: each[0][1])
+    named = sorted(zip(ends.items(), COLOURS, strict=True), key=lambda each: each[0][1])
     for (name, end), colour in named:
         place = max(end, place + least)
         axes.annotate(
