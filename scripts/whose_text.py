@@ -21,13 +21,12 @@ import typer
 
 from distillkit.core.reading import read_json
 from distillkit.core.rundir import WAY_OUT
-from scripts.tuned import Cell, gain, print_commands, print_row, right, shares
+from scripts.tuned import SEEDS, Cell, gain, print_commands, print_row, right, shares
 
 RESULTS = Path("evaluation") / "test" / "results.json"
 METHODS = {
     "SeqKD": "experiment=seqkd",
     "KD on the teacher's text": "experiment=supervised_kd policy=seq_kd",
-    "on-policy, forward KL": "experiment=on_policy_kd",
     "on-policy, reverse KL": "experiment=on_policy_kd divergence=reverse_kl",
 }
 SETTINGS = {
@@ -44,17 +43,20 @@ LENGTH = 16
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Output = Annotated[str, typer.Option(help="Where the run directories go.")]
 Steps = Annotated[int, typer.Option(help="Updates of every run.")]
+Seeds = Annotated[int, typer.Option(help="Measured runs of a row.")]
 Only = Annotated[list[str] | None, typer.Option("--only", help="A setting; all, if none is given.")]
 
 
-def cells(output: str, steps: int, only: list[str] | None) -> Iterator[tuple[str, str, Cell]]:
+def cells(
+    output: str, steps: int, seeds: int, only: list[str] | None
+) -> Iterator[tuple[str, str, Cell]]:
     """Setting, method and cell of every row."""
     for setting, overrides in SETTINGS.items():
         for method, own in METHODS.items():
             if not only or setting in only:
                 slug = re.sub("[^a-z0-9]+", "-", f"{setting}-{method}".lower())
                 typed = f"{own} dataset.labelled=0 {overrides}"
-                yield setting, method, Cell(slug, typed, output, steps)
+                yield setting, method, Cell(slug, typed, output, steps, SEEDS[:seeds])
 
 
 @app.command()
@@ -62,28 +64,33 @@ def runs(
     tune: bool = False,
     output: Output = "outputs/whose_text",
     steps: Steps = 150,
+    seeds: Seeds = 3,
     only: Only = None,
 ) -> None:
     """Print the commands of all runs; with --tune, those that are left before rates are chosen."""
-    print_commands([cell for _, _, cell in cells(output, steps, only)], tune=tune)
+    print_commands([cell for _, _, cell in cells(output, steps, seeds, only)], tune=tune)
 
 
 @app.command()
-def errors(output: Output = "outputs/whose_text", steps: Steps = 150, only: Only = None) -> None:
+def errors(
+    output: Output = "outputs/whose_text", steps: Steps = 150, seeds: Seeds = 3, only: Only = None
+) -> None:
     """Print the commands that measure the excess error of every finished run."""
-    for _, _, cell in cells(output, steps, only):
+    for _, _, cell in cells(output, steps, seeds, only):
         for run in cell.finished():
             print(f"distillkit eval run={run.path} metric=exposure_bias limit=200 samples=1")
 
 
 @app.command()
-def table(output: Output = "outputs/whose_text", steps: Steps = 150, only: Only = None) -> None:
+def table(
+    output: Output = "outputs/whose_text", steps: Steps = 150, seeds: Seeds = 3, only: Only = None
+) -> None:
     """Print the table as Markdown; differences are paired over examples, seeds held fixed."""
     columns = ["setting", "start", "method", "rate", "seeds", "mean", "ExAccErr, start", "after"]
     heads = ["over SeqKD", "over KD on the teacher's text"]
     print_row([*columns, *heads])
     print("|" + "---|" * len([*columns, *heads]))
-    found = {(setting, method): cell for setting, method, cell in cells(output, steps, only)}
+    found = {(setting, method): cell for setting, method, cell in cells(output, steps, seeds, only)}
     for (setting, method), cell in found.items():
         each = right(cell.finished())
         rivals = [right(found[setting, rival].finished()) for rival in list(METHODS)[:2]]

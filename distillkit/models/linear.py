@@ -6,12 +6,18 @@ bf16 it is oneDNN's, but lays the weights out anew at every call. Elsewhere, and
 type, this is ``functional.linear``.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
+    # oneDNN and what torch puts around it keep a thousand shapes each, up to a megabyte a shape,
+    # and text has new ones at every step. Both look once, at their first product.
+    os.environ.setdefault(_cache, "128")
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _NARROW = (
