@@ -97,8 +97,8 @@ class Example:
 
     @property
     def question(self) -> str:
-        """Text of the last message, "" where nothing is asked."""
-        return self.prompt[-1].content if self.prompt else ""
+        """Text of the last message; where nothing is asked, what is given of the text."""
+        return self.prompt[-1].content if self.prompt else self.opening
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,7 @@ def test_what_is_given_is_read_and_not_learned(tmp_path: Path) -> None:
     path, model = write(tmp_path, "mine.jsonl", STORY), build()
     ((unopened,), (begun,)) = (whole(path, opening=size).examples(Split.train) for size in (0, 20))
     assert (begun.opening, begun.prompt) == ("Tom has 12 apples", ())
+    assert (unopened.question, begun.question) == ("", begun.opening), "readers are shown it"
     prompt, learned = model.prompts.prompt_ids(begun), model.reference_ids(begun)
     bare = model.prompts.prompt_ids(unopened), model.reference_ids(unopened)
     assert (*prompt, *learned) == (*bare[0], *bare[1])
