@@ -248,8 +248,15 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _said(message: object, *, code: int) -> int:
-    typer.echo(f"distillkit: {hidden(str(message))}", err=True)
+    typer.echo(f"distillkit: {_on_one_line(hidden(str(message)))}", err=True)
     return code
+
+
+def _on_one_line(said: str) -> str:
+    """Line breaks and control characters, of a name that was typed or read, as escapes."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in said
+    )
 
 
 if __name__ == "__main__":

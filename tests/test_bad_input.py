@@ -312,3 +312,10 @@ def test_numbers_that_go_astray_end_the_run_with_a_sentence(distillkit: CommandL
     (folder,) = Path("outputs/train").iterdir()
     assert not (folder / "summary.json").exists()
     assert not (folder / "student").exists()
+
+
+def test_a_name_of_several_lines_is_told_on_one(distillkit: CommandLine) -> None:
+    """And what would move a terminal's cursor, or split a log in two, is seen as what it is."""
+    result = distillkit("report", "a\nb\x1b[2J\u2028c é")
+    said(result, "a\\nb\\x1b[2J\\u2028c é is neither")
+    assert len(result.err.splitlines()) == 1
