@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    # oneDNN and what torch puts around it keep a thousand shapes each, up to a megabyte a shape,
+    # oneDNN and what torch puts around it keep 1,024 products each, up to a megabyte a product,
     # and text has new ones at every step. Both look once, at their first product.
-    os.environ.setdefault(_cache, "128")
+    os.environ.setdefault(_cache, "512")
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _NARROW = (
