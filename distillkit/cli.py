@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
+from unicodedata import category
 
 import typer
 
@@ -34,6 +35,9 @@ VERBS = ("train", "eval", "undo")
 """Roots under conf/."""
 
 SPLITS = ("train", "validation", "test")
+
+BREAKING = ("Cc", "Zl", "Zp")
+"""Unicode's control characters and separators of lines and paragraphs."""
 
 ConfigDir = Annotated[
     Path | None, typer.Option(help="A folder of your own yaml files, searched beside the built-in.")
@@ -255,7 +259,8 @@ def _said(message: object, *, code: int) -> int:
 def _on_one_line(said: str) -> str:
     """Line breaks and control characters, of a name that was typed or read, as escapes."""
     return "".join(
-        each if each.isprintable() else each.encode("unicode_escape").decode() for each in said
+        each.encode("unicode_escape").decode() if category(each) in BREAKING else each
+        for each in said
     )
 
 

@@ -316,6 +316,6 @@ def test_numbers_that_go_astray_end_the_run_with_a_sentence(distillkit: CommandL
 
 def test_a_name_of_several_lines_is_told_on_one(distillkit: CommandLine) -> None:
     """And what would move a terminal's cursor, or split a log in two, is seen as what it is."""
-    result = distillkit("report", "a\nb\x1b[2J\u2028c é")
-    said(result, "a\\nb\\x1b[2J\\u2028c é is neither")
+    result = distillkit("report", "a\nb\x1b[2J\u2028c é\u3000\u200d")
+    said(result, "a\\nb\\x1b[2J\\u2028c é\u3000\u200d is neither")
     assert len(result.err.splitlines()) == 1

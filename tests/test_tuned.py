@@ -21,10 +21,10 @@ def train(cell: Cell, rate: str, seed: int, distillkit: CommandLine) -> None:
     assert (result.code, result.err) == (0, "")
 
 
-def score(cell: Cell, **accuracies: float) -> None:
+def score(cell: Cell, accuracies: dict[str, float]) -> None:
     """Rewrite what validation found at rates that were tried."""
     for rate, accuracy in accuracies.items():
-        file = cell.run(rate.replace("_", "-").lstrip("r"), TUNING).path / "metrics.jsonl"
+        file = cell.run(rate, TUNING).path / "metrics.jsonl"
         rows = [json.loads(line) for line in file.read_text().splitlines()]
         rows[-1]["validation/accuracy"] = accuracy
         file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
@@ -39,14 +39,14 @@ def test_a_rate_is_chosen_once_the_best_is_not_at_an_end(
         cell.rate()
     for rate in cell.untried():
         train(cell, rate, TUNING, distillkit)
-    score(cell, r1e_4=0.1, r3e_4=0.3, r1e_3=0.2)
+    score(cell, {"1e-4": 0.1, "3e-4": 0.3, "1e-3": 0.2})
     assert (cell.untried(), cell.rate()) == ([], "3e-4")
-    score(cell, r1e_3=0.4)
+    score(cell, {"1e-3": 0.4})
     assert cell.untried() == ["3e-3"]
-    score(cell, r1e_4=0.4)
+    score(cell, {"1e-4": 0.4})
     assert cell.untried() == ["3e-5"], "of equals the lower one is taken"
     train(cell, "3e-5", TUNING, distillkit)
-    score(cell, r3e_5=0.5)
+    score(cell, {"3e-5": 0.5})
     assert (cell.untried(), cell.rate()) == ([], RATES[0]), "nothing lower is tried"
 
     with pytest.raises(SystemExit, match="is not finished"):
