@@ -69,7 +69,7 @@ def train(
     if multirun:
         sweep(overrides, config_dir, plugin)
     else:
-        from distillkit.programs.control import train_with_control as program
+        from distillkit.programs.train.control import train_with_control as program
 
         program(_compose("train", overrides, config_dir, plugin))
 
@@ -89,7 +89,7 @@ def evaluate(
     overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
 ) -> None:
     """Measure a finished run, or a sweep's runs: eval run=outputs/train/<name> metric=all."""
-    from distillkit.programs.evaluate import evaluate as program
+    from distillkit.programs.evaluate.program import evaluate as program
 
     program(_compose("eval", overrides, config_dir, plugin))
 
@@ -99,7 +99,7 @@ def undo_iterate(
     overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
 ) -> None:
     """Have a teacher rewrite its lessons for the student's errors, distil again, and compare."""
-    from distillkit.programs.undo import undo_iterate as program
+    from distillkit.programs.undo.program import undo_iterate as program
 
     program(_compose("undo", overrides, config_dir, plugin))
 
@@ -119,7 +119,7 @@ def estimate(
 ) -> None:
     """Compare the divergence of a train command with cheaper estimators, on its first batch."""
     from distillkit.evaluation.comparison import Plan
-    from distillkit.programs.estimate import estimate as program
+    from distillkit.programs.estimate.program import estimate as program
 
     plan = Plan(k=_whole(k, "k"), draws=_whole(draws, "draws"), repeats=repeats)
     program(_compose("train", overrides, config_dir, plugin), plan)
@@ -186,7 +186,7 @@ def study_fidelity(
     output: Annotated[Path, typer.Option(help="Parent of study/fidelity.")] = Path("outputs"),
 ) -> None:
     """Repeat the statistics of arXiv:2505.15442 from its published tables, and check them."""
-    from distillkit.programs.study import study_fidelity as program
+    from distillkit.programs.study.program import study_fidelity as program
 
     program(results, tau=tau, selection=selection, output=output)
 
@@ -197,7 +197,7 @@ def _compose(
     from distillkit.compose import asks_to_resume, compose
 
     if verb == "train" and asks_to_resume(overrides or []):
-        from distillkit.programs.resuming import resumed
+        from distillkit.programs.train.resuming import resumed
 
         return resumed(overrides or [], plugins=plugins or [])
     return compose(verb, overrides or [], config_dir=config_dir, plugins=plugins or [])

@@ -11,6 +11,8 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Split
 from distillkit.datasets.base import Dataset
 from distillkit.divergences.base import Divergence
+from distillkit.lessons.prompts import Prompts
+from distillkit.lessons.settings import Writing
 from distillkit.metrics.base import Metric
 from distillkit.models.pretrained import AnyTeacher, Student, Teacher
 from distillkit.models.sampling import Sampling, TeacherSampling
@@ -18,8 +20,6 @@ from distillkit.objectives.base import Objective
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Reward
 from distillkit.supports.base import Support
-from distillkit.teachers.prompts import Prompts
-from distillkit.teachers.settings import Writing
 from distillkit.training.control import SftControl
 from distillkit.training.guard import GuardSettings
 from distillkit.training.settings import (

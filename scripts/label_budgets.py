@@ -21,7 +21,7 @@ import typer
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distillkit.programs.budget import costs_of
+from distillkit.programs.train.budget import costs_of
 from distillkit.report.style import LIGHT, drawing
 from scripts.tuned import Cell, gain, print_commands, print_row, right, shares
 

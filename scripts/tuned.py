@@ -15,7 +15,7 @@ import numpy as np
 from distillkit.core.reading import read_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import TrainSummary, Verdict
-from distillkit.programs.standing import METRICS, VERDICTS
+from distillkit.programs.train.standing import METRICS, VERDICTS
 from distillkit.statistics.paired import bootstrap_difference
 
 RATES = ("3e-5", "1e-4", "3e-4", "1e-3", "3e-3")

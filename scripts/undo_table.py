@@ -16,7 +16,7 @@ import typer
 from distillkit.core.reading import read_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import UndoSummary
-from distillkit.programs.standing import VERDICTS
+from distillkit.programs.train.standing import VERDICTS
 from distillkit.statistics import bootstrap
 from distillkit.statistics.paired import t_test
 

@@ -5,10 +5,11 @@
     python -m scripts.whose_text errors | xargs -P 2 -I {} sh -c '{}'
     python -m scripts.whose_text table
 
-No method reads a label. SeqKD learns the teacher's tokens, KD the teacher's opinion of the
-teacher's text, on-policy KD its opinion of the student's. ``scripts/tuned.py`` has the rule by
-which rates are chosen (call the first line until it prints nothing); the third line measures
-ExAccErr.
+No method but SFT reads a label. SeqKD learns the teacher's tokens, KD the teacher's opinion of the
+teacher's text, on-policy KD its opinion of the student's. On the longest chains MiniLLM, which
+credits a token with what comes after it, and its ablations stand beside them. ``scripts/tuned.py``
+has the rule by which rates are chosen (call the first line until it prints nothing); the third line
+measures ExAccErr.
 """
 
 import re
@@ -25,12 +26,22 @@ from scripts.tuned import SEEDS, Cell, gain, print_commands, print_row, right, s
 
 RESULTS = Path("evaluation") / "test" / "results.json"
 METHODS = {
-    "SeqKD": "experiment=seqkd",
-    "KD on the teacher's text": "experiment=supervised_kd policy=seq_kd",
-    "on-policy, reverse KL": "experiment=on_policy_kd divergence=reverse_kl",
+    "SeqKD": "experiment=seqkd dataset.labelled=0",
+    "KD on the teacher's text": "experiment=supervised_kd policy=seq_kd dataset.labelled=0",
+    "on-policy, reverse KL": "experiment=on_policy_kd divergence=reverse_kl dataset.labelled=0",
 }
+LONGEST = "market, 3 steps"
+MINILLM = {
+    "SFT, 2,000 labels": "experiment=sft",
+    "MiniLLM": "experiment=minillm dataset.labelled=0",
+    "MiniLLM, no single step": "experiment=minillm_no_single_step dataset.labelled=0",
+    "MiniLLM, no teacher mixing": "experiment=minillm_no_teacher_mixing dataset.labelled=0",
+    "MiniLLM, no length": "experiment=minillm_no_length_normalisation dataset.labelled=0",
+    "MiniLLM, no pretraining": "experiment=minillm_no_pretraining dataset.labelled=0",
+}
+"""Besides, on the longest chains alone."""
 SETTINGS = {
-    "market, 3 steps": "dataset.min_steps=3",
+    LONGEST: "dataset.min_steps=3",
     "market, 100 prompts": "dataset.train=100",
     "market, 3 steps, 100 prompts": "dataset.min_steps=3 dataset.train=100",
     "journey": "dataset=journey",
@@ -52,10 +63,10 @@ def cells(
 ) -> Iterator[tuple[str, str, Cell]]:
     """Setting, method and cell of every row."""
     for setting, overrides in SETTINGS.items():
-        for method, own in METHODS.items():
+        for method, own in (METHODS | (MINILLM if setting == LONGEST else {})).items():
             if not only or setting in only:
                 slug = re.sub("[^a-z0-9]+", "-", f"{setting}-{method}".lower())
-                typed = f"{own} dataset.labelled=0 {overrides}"
+                typed = f"{own} {overrides}"
                 yield setting, method, Cell(slug, typed, output, steps, SEEDS[:seeds])
 
 
@@ -87,14 +98,19 @@ def table(
 ) -> None:
     """Print the table as Markdown; differences are paired over examples, seeds held fixed."""
     columns = ["setting", "start", "method", "rate", "seeds", "mean", "ExAccErr, start", "after"]
-    heads = ["over SeqKD", "over KD on the teacher's text"]
+    rivals = ("SeqKD", "KD on the teacher's text", "MiniLLM")
+    heads = [f"over {rival}" for rival in rivals]
     print_row([*columns, *heads])
     print("|" + "---|" * len([*columns, *heads]))
     found = {(setting, method): cell for setting, method, cell in cells(output, steps, seeds, only)}
     for (setting, method), cell in found.items():
         each = right(cell.finished())
-        rivals = [right(found[setting, rival].finished()) for rival in list(METHODS)[:2]]
-        gains = [gain(each, rival) if not np.array_equal(each, rival) else "" for rival in rivals]
+        gains = [
+            gain(each, right(found[setting, rival].finished()))
+            if rival != method and (setting, rival) in found
+            else ""
+            for rival in rivals
+        ]
         start = (cell.finished()[0].summary or {})["student_before"]["accuracy"]
         begun = [setting, f"{100 * start:.1f} %", method, cell.rate(), *shares(each)]
         print_row([*begun, *_excess(cell), *gains])

@@ -94,7 +94,7 @@ def distillkit_process(started: Start) -> CommandLine:
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory of a finished smoke training; copy it before you change it."""
     from distillkit.compose import compose
-    from distillkit.programs.train import train
+    from distillkit.programs.train.program import train
 
     output = tmp_path_factory.mktemp("finished")
     composed = compose("train", [*SMOKE, f"output={output}", "name=run"])

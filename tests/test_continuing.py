@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from distillkit.compose import compose, reopen
-from distillkit.programs.continuing import why_not
-from distillkit.programs.standing import Standing
-from distillkit.programs.train import train
+from distillkit.programs.train.continuing import why_not
+from distillkit.programs.train.program import train
+from distillkit.programs.train.standing import Standing
 from distillkit.training.checkpoint import Progress
 
 from .conftest import SMOKE, CommandLine, contents

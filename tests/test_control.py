@@ -7,8 +7,8 @@ import pytest
 
 from distillkit.compose import compose
 from distillkit.core.errors import ConfigError
-from distillkit.programs.control import control_of
-from distillkit.programs.fields import check_fields
+from distillkit.programs.train.control import control_of
+from distillkit.programs.train.fields import check_fields
 from distillkit.statistics.paired import mcnemar
 
 from .conftest import SMOKE, CommandLine, contents

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from distillkit.compose import compose
-from distillkit.programs.train import train
+from distillkit.programs.train.program import train
 
 from .conftest import CommandLine
 

@@ -15,8 +15,8 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Teacher
 from distillkit.policies.fixed import OffPolicy, OnPolicy
 from distillkit.policies.mixed import Draw, Mixed
-from distillkit.programs.budget import budget_line
-from distillkit.programs.fields import check_fields
+from distillkit.programs.train.budget import budget_line
+from distillkit.programs.train.fields import check_fields
 from distillkit.rewards.correct import Correct
 from distillkit.training.collection import asked, collect
 from distillkit.training.sampler import Pool

@@ -22,10 +22,10 @@ from distillkit.metrics.base import Metric
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
 from distillkit.preflight.machine import Machine
-from distillkit.programs.assemble import assemble
-from distillkit.programs.fields import use_of_teacher
-from distillkit.programs.screen import screen
-from distillkit.programs.train import train
+from distillkit.programs.train.assemble import assemble
+from distillkit.programs.train.fields import use_of_teacher
+from distillkit.programs.train.program import train
+from distillkit.programs.train.screen import screen
 from distillkit.run import TrainRun
 
 from .conftest import SMOKE, CommandLine, contents

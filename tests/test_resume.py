@@ -10,7 +10,7 @@ import pytest
 
 from distillkit.compose import compose
 from distillkit.core.errors import Interrupted
-from distillkit.programs.train import train
+from distillkit.programs.train.program import train
 from tests.conftest import Start
 
 TINY = ["debug=smoke", "tracker=none", "steps=6", "checkpoint.every=2", "evaluation.every=3"]

@@ -14,8 +14,8 @@ from distillkit.core.errors import RunError
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.sealed import sealed
 from distillkit.evaluation.folder import EvaluationFolder
-from distillkit.programs.standing import JOURNALS, where_it_stands
-from distillkit.programs.train import train
+from distillkit.programs.train.program import train
+from distillkit.programs.train.standing import JOURNALS, where_it_stands
 from distillkit.report.runs import read_run
 from tests.conftest import SMOKE, CommandLine, contents
 from tests.damage import KINDS

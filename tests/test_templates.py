@@ -9,7 +9,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.templates import RenderingError, render_chat, render_strict, variables_of
-from distillkit.teachers.prompts import Prompts
+from distillkit.lessons.prompts import Prompts
 
 TURNS = [
     {"role": "system", "content": " Be brief. "},

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM
 
 from distillkit.core.types import Example, Split
 from distillkit.datasets.arithmetic import Arithmetic
-from distillkit.programs import undo_course
+from distillkit.programs.undo import course as undo_course
 
 from .conftest import SMOKE, CommandLine, Start, contents
 from .endpoints.stand_in import Answer, Request, completion, serving

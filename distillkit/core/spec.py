@@ -23,7 +23,7 @@ COMPONENTS = (
     "distillkit.policies",
     "distillkit.rewards",
     "distillkit.supports",
-    "distillkit.teachers",
+    "distillkit.lessons",
     "distillkit.training.control",
     "distillkit.training.tracker",
     "distillkit.training.weights_and_biases",

@@ -1,1 +1,1 @@
-"""Programs: one CLI verb, one file, one story."""
+"""Programs: a CLI verb each. In a folder ``program.py`` is the story, the rest its parts."""

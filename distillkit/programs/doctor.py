@@ -19,10 +19,10 @@ from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.sizes import duration
 from distillkit.preflight.subject import Subject
-from distillkit.programs.assemble import room, splits
-from distillkit.programs.continuing import continuation
-from distillkit.programs.fields import check_fields
-from distillkit.programs.train import directory_of
+from distillkit.programs.train.assemble import room, splits
+from distillkit.programs.train.continuing import continuation
+from distillkit.programs.train.fields import check_fields
+from distillkit.programs.train.program import directory_of
 
 TOLD = 1.0
 """Seconds of a check that are worth a line of their own where there is no terminal."""

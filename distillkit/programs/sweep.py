@@ -23,11 +23,11 @@ from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.files import made_folder, writable
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
-from distillkit.programs.budget import COSTS, costs_of
 from distillkit.programs.cell import saving_cells, train_apart
-from distillkit.programs.differences import check_same
-from distillkit.programs.fields import check_fields
-from distillkit.programs.train import directory_of
+from distillkit.programs.train.budget import COSTS, costs_of
+from distillkit.programs.train.differences import check_same
+from distillkit.programs.train.fields import check_fields
+from distillkit.programs.train.program import directory_of
 
 OPTUNA = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate": "1.0"}
 """What the Optuna sweeper is told unless it is typed: a cell returns what is to be large, and one

@@ -11,9 +11,9 @@ from distillkit.core.store import Store
 from distillkit.core.types import Message
 from distillkit.endpoints.chat import ChatEndpoint
 from distillkit.endpoints.replies import Reply, is_whole
+from distillkit.lessons.base import Request
+from distillkit.lessons.endpoint import EndpointTeacher, ServedTeacher
 from distillkit.metrics.judge import Judge, JudgeEndpoint
-from distillkit.teachers.base import Request
-from distillkit.teachers.endpoint import EndpointTeacher, ServedTeacher
 from tests.endpoints.known_texts import known
 from tests.endpoints.stand_in import Answer, completion, serving
 from tests.tiny import example

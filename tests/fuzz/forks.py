@@ -16,13 +16,13 @@ from huggingface_hub import constants
 
 # What every verb imports, so that a fork finds it done.
 import distillkit.programs.doctor
-import distillkit.programs.estimate
-import distillkit.programs.evaluate
+import distillkit.programs.estimate.program
+import distillkit.programs.evaluate.program
 import distillkit.programs.report
-import distillkit.programs.study
+import distillkit.programs.study.program
 import distillkit.programs.sweep
-import distillkit.programs.train
-import distillkit.programs.undo  # noqa: F401
+import distillkit.programs.train.program
+import distillkit.programs.undo.program  # noqa: F401
 from distillkit import cli
 
 MORE_MEMORY = 6 << 30

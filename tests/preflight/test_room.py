@@ -16,9 +16,9 @@ from distillkit.models.pretrained import Teacher
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.memory import activation_bytes, cache_bytes
 from distillkit.preflight.subject import Subject
-from distillkit.programs.assemble import assemble
 from distillkit.programs.doctor import doctor
-from distillkit.programs.screen import screen
+from distillkit.programs.train.assemble import assemble
+from distillkit.programs.train.screen import screen
 from tests.conftest import SMOKE, CommandLine, Result
 from tests.preflight.planted import found
 from tests.tiny import build

@@ -1,0 +1,1 @@
+"""Who writes lessons, and how they are asked: local models, served models, and rules."""

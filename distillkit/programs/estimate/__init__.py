@@ -1,0 +1,1 @@
+"""``distillkit estimate``: what cheaper estimators make of one batch."""

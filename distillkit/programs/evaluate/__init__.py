@@ -1,0 +1,1 @@
+"""``distillkit eval``: a finished run measured again."""

@@ -1,0 +1,1 @@
+"""``distillkit study``: published hypotheses tested again."""

@@ -1,0 +1,1 @@
+"""``distillkit train``: from a composed run to a finished run directory."""

@@ -1,0 +1,191 @@
+"""The part of a run between its first and last update: log, validate, save, stop."""
+
+from collections.abc import Mapping
+
+from distillkit.core.errors import Interrupted, RunError
+from distillkit.core.journal import Journal
+from distillkit.core.rundir import RunDirectory
+from distillkit.core.stopping import Stop
+from distillkit.core.types import Author, Update
+from distillkit.evaluation.quality import measure
+from distillkit.models.sampling import Sampling
+from distillkit.programs.train.assemble import Assembled
+from distillkit.programs.train.authors import writers_of
+from distillkit.programs.train.standing import JOURNALS, Standing
+from distillkit.run import TrainRun
+from distillkit.training.checkpoint import (
+    BEST,
+    keep_newest,
+    load_checkpoint,
+    restore_best,
+    save_checkpoint,
+    save_weights,
+)
+from distillkit.training.display import Display
+from distillkit.training.guard import Guard
+from distillkit.training.loop import build_optimizer, distil
+from distillkit.training.parts import Parts
+from distillkit.training.sampler import Pool
+from distillkit.training.tracker import Sample, Tracked
+from distillkit.training.writers import KeptWriter
+
+
+class Session:
+    """Updates of one run, from where it stands to the end.
+
+    Attributes:
+        progress: where the run stands.
+        seconds: spent in the loop, by this process and those before it.
+    """
+
+    def __init__(
+        self,
+        run: TrainRun,
+        parts: Assembled,
+        *,
+        directory: RunDirectory,
+        standing: Standing,
+        display: Display,
+        tracked: Tracked,
+        stop: Stop,
+    ) -> None:
+        self._run, self._directory, self._display, self._stop = run, directory, display, stop
+        self._tracked = tracked
+        self._validation, self._student = parts.validation, parts.sides.student
+        self._parts = Parts(
+            sides=parts.sides,
+            pool=Pool.of(parts.train),
+            policy=run.policy,
+            writers=writers_of(run, parts.sides, parts.train, poll=stop.poll, say=display.say),
+            objective=run.objective,
+            loop=run.loop,
+            optimizer=run.optimizer,
+            seed=run.seed,
+            steps=run.steps,
+            judge=parts.judge,
+            other=parts.other,
+        )
+        self._optimizer = build_optimizer(self._parts)
+        self.progress, self._kept = standing.progress, standing.kept
+        self.seconds = self._earlier = standing.progress.seconds
+        if standing.checkpoint is not None:
+            load_checkpoint(standing.checkpoint, student=self._student, optimizer=self._optimizer)
+            restore_best(standing.checkpoint, directory.path / BEST)
+            display.say(f"resumed at step {self.progress.step}")
+        # What a stopped process wrote after its last checkpoint is written again, so cut it.
+        self._journals = {
+            name: Journal(directory.path / name, keep=self.progress.journals.get(name, 0))
+            for name in JOURNALS
+        }
+        self._guard = Guard(run.guard)
+        for row in standing.rows:
+            self._guard.look(int(row["step"]), row)
+        tracked.again(standing.rows, standing.samples)
+        for warning in self._guard.broken.values():
+            display.say(f"warning: {warning}")
+
+    @property
+    def kept_tokens(self) -> int:
+        """Tokens that the teacher wrote before the first update."""
+        writer = self._parts.writers.get(Author.teacher)
+        return writer.tokens if isinstance(writer, KeptWriter) else 0
+
+    def train(self) -> None:
+        """Run all remaining updates.
+
+        Raises:
+            Interrupted: a stop was asked for; a checkpoint was saved.
+            RunError: the guard ended the run, now or before it was resumed; the same.
+        """
+        run, start = self._run, self.progress.step
+        self._heed()
+        with self._display.running(done=start):
+            for update in distil(self._parts, self._optimizer, start=start, kept=self._kept):
+                self.progress.step, self._kept = update.step, update.collection
+                timing = self._display.update(update)
+                self._log(update, timing)
+                last = update.step == run.steps
+                if run.evaluation.every and (update.step % run.evaluation.every == 0 or last):
+                    self._validate(update.step)
+                stopped = self._stop.signal is not None
+                if update.step % run.checkpoint.every == 0 or last or stopped or self._guard.stops:
+                    self._save()
+                self._heed()
+                if stopped and not last:
+                    self._leave(update.step)
+        self.seconds = self._spent()
+        for journal in self._journals.values():
+            journal.close()
+
+    def _log(self, update: Update, timing: Mapping[str, float]) -> None:
+        self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
+        self._tracked.log({**update.metrics, **timing}, step=update.step)
+        for warning in self._guard.look(update.step, update.metrics):
+            self._display.say(f"warning: {warning}")
+
+    def _validate(self, step: int) -> None:
+        run = self._run
+        sampling = Sampling(
+            max_new_tokens=run.evaluation.max_new_tokens or run.rollout.max_new_tokens,
+            batch_size=run.evaluation.batch_size,
+        )
+        quality = measure(
+            self._student,
+            run.dataset,
+            self._validation,
+            sampling=sampling,
+            teacher=self._parts.sides.teacher,
+        )
+        self._display.validated(quality.numbers())
+        numbers = {f"validation/{name}": value for name, value in quality.numbers().items()}
+        self._journals["metrics.jsonl"].write({"step": step, **numbers})
+        self._tracked.log(numbers, step=step)
+        rows: list[Sample] = [
+            {
+                "step": step,
+                "id": item.example.id,
+                "prompt": item.asked,
+                "completion": item.text,
+                "correct": str(item.correct),
+            }
+            for item in quality.completions[: run.evaluation.samples]
+        ]
+        for row in rows:
+            self._journals["samples.jsonl"].write(row)
+        if rows:
+            self._tracked.samples(rows, step=step)
+        best = self.progress.best_score
+        if best is None or quality.score > best:
+            self.progress.best_score, self.progress.best_step = quality.score, step
+            save_weights(self._student, self._directory.path / BEST)
+
+    def _spent(self) -> float:
+        return self._earlier + self._display.seconds()
+
+    def _save(self) -> None:
+        journals = self._journals.items()
+        self.progress.journals = {name: journal.tell() for name, journal in journals}
+        self.progress.seconds = round(self._spent(), 1)
+        self.progress.digests = {name: journal.digest() for name, journal in journals}
+        folder, best = self._directory.checkpoints, self._directory.path / BEST
+        save_checkpoint(
+            folder,
+            student=self._student,
+            optimizer=self._optimizer,
+            progress=self.progress,
+            rollouts=self._kept,
+            best=None if self.progress.best_step is None else best,
+        )
+        keep_newest(folder, self._run.checkpoint.keep_last)
+
+    def _heed(self) -> None:
+        if self._guard.stops:
+            raise RunError(self._guard.verdict())
+
+    def _leave(self, step: int) -> None:
+        assert self._stop.signal is not None
+        raise Interrupted(
+            f"stopped after step {step} of {self._run.steps}, saved in {self._directory.path}; "
+            "the same command goes on from there",
+            signal=self._stop.signal,
+        )

@@ -1,0 +1,1 @@
+"""``distillkit undo-iterate``: lessons rewritten for a student's errors."""

@@ -1,1 +1,0 @@
-"""Teachers that write lessons: local models, served models, and rules."""
