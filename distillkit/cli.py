@@ -118,7 +118,7 @@ def estimate(
     plugin: Plugins = None,
 ) -> None:
     """Compare the divergence of a train command with cheaper estimators, on its first batch."""
-    from distillkit.evaluation.comparison import Plan
+    from distillkit.evaluation.cheaper import Plan
     from distillkit.programs.estimate.program import estimate as program
 
     plan = Plan(k=_whole(k, "k"), draws=_whole(draws, "draws"), repeats=repeats)

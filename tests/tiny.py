@@ -28,6 +28,7 @@ from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import EMBEDDED, load
 from distillkit.models.pretrained import DType, Pretrained, PromptStyle, Student
+from distillkit.opinions.states import StatesOpinion
 
 ENTRIES = 382
 """Entries of the tokenizer that all tiny models share."""
@@ -196,3 +197,9 @@ class TableModel:
     def hidden(self, batch: Batch) -> Tensor:
         """One-hot rows of the tokens that precede the targets [N, V]."""
         return self.states[batch.tokens[batch.rows, batch.columns]]
+
+
+def opinion(teacher: Any, batch: Batch) -> StatesOpinion:
+    """What a teacher thinks of a batch in its own format."""
+    with torch.no_grad():
+        return StatesOpinion(teacher.hidden(batch), batch.targets, teacher.head)

@@ -245,7 +245,7 @@ class ModelEvidence:
     def _room(self, example: Example, teacher: Subject | None) -> int:
         """Tokens of a response that both models can read, after prompts that they can."""
         sides = [side.model for side in (self._subject, teacher) if side is not None]
-        return min(side.context - len(side.prompts.prompt_ids(example)) for side in sides)
+        return min(side.context - side.prompt_length(example) for side in sides)
 
     def _options(self) -> list[Options | None]:
         own, prompts = self._subject, self._subject.model.prompts

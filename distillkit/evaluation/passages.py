@@ -10,8 +10,8 @@ from distillkit.core.types import Example
 from distillkit.divergences.base import kl, log_probs
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.likelihood import rows_within
 from distillkit.models.sampling import Sampling
-from distillkit.objectives.chunked import rows_within
 
 BEGINNING = 32
 """Most tokens of a passage that a sample goes on from."""

@@ -9,8 +9,8 @@ from distillkit.evaluation.passages import PassageQuality, continued, mean_kl
 from distillkit.metrics.proportion import Proportion
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.likelihood import total_nll
 from distillkit.models.sampling import Sampling
-from distillkit.objectives.sft import total_nll
 
 
 @dataclass(frozen=True, slots=True)

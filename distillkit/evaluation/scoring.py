@@ -13,8 +13,7 @@ from distillkit.divergences.base import kl, log_probs
 from distillkit.metrics.evidence import Compared
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel, evaluating
-from distillkit.objectives.chunked import rows_within
-from distillkit.objectives.sft import token_nlls
+from distillkit.models.likelihood import rows_within, token_nlls
 
 CHUNK_MB = 64
 """Logits of both models that are alive at once; what is made of them takes a few times as much."""

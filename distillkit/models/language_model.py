@@ -90,6 +90,10 @@ class LanguageModel:
         # What follows a text does not matter, but a position is scored for what follows it.
         return self.hidden(self.batch(texts, [[self.end_id]] * len(texts)))
 
+    def prompt_length(self, example: Example) -> int:
+        """Tokens of a prompt in this model's format."""
+        return len(self.prompts.prompt_ids(example))
+
     def reference_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of the reference response, closed by the end token where the text ends."""
         ids = self.prompts.reference_ids(example)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Optional, Protocol
+from typing import ClassVar, Optional
 
 import torch
 from torch import Tensor
@@ -12,18 +12,10 @@ from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.types import Author, Batch, PerToken, Rollout
 from distillkit.datasets.base import Dataset
-from distillkit.models.head import Head
+from distillkit.models.likelihood import Scorer
+from distillkit.objectives.comparison import Comparison
+from distillkit.opinions.base import Opinion
 from distillkit.rewards.base import Judge
-
-
-class Scorer(Protocol):
-    """The part of a language model that an objective needs."""
-
-    head: Head
-
-    def hidden(self, batch: Batch) -> Tensor:
-        """Last hidden states at the packed positions [N, D]."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +48,19 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One micro-batch as both models read it.
+    """One micro-batch: as the student reads it, and what the teacher says of it.
 
     Attributes:
         student: prompts in the student's format.
-        teacher: the same responses after prompts in the teacher's format; the packed positions
-            of both run through the same response tokens in the same order.
         weights: share of each packed position in the global batch's mean [N], fp32.
         credit: of the packed positions, where the objective gives any.
-        opinions: the teacher's last hidden states at the packed positions [N, D], where known.
+        opinion: what the teacher thinks at them, where the objective compares.
     """
 
     student: Batch
-    teacher: Batch
     weights: Tensor
     credit: Credit | None = None
-    opinions: Tensor | None = None
+    opinion: Opinion | None = None
 
 
 @dataclass(kw_only=True, slots=True)
@@ -91,19 +80,13 @@ class Objective(ABC):
 
     @abstractmethod
     def backward(
-        self,
-        batch: Scored,
-        *,
-        student: Scorer,
-        teacher: Scorer | None,
-        clock: Clock | None = None,
+        self, batch: Scored, *, student: Scorer, clock: Clock | None = None
     ) -> dict[str, float]:
         """Add this micro-batch's gradient to the student's parameters.
 
         Args:
-            batch: what both models read.
+            batch: what is learnt from.
             student: learns.
-            teacher: judges, where the objective needs it.
             clock: counts the phases ``teacher``, ``student`` and ``loss``.
 
         Returns:
@@ -122,7 +105,7 @@ class Objective(ABC):
         """
         return None
 
-    def comparison(self) -> Optional["Objective"]:
+    def comparison(self) -> Comparison | None:
         """The exact comparison with the teacher at every position; None where there is none."""
         return None
 

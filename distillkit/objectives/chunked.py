@@ -25,11 +25,6 @@ LossOf = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 gradient of the loss [n, V]."""
 
 
-def rows_within(chunk_mb: int, vocabulary: int) -> int:
-    """Positions whose logits of teacher and student fit into so many mebibytes; at least 1."""
-    return max(1, (chunk_mb << 20) // (2 * 4 * vocabulary))
-
-
 def backward_in_chunks(
     hidden: Tensor, head: Head, loss_of: LossOf, *, rows: int, clock: Clock
 ) -> list[float]:

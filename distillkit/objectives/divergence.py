@@ -1,30 +1,23 @@
 """Distillation by a divergence at every response position (GKD and its special cases)."""
 
-from enum import StrEnum
-from typing import Optional
+from dataclasses import dataclass
 
 from omegaconf import MISSING
-from torch import Tensor
 
 from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.divergences.base import Divergence
-from distillkit.objectives.base import Objective, Scored, Scorer
+from distillkit.models.likelihood import Scorer
+from distillkit.objectives.base import Objective, Scored
+from distillkit.objectives.comparison import Comparison, Control
 from distillkit.objectives.scoring import compare
 from distillkit.supports.base import Support
 
 
-class Control(StrEnum):
-    """Deliberately broken variants that a real signal must beat."""
-
-    none = "none"
-    shuffled_teacher = "shuffled_teacher"
-
-
-@spec("objective/divergence")
-class DivergenceObjective(Objective):
-    """Weighted sum of a divergence over the packed positions, on whoever's text it is."""
+@dataclass(kw_only=True, slots=True)
+class Comparing(Objective):
+    """Settings of objectives that compare with the teacher at every position."""
 
     divergence: Divergence = MISSING
     """Which divergence; set by the ``divergence`` group."""
@@ -47,29 +40,9 @@ class DivergenceObjective(Objective):
                     "1 leaves the distribution as it is."
                 )
 
-    def backward(
-        self,
-        batch: Scored,
-        *,
-        student: Scorer,
-        teacher: Scorer | None,
-        clock: Clock | None = None,
-    ) -> dict[str, float]:
-        assert teacher is not None
-        sums = compare(
-            self,
-            batch,
-            batch.weights,
-            student=student,
-            teacher=teacher,
-            chunk_mb=self.chunk_mb,
-            clock=clock or Clock(),
-        )
-        return {"loss": sums.exact}
-
-    def comparison(self) -> Optional["DivergenceObjective"]:
-        return DivergenceObjective(
-            chunk_mb=self.chunk_mb,
+    def compared(self) -> Comparison:
+        """These settings as what is done with them."""
+        return Comparison(
             divergence=self.divergence,
             support=self.support,
             teacher_temperature=self.teacher_temperature,
@@ -77,9 +50,23 @@ class DivergenceObjective(Objective):
             control=self.control,
         )
 
-    def opinions(self, batch: Scored, teacher: Scorer) -> Tensor:
-        """The teacher's hidden states [N, D] that the student's are compared with."""
-        hidden = teacher.hidden(batch.teacher) if batch.opinions is None else batch.opinions
-        if self.control is Control.shuffled_teacher:
-            hidden = hidden.roll(len(hidden) // 2 or 1, dims=0)
-        return hidden
+    def comparison(self) -> Comparison | None:
+        return self.compared()
+
+
+@spec("objective/divergence")
+class DivergenceObjective(Comparing):
+    """Weighted sum of a divergence over the packed positions, on whoever's text it is."""
+
+    def backward(
+        self, batch: Scored, *, student: Scorer, clock: Clock | None = None
+    ) -> dict[str, float]:
+        sums = compare(
+            self.compared(),
+            batch,
+            batch.weights,
+            student=student,
+            chunk_mb=self.chunk_mb,
+            clock=clock or Clock(),
+        )
+        return {"loss": sums.exact}

@@ -7,22 +7,23 @@ from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Author
-from distillkit.objectives.base import Scored, Scorer
-from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.models.likelihood import Scorer
+from distillkit.objectives.base import Scored
+from distillkit.objectives.divergence import Comparing
 from distillkit.objectives.pulls import Likelihood
 from distillkit.objectives.scoring import Pulled, compare
 from distillkit.objectives.sft import refuse_own_text
 
 
 @spec("objective/kd")
-class KD(DivergenceObjective):
+class KD(Comparing):
     """``ratio`` of the divergence and the rest of the negative log-likelihood."""
 
     ratio: float = 0.5
     """Weight of the divergence, in [0, 1]."""
 
     def __post_init__(self) -> None:
-        DivergenceObjective.__post_init__(self)
+        Comparing.__post_init__(self)
         if not 0 <= self.ratio <= 1:
             raise ConfigError(
                 f"objective.ratio must lie in [0, 1], got {self.ratio}. "
@@ -38,20 +39,13 @@ class KD(DivergenceObjective):
         refuse_own_text("kd", authors)
 
     def backward(
-        self,
-        batch: Scored,
-        *,
-        student: Scorer,
-        teacher: Scorer | None,
-        clock: Clock | None = None,
+        self, batch: Scored, *, student: Scorer, clock: Clock | None = None
     ) -> dict[str, float]:
-        assert teacher is not None
         sums = compare(
-            self,
+            self.compared(),
             batch,
             self.ratio * batch.weights,
             student=student,
-            teacher=teacher,
             chunk_mb=self.chunk_mb,
             clock=clock or Clock(),
             pulled=Pulled(Likelihood(), (1 - self.ratio) * batch.weights[:, None]),

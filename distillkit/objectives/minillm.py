@@ -24,7 +24,7 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
 from distillkit.divergences.kl import ForwardKL, ReverseKL
 from distillkit.objectives.base import Beside, Credit, Objective
-from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.objectives.comparison import Comparison
 from distillkit.objectives.kd import KD
 from distillkit.objectives.policy_gradient import backward_on_credit, check_clip, take_own_text
 from distillkit.objectives.returns import (
@@ -95,10 +95,8 @@ class MiniLLM(Objective):
     def check_authors(self, authors: frozenset[Author]) -> None:
         take_own_text("minillm", authors)
 
-    def comparison(self) -> DivergenceObjective | None:
-        if not self.single_step:
-            return None
-        return DivergenceObjective(chunk_mb=self.chunk_mb, divergence=ReverseKL(), support=Full())
+    def comparison(self) -> Comparison | None:
+        return Comparison(divergence=ReverseKL(), support=Full()) if self.single_step else None
 
     def scores_text(self) -> bool:
         return True

@@ -7,8 +7,9 @@ import torch
 from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.types import Author
-from distillkit.objectives.base import Credit, Objective, Scored, Scorer
-from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.models.likelihood import Scorer
+from distillkit.objectives.base import Credit, Scored
+from distillkit.objectives.comparison import Comparison
 from distillkit.objectives.pulls import Surrogate
 from distillkit.objectives.scoring import Pulled, Sums, compare, pull_tokens
 
@@ -19,18 +20,13 @@ class PolicyGradient(Protocol):
     chunk_mb: int
     clip: float | None
 
-    def comparison(self) -> Objective | None:
+    def comparison(self) -> Comparison | None:
         """See :class:`Objective`."""
         ...
 
 
 def backward_on_credit(
-    self: PolicyGradient,
-    batch: Scored,
-    *,
-    student: Scorer,
-    teacher: Scorer | None,
-    clock: Clock | None = None,
+    self: PolicyGradient, batch: Scored, *, student: Scorer, clock: Clock | None = None
 ) -> dict[str, float]:
     """:meth:`Objective.backward` of a policy gradient: score functions, and any comparison.
 
@@ -43,14 +39,11 @@ def backward_on_credit(
     if exact is None:
         sums = pull_tokens(pulled, batch, student=student, chunk_mb=self.chunk_mb, clock=clock)
         return _parts(sums, credit)
-    assert isinstance(exact, DivergenceObjective)
-    assert teacher is not None
     sums = compare(
         exact,
         batch,
         credit.exact,
         student=student,
-        teacher=teacher,
         chunk_mb=self.chunk_mb,
         clock=clock,
         pulled=pulled,

@@ -17,7 +17,8 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
 from distillkit.datasets.base import Dataset
 from distillkit.objectives.base import Credit
-from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.objectives.comparison import Comparison
+from distillkit.objectives.divergence import Comparing
 from distillkit.objectives.policy_gradient import backward_on_credit, check_clip
 from distillkit.objectives.returns import drawn
 from distillkit.rewards.base import Judge, Reward
@@ -32,7 +33,7 @@ class Baseline(StrEnum):
 
 
 @spec("objective/reward")
-class RewardObjective(DivergenceObjective):
+class RewardObjective(Comparing):
     """Policy gradient of a reward, and a divergence from the teacher on the same text."""
 
     POLICY_GRADIENT: ClassVar = True
@@ -50,7 +51,7 @@ class RewardObjective(DivergenceObjective):
     """PPO's epsilon on the ratio to the sampler; null for no limit."""
 
     def __post_init__(self) -> None:
-        DivergenceObjective.__post_init__(self)
+        Comparing.__post_init__(self)
         check_clip(self.clip)
         if not 0 <= self.alpha <= 1:
             raise ConfigError(
@@ -76,8 +77,8 @@ class RewardObjective(DivergenceObjective):
                 "objective=reward learns from what its own text earns. Use policy=on_policy."
             )
 
-    def comparison(self) -> DivergenceObjective | None:
-        return DivergenceObjective.comparison(self) if self.alpha else None
+    def comparison(self) -> Comparison | None:
+        return self.compared() if self.alpha else None
 
     def scores_text(self) -> bool:
         # Nothing is learnt from it: it shows whether the reward is earned by what no teacher says.

@@ -4,31 +4,21 @@ Both are put together at the student's log-probabilities, so that one projection
 through the softmax serve the two.
 """
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import PerToken
-from distillkit.divergences.base import Divergence, log_probs, through_softmax
-from distillkit.objectives.base import Scored, Scorer
-from distillkit.objectives.chunked import LossOf, backward_in_chunks, blocks, fused, rows_within
+from distillkit.divergences.base import log_probs, through_softmax
+from distillkit.models.likelihood import Scorer, rows_within
+from distillkit.objectives.base import Scored
+from distillkit.objectives.chunked import LossOf, backward_in_chunks, blocks, fused
+from distillkit.objectives.comparison import Comparison
 from distillkit.objectives.pulls import Pull
-from distillkit.supports.base import Support
-
-
-class Exact(Protocol):
-    """A divergence at every position; see :class:`DivergenceObjective` for the fields."""
-
-    divergence: Divergence
-    support: Support
-    teacher_temperature: float
-    student_temperature: float
-
-    def opinions(self, batch: Scored, teacher: Scorer) -> Tensor:
-        """The teacher's hidden states [N, D]."""
-        ...
+from distillkit.opinions.base import Heard
+from distillkit.supports.base import Sparse
 
 
 class Pulled(NamedTuple):
@@ -47,12 +37,11 @@ class Sums(NamedTuple):
 
 
 def compare(
-    exact: Exact,
+    exact: Comparison,
     batch: Scored,
     weights: PerToken,
     *,
     student: Scorer,
-    teacher: Scorer,
     chunk_mb: int,
     clock: Clock,
     pulled: Pulled | None = None,
@@ -60,33 +49,32 @@ def compare(
     """Add the gradient of a weighted divergence, and of a pull if there is one.
 
     Args:
-        exact: the divergence.
-        batch: the micro-batch.
+        exact: what is compared.
+        batch: the micro-batch, with the teacher's opinion.
         weights: of the divergence at each packed position [N].
         student: learns.
-        teacher: is compared with.
         chunk_mb: see :class:`Objective`.
         clock: counts the phases.
         pulled: reads the student at temperature 1, so ``exact`` must too.
     """
     rows = rows_within(chunk_mb, student.head.vocabulary)
     with torch.no_grad(), clock("teacher"):
-        opinions = exact.opinions(batch, teacher)
-        theirs = teacher.head.prepared()
-        room = theirs.room(min(rows, len(opinions)))
-    both = fused(_both, opinions.device)
+        assert batch.opinion is not None
+        theirs = exact.heard(batch.opinion).opened(rows)
+    both = fused(_both, batch.weights.device)
     pull, numbers = pulled or (None, weights[:, None])
     targets = batch.student.targets
 
     def loss_of(given: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        wanted = theirs.logits(opinions[part], into=room)
-        total = weights.new_zeros(3)
+        heard, total = theirs(part), weights.new_zeros(3)
+        # The teacher's logits are used block by block: there is no third buffer.
+        gradient = torch.empty_like(given) if isinstance(heard, Sparse) else heard
         for block in blocks(given):
+            said = heard.part(block) if isinstance(heard, Sparse) else heard[block]
             where = targets[part][block], weights[part][block], numbers[part][block]
-            sums, gradient = both(exact, pull, wanted[block], given[block], *where)
-            wanted[block] = gradient  # the teacher's logits have been used: no third buffer
+            sums, gradient[block] = both(exact, pull, said, given[block], *where)
             total += sums
-        return total, wanted
+        return total, gradient
 
     return _sums(loss_of, batch, student, rows=rows, clock=clock)
 
@@ -118,18 +106,17 @@ def _sums(loss_of: LossOf, batch: Scored, student: Scorer, *, rows: int, clock: 
 
 
 def _both(
-    exact: Exact,
+    exact: Comparison,
     pull: Pull | None,
-    wanted: Tensor,
+    heard: Heard,
     given: Tensor,
     targets: Tensor,
     weights: Tensor,
     numbers: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The sums [3], and their gradient by the student's logits ``given`` [n, V]."""
-    teacher = log_probs(wanted, exact.teacher_temperature)
     student = log_probs(given, exact.student_temperature)
-    values, slope = exact.support.slope(exact.divergence, teacher, student, targets)
+    values, slope = exact.slope(heard, student, targets)
     slope *= (weights / exact.student_temperature)[:, None]
     loss = (values * weights).sum()
     sums = torch.stack([loss, torch.zeros_like(loss), torch.zeros_like(loss)])

@@ -60,7 +60,7 @@ def _evaluated(subject: Subject) -> Iterator[Finding]:
         long = [
             example.id
             for example in subject.examples.get(split, ())
-            if max(len(side.prompts.prompt_ids(example)) for side in sides) >= subject.context
+            if max(side.prompt_length(example) for side in sides) >= subject.context
         ]
         if long:
             yield fatal(

@@ -19,8 +19,8 @@ def mask(subject: Subject) -> Iterator[Finding]:
     probe = subject.probe
     response = probe.responses[0]
     for side, model, batch in (
-        ("teacher", subject.teacher, probe.scored.teacher),
-        ("student", subject.student, probe.scored.student),
+        ("teacher", subject.teacher, probe.teacher),
+        ("student", subject.student, probe.student),
     ):
         chosen = [token for token, trained in marked(batch, row=0) if trained]
         predicted = batch.targets[batch.rows == 0].tolist()

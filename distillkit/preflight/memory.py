@@ -119,7 +119,7 @@ def activation_bytes(student: LanguageModel, subject: Subject) -> tuple[float, f
     Returns:
         Bytes whatever the batch, and bytes a token.
     """
-    batch = subject.probe.scored.student
+    batch = subject.probe.student
     whole, tokens = _kept(student, batch), batch.tokens.numel()
     rows = len(batch.tokens) // 2
     part = _kept(student, _first(batch, rows)) if rows else 0

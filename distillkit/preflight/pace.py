@@ -97,7 +97,7 @@ def _update_seconds(
     took = time.perf_counter() - start
     # Only the teacher writes beforehand, and then for all examples.
     writing = took * count / len(drawn) if author is Author.teacher else 0.0
-    sides = Sides(student=subject.student, teacher=subject.teacher)
+    sides = Sides.of(subject.student, subject.teacher)
     parts = Parts(
         sides=sides,
         pool=Pool.of(examples),
@@ -122,7 +122,7 @@ def _update_seconds(
 def _writer(subject: Subject, author: Author, examples: Sequence[Example]) -> Writer:
     run, teacher, student = subject.run, subject.teacher, subject.student
     if author is Author.dataset:
-        return DatasetWriter(student, teacher)
+        return DatasetWriter(student, [student, teacher])
     if author is Author.student:
         return StudentWriter(student, run.rollout, seed=run.seed)
     if author is Author.mixture:

@@ -6,15 +6,13 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from distillkit.core.types import Author, Batch
 from distillkit.divergences.base import Divergence, log_probs
 from distillkit.models.language_model import LanguageModel, evaluating
-from distillkit.objectives.base import Scored
-from distillkit.objectives.divergence import Control, DivergenceObjective
+from distillkit.objectives.comparison import Comparison, Control
 from distillkit.preflight.finding import Finding, fatal, ok, warning
-from distillkit.preflight.subject import Subject, loss_and_norm
+from distillkit.preflight.subject import Subject, opinion_of
 
 NOTHING = 1e-5
 """Loss in nats that counts as zero, and part of another teacher's loss."""
@@ -22,8 +20,8 @@ ROUNDING, COARSE = 3e-4, 5e-2
 """Part of the gradient under another teacher that rounding may leave, in fp32 and in bf16."""
 EXACT = 1e-9
 """What fp64 may leave of a divergence between equal distributions."""
-POSITIONS = 128
-"""Positions projected to the vocabulary at a time."""
+CHUNK_MB = 64
+"""Mebibytes for logits."""
 ERRORS = 3.0
 """Standard errors by which the right text must be likelier than a shuffled one."""
 
@@ -34,15 +32,15 @@ def zero(subject: Subject) -> Iterator[Finding]:
     Nothing is exactly 0 where the vocabulary is wide and the model deep. What rounding leaves is
     judged by the gradient of the same student under a teacher that says something else.
     """
-    objective = subject.run.objective.comparison()
-    if not isinstance(objective, DivergenceObjective):
+    comparison = subject.run.objective.comparison()
+    if comparison is None:
         yield ok("this objective compares no two models, so there is no zero to be seen")
         return
-    if objective.teacher_temperature != objective.student_temperature:
+    if comparison.teacher_temperature != comparison.student_temperature:
         yield ok("the two temperatures differ, so the loss is not zero where the models agree")
         return
-    yield from _about_a_table(objective.divergence)
-    yield from _alone(objective, subject)
+    yield from _about_a_table(comparison.divergence)
+    yield from _alone(comparison, subject)
     pair, pair_norm = subject.losses[Control.none]
     if abs(pair) <= NOTHING:
         yield fatal(
@@ -54,15 +52,13 @@ def zero(subject: Subject) -> Iterator[Finding]:
         yield ok(f"the real pair: loss {pair:.3g} nats a token, gradient {pair_norm:.3g}")
 
 
-def _alone(objective: DivergenceObjective, subject: Subject) -> Iterator[Finding]:
+def _alone(comparison: Comparison, subject: Subject) -> Iterator[Finding]:
     """The student as its own teacher, and as one that is shuffled."""
-    scored, student = subject.probe.scored, subject.student
-    alone = Scored(student=scored.student, teacher=scored.student, weights=scored.weights)
-    loss, norm = loss_and_norm(
-        replace(objective, control=Control.none), alone, student=student, teacher=student
-    )
-    other = replace(objective, control=Control.shuffled_teacher)
-    scale, full = loss_and_norm(other, alone, student=student, teacher=student)
+    student = subject.student
+    itself = opinion_of(student, subject.probe.student)
+    loss, norm = subject.loss_and_norm(replace(comparison, control=Control.none), itself)
+    other = replace(comparison, control=Control.shuffled_teacher)
+    scale, full = subject.loss_and_norm(other, itself)
     full = max(full, subject.losses[Control.none][1])
     part = norm / full if full else 0.0
     seen = f"the student as its own teacher: loss {loss:.2g}, gradient {norm:.2g}"
@@ -102,10 +98,10 @@ def teacher_signal(subject: Subject) -> Iterator[Finding]:
     if not compared and not subject.authors & {Author.teacher, Author.mixture}:
         yield ok("nothing is learned from the teacher in this run, it is measured only")
         return
-    scored = subject.probe.scored
-    teacher = _nlls(subject.teacher, scored.teacher)
-    shuffled = _nlls(subject.teacher, scored.teacher, rolled=True)
-    student = _nlls(subject.student, scored.student)
+    probe = subject.probe
+    teacher = _nlls(subject.teacher, probe.teacher)
+    shuffled = _nlls(subject.teacher, probe.teacher, rolled=True)
+    student = _nlls(subject.student, probe.student)
     uniform = math.log(subject.student.head.real)
     right, wrong, own = (float(part.mean()) for part in (teacher, shuffled, student))
     gain = shuffled - teacher
@@ -148,8 +144,8 @@ def _heard(subject: Subject) -> Iterator[Finding]:
 
     A bounded divergence has one value for all teachers that are far from the student.
     """
-    objective = subject.run.objective.comparison()
-    if not isinstance(objective, DivergenceObjective):
+    comparison = subject.run.objective.comparison()
+    if comparison is None:
         return
     right, rolled = (subject.losses[each] for each in (Control.none, Control.shuffled_teacher))
     if all(
@@ -166,9 +162,9 @@ def _heard(subject: Subject) -> Iterator[Finding]:
             f"the loss hears the teacher: {right[0]:.3g}, shuffled {rolled[0]:.3g}; gradient "
             f"{right[1]:.3g}, shuffled {rolled[1]:.3g}"
         )
-    if objective.control is not Control.none:
+    if comparison.control is not Control.none:
         yield warning(
-            f"objective.control={objective.control} breaks the teacher on purpose",
+            f"objective.control={comparison.control} breaks the teacher on purpose",
             why="the student will learn from noise",
             mend="Set objective.control=none",
         )
@@ -183,15 +179,5 @@ def _nlls(model: LanguageModel, batch: Batch, *, rolled: bool = False) -> Tensor
         rolled: judge each target from the hidden state of another position.
     """
     with evaluating(model):
-        hidden = model.hidden(batch)
-        if rolled:
-            hidden = hidden.roll(len(hidden) // 2 or 1, dims=0)
-        parts = [
-            functional.cross_entropy(
-                model.head.logits(hidden[start : start + POSITIONS]),
-                batch.targets[start : start + POSITIONS],
-                reduction="none",
-            )
-            for start in range(0, len(hidden), POSITIONS)
-        ]
-        return torch.cat(parts).cpu()
+        opinion = opinion_of(model, batch)
+        return -(opinion.rolled() if rolled else opinion).drawn(chunk_mb=CHUNK_MB).cpu()

@@ -8,12 +8,16 @@ from pathlib import Path
 
 import torch
 
-from distillkit.core.types import Author, Example, Response, Split
+from distillkit.core.clock import Clock
+from distillkit.core.types import Author, Batch, Example, Response, Split
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling
-from distillkit.objectives.base import Objective, Scored
-from distillkit.objectives.divergence import Control, DivergenceObjective
+from distillkit.objectives.base import Scored
+from distillkit.objectives.comparison import Comparison, Control
+from distillkit.objectives.scoring import compare
+from distillkit.opinions.base import Opinion
+from distillkit.opinions.states import StatesOpinion
 from distillkit.preflight.machine import Machine
 from distillkit.run import TrainRun
 from distillkit.training.writers import DatasetWriter
@@ -39,12 +43,20 @@ class Probe:
     Attributes:
         examples: of the training split.
         responses: the references, closed; the teacher's text where there is none.
-        scored: both batches; every position weighs the same, all together 1.
+        student: both, as the student reads them.
+        teacher: both, as the teacher does.
     """
 
     examples: Sequence[Example]
     responses: Sequence[Response]
-    scored: Scored
+    student: Batch
+    teacher: Batch
+
+    def scored(self, opinion: Opinion) -> Scored:
+        """The student's batch beside an opinion; every position weighs the same, all together 1."""
+        count, device = len(self.student.targets), self.student.targets.device
+        weights = torch.full((count,), 1 / count, device=device)
+        return Scored(student=self.student, weights=weights, opinion=opinion)
 
 
 @dataclass(kw_only=True)
@@ -126,10 +138,7 @@ class Subject:
     def prompt_lengths(self) -> list[int]:
         """Tokens of every training prompt, in the format that makes more of them."""
         sides = (self.teacher, self.student)
-        return [
-            max(len(side.prompts.prompt_ids(example)) for side in sides)
-            for example in self._training()
-        ]
+        return [max(side.prompt_length(example) for side in sides) for example in self._training()]
 
     @cached_property
     def reference_lengths(self) -> list[int]:
@@ -175,14 +184,18 @@ class Subject:
             enough = sum(len(item.tokens) for item in responses) >= PROBE_POSITIONS
             if tokens > PROBE_TOKENS or (enough and len(examples) >= PROBE_ROWS[0]):
                 break
-        return Probe(examples, responses, self._scored(examples, responses))
+        written = [response.tokens for response in responses]
+        student, teacher = (
+            side.batch(side.prompts.of(examples), written) for side in (self.student, self.teacher)
+        )
+        return Probe(examples, responses, student, teacher)
 
     @cached_property
     def seconds(self) -> float:
         """Of a pass of both models through the probe batch, without gradient; timed."""
-        scored = self.probe.scored
+        probe = self.probe
         start = time.perf_counter()
-        for model, batch in ((self.student, scored.student), (self.teacher, scored.teacher)):
+        for model, batch in ((self.student, probe.student), (self.teacher, probe.teacher)):
             with evaluating(model):
                 model.hidden(batch)
             model.wait()
@@ -191,40 +204,45 @@ class Subject:
     @cached_property
     def losses(self) -> dict[Control, tuple[float, float]]:
         """Loss and gradient norm of the pair on the probe batch, as it is and shuffled."""
-        objective = self.run.objective.comparison()
-        assert isinstance(objective, DivergenceObjective)
+        comparison = self.run.objective.comparison()
+        assert comparison is not None
+        opinion = opinion_of(self.teacher, self.probe.teacher)
         return {
-            control: loss_and_norm(
-                replace(objective, control=control),
-                self.probe.scored,
-                student=self.student,
-                teacher=self.teacher,
-            )
+            control: self.loss_and_norm(replace(comparison, control=control), opinion)
             for control in (Control.none, Control.shuffled_teacher)
         }
+
+    def loss_and_norm(self, comparison: Comparison, opinion: Opinion) -> tuple[float, float]:
+        """Of the student on the probe batch, without dropout; no gradient is left behind."""
+        student, scored = self.student, self.probe.scored(opinion)
+        training = student.module.training
+        student.module.eval()
+        try:
+            found = compare(
+                comparison,
+                scored,
+                scored.weights,
+                student=student,
+                chunk_mb=self.run.objective.chunk_mb,
+                clock=Clock(),
+            )
+            grads = [p.grad for p in student.parameters() if p.grad is not None]
+            norm = torch.stack([grad.norm(dtype=torch.float32) for grad in grads]).norm().item()
+        finally:
+            student.module.zero_grad(set_to_none=True)
+            student.module.train(training)
+        return found.exact, norm
 
     def _respond(self, examples: list[Example]) -> list[Response]:
         """References where all have one, else what the teacher writes for the first few."""
         if all(example.teaches for example in examples):
-            return DatasetWriter(self.student, self.teacher).write(examples, step=0)
-        prompts = [
-            self.teacher.prompts.prompt_ids(example) for example in examples[: PROBE_ROWS[0]]
-        ]
+            return DatasetWriter(self.student, [self.student, self.teacher]).write(examples, step=0)
+        prompts = self.teacher.prompts.of(examples[: PROBE_ROWS[0]])
         length = min(PROBE_WRITTEN, self.run.teacher_rollout.max_new_tokens)
         written = generate(
             self.teacher, prompts, Sampling(temperature=0, max_new_tokens=length), seed=0
         )
         return [Response(text.tokens, text.truncated, Author.teacher) for text in written]
-
-    def _scored(self, examples: list[Example], responses: list[Response]) -> Scored:
-        texts = [response.tokens for response in responses]
-        student, teacher = (
-            side.batch([side.prompts.prompt_ids(example) for example in examples], texts)
-            for side in (self.student, self.teacher)
-        )
-        count = len(student.targets)
-        weights = torch.full((count,), 1 / count, device=self.student.device)
-        return Scored(student=student, teacher=teacher, weights=weights)
 
     def _training(self) -> Sequence[Example]:
         if Split.train not in self.examples:
@@ -232,17 +250,7 @@ class Subject:
         return self.examples[Split.train]
 
 
-def loss_and_norm(
-    objective: Objective, scored: Scored, *, student: LanguageModel, teacher: LanguageModel
-) -> tuple[float, float]:
-    """Loss and gradient norm, without dropout; no gradient is left behind."""
-    training = student.module.training
-    student.module.eval()
-    try:
-        loss = objective.backward(scored, student=student, teacher=teacher)["loss"]
-        grads = [p.grad for p in student.parameters() if p.grad is not None]
-        norm = torch.stack([grad.norm(dtype=torch.float32) for grad in grads]).norm().item()
-    finally:
-        student.module.zero_grad(set_to_none=True)
-        student.module.train(training)
-    return loss, norm
+def opinion_of(model: LanguageModel, batch: Batch) -> Opinion:
+    """What a model thinks of a batch, without a gradient."""
+    with torch.no_grad():
+        return StatesOpinion(model.hidden(batch), batch.targets, model.head)

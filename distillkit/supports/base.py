@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -9,6 +10,26 @@ from torch import Tensor
 
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.base import FLOOR, Divergence
+
+
+class Sparse(NamedTuple):
+    """What is told of a distribution at each position: entries, likeliest first, and the rest."""
+
+    ids: Ids
+    log_probs: Float[Tensor, "N K"]
+    rest: PerToken
+    """Log-probability of all other entries together."""
+
+    def part(self, where: slice) -> "Sparse":
+        """Some of the positions."""
+        return Sparse(*(each[where] for each in self))
+
+    def kept(self, count: int) -> "Sparse":
+        """Its first entries; the others join the rest."""
+        if count >= self.ids.shape[-1]:
+            return self
+        left = torch.cat([self.log_probs[:, count:], self.rest[:, None]], dim=-1)
+        return Sparse(self.ids[:, :count], self.log_probs[:, :count], left.logsumexp(-1))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -29,16 +50,38 @@ class Support(ABC):
             targets: the token that the response holds at each position [N].
         """
 
+    def within(self, told: "Support") -> bool:
+        """Whether who tells the entries of another support tells those of this one too."""
+        return told.dense
+
+    def among(self, told: Sparse) -> Sparse:
+        """This support's entries of what is told; for supports that are :meth:`within` it."""
+        raise NotImplementedError
+
+    @property
+    def dense(self) -> bool:
+        """Whether every entry is kept apart."""
+        return False
+
     def slope(
-        self, divergence: Divergence, teacher: LogProbs, student: LogProbs, targets: Targets
+        self,
+        divergence: Divergence,
+        teacher: LogProbs | Sparse,
+        student: LogProbs,
+        targets: Targets,
     ) -> tuple[PerToken, LogProbs]:
         """The divergence on this support [N], and its derivative by all log-probs [N, V].
 
         As with :meth:`Divergence.slope`, a multiple of the student's probabilities is left open.
         """
-        ids = self.chosen(teacher, student, targets)
+        if isinstance(teacher, Sparse):
+            told = self.among(teacher)
+            ids, theirs = told.ids, torch.cat([told.log_probs, told.rest[:, None]], dim=-1)
+        else:
+            ids = self.chosen(teacher, student, targets)
+            theirs = merge(teacher, ids)[0]
         ours, rest = merge(student, ids)
-        values, slope = divergence.slope(merge(teacher, ids)[0], ours)
+        values, slope = divergence.slope(theirs, ours)
         # The bucket's log-probability moves with each of its entries in proportion to its share.
         spread = (rest - ours[:, -1:]).exp() * slope[:, -1:]
         return values, spread.scatter(-1, ids, slope[:, :-1])

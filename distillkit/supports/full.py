@@ -5,7 +5,7 @@ import torch
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence
-from distillkit.supports.base import Support
+from distillkit.supports.base import Sparse, Support
 
 
 @spec("support/full")
@@ -15,7 +15,16 @@ class Full(Support):
     def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return torch.arange(student.shape[-1], device=student.device).expand(student.shape)
 
+    @property
+    def dense(self) -> bool:
+        return True
+
     def slope(
-        self, divergence: Divergence, teacher: LogProbs, student: LogProbs, targets: Targets
+        self,
+        divergence: Divergence,
+        teacher: LogProbs | Sparse,
+        student: LogProbs,
+        targets: Targets,
     ) -> tuple[PerToken, LogProbs]:
+        assert not isinstance(teacher, Sparse), "refused when composing"
         return divergence.slope(teacher, student)

@@ -2,7 +2,7 @@
 
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, Targets
-from distillkit.supports.base import Support
+from distillkit.supports.base import Sparse, Support
 
 
 @spec("support/sampled")
@@ -14,3 +14,9 @@ class Sampled(Support):
 
     def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return targets[:, None]
+
+    def within(self, told: Support) -> bool:
+        return told.dense or isinstance(told, Sampled)
+
+    def among(self, told: Sparse) -> Sparse:
+        return told

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, Targets
-from distillkit.supports.base import Support
+from distillkit.supports.base import Sparse, Support
 
 
 @dataclass(kw_only=True, slots=True)
@@ -31,6 +31,12 @@ class TeacherTopK(TopK):
 
     def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return self._likeliest(teacher)
+
+    def within(self, told: Support) -> bool:
+        return told.dense or (isinstance(told, TeacherTopK) and self.k <= told.k)
+
+    def among(self, told: Sparse) -> Sparse:
+        return told.kept(self.k)
 
 
 @spec("support/student_top_k")

@@ -55,7 +55,7 @@ def other_text(objective: Objective, dataset: Dataset | None, *, sides: Sides) -
     examples = gathered.examples[Split.train]
     for example in examples:
         _check_learnable(example, dataset, sides)
-    writer = DatasetWriter(sides.student, sides.teacher)
+    writer = DatasetWriter(sides.student, sides.readers)
     return OtherText(beside, examples, writer, gathered.remarks)
 
 
@@ -66,12 +66,13 @@ def _check_learnable(example: Example, dataset: Dataset, sides: Sides) -> None:
             f"{where} has no reference response, which is the text to learn. Leave the row out, or "
             "choose another dataset@dataset_pt=..."
         )
-    for side in (sides.student, sides.teacher or sides.student):
-        length = len(side.prompts.prompt_ids(example))
-        if length >= side.context:
+    for reader in sides.readers:
+        length = reader.prompt_length(example)
+        if length >= reader.context:
             raise DataError(
                 f"the prompt of {where} has {length} tokens, which leaves no room for its text in "
-                f"a context of {side.context}. Leave the row out, or choose a model with more room."
+                f"a context of {reader.context}. Leave the row out, or choose a model with more "
+                "room."
             )
 
 

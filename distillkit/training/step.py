@@ -2,22 +2,23 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
-from torch import Tensor
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import Rollout
 from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Credit, Objective, Scored
+from distillkit.opinions.base import Opinion, Reader
+from distillkit.opinions.states import ModelReader
 from distillkit.training.ranks import Ranks
 from distillkit.training.settings import LoopSettings, Reduction
 
 ALONE = Ranks()
 
-Opinions = Sequence[Tensor | None]
-"""The teacher's last hidden states at the response positions of each rollout [T, D], where kept;
-empty where none are."""
+Opinions = Sequence[Opinion | None]
+"""The teacher's of each rollout, where kept; empty where none are."""
 
 OVERHEAD = {"cpu": 1e9, "cuda": 1e13}
 """Operations that a device does while a micro-batch is set up: some 5 ms on two cores, 30 ms on
@@ -26,10 +27,27 @@ CUDA, where launching is what takes time."""
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """The two models of a run; the teacher may be absent where nothing asks for it."""
+    """Who learns, and who is learned from, where anything is.
+
+    Attributes:
+        student: learns.
+        teacher: a model of this process, which may write and is measured.
+        reader: who has opinions of rollouts.
+    """
 
     student: LanguageModel
-    teacher: LanguageModel | None
+    teacher: LanguageModel | None = None
+    reader: Reader | None = None
+
+    @classmethod
+    def of(cls, student: LanguageModel, teacher: LanguageModel | None) -> Self:
+        """A student and the model that it learns from."""
+        return cls(student, teacher, None if teacher is None else ModelReader(teacher))
+
+    @property
+    def readers(self) -> list[LanguageModel | Reader]:
+        """Everyone who has to find room for a prompt and a response."""
+        return [self.student, *([] if self.reader is None else [self.reader])]
 
 
 def position_weights(lengths: Sequence[int], reduction: Reduction) -> list[float]:
@@ -69,14 +87,14 @@ def split_rows(lengths: Sequence[int], budget: int, *, spare: int) -> list[list[
     return groups
 
 
-def spare_padding(student: LanguageModel, teacher: LanguageModel) -> int:
+def spare_padding(student: LanguageModel, reader: Reader | None) -> int:
     """Padded tokens whose arithmetic takes about as long as the overhead of one more micro-batch.
 
     A token costs two operations for every weight in a forward pass, and four in a backward one.
     """
     if student.packs:
         return 1 << 40
-    operations = 6 * student.weights + 2 * teacher.weights
+    operations = 6 * student.weights + 2 * (0 if reader is None else reader.weights)
     return round(OVERHEAD[student.device.type] / operations)
 
 
@@ -113,11 +131,12 @@ def accumulate(
         loop=loop,
         ranks=ranks,
         objective=objective,
+        clock=clock,
         opinions=opinions,
         scale=scale,
     )
     for batch in batches:
-        parts = objective.backward(batch, student=sides.student, teacher=sides.teacher, clock=clock)
+        parts = objective.backward(batch, student=sides.student, clock=clock)
         for name, part in parts.items():
             totals[name] = totals.get(name, 0.0) + part
     return totals
@@ -129,43 +148,56 @@ def micro_batches(
     sides: Sides,
     loop: LoopSettings,
     ranks: Ranks = ALONE,
-    objective: Objective | None = None,
+    objective: Objective,
+    clock: Clock | None = None,
     opinions: Opinions = (),
     scale: float = 1.0,
 ) -> Iterator[Scored]:
-    """This process's share of the global batch, in parts that fit through the models."""
-    student, teacher = sides.student, sides.teacher or sides.student
+    """This process's share of the global batch, in parts that fit through the models.
+
+    Where the objective compares, each comes with the opinions that are known of its rows, or with
+    what the teacher says now.
+    """
+    student, clock = sides.student, clock or Clock()
+    compares = objective.comparison() is not None
     responses = [rollout.response.tokens for rollout in rollouts]
     weights = position_weights([len(response) for response in responses], loop.reduction)
     weights = [scale * weight for weight in weights]
-    earned = objective.credit(rollouts, weights) if objective else None
+    earned = objective.credit(rollouts, weights)
     for rows in groups_of_rows(rollouts, sides=sides, loop=loop, ranks=ranks):
         texts = [responses[row] for row in rows]
         spread = [weights[row] for row in rows for _ in responses[row]]
-        known = [opinion for row in rows if opinions and (opinion := opinions[row]) is not None]
-        examples = [rollouts[row].example for row in rows]
+        part = [rollouts[row] for row in rows]
+        known = [opinions[row] for row in rows] if opinions else []
         yield Scored(
-            student=student.batch(student.prompts.of(examples), texts),
-            teacher=teacher.batch(teacher.prompts.of(examples), texts),
+            student=student.batch(student.prompts.of([each.example for each in part]), texts),
             weights=torch.tensor(spread, dtype=torch.float32, device=student.device),
             credit=Credit.join([earned[row] for row in rows], student.device) if earned else None,
-            opinions=torch.cat(known) if len(known) == len(rows) else None,
+            opinion=_opinion(sides.reader, part, known, clock) if compares else None,
         )
+
+
+def _opinion(
+    reader: Reader | None, part: Sequence[Rollout], known: Opinions, clock: Clock
+) -> Opinion:
+    told = [opinion for opinion in known if opinion is not None]
+    with torch.no_grad(), clock("teacher"):
+        if len(told) == len(part):
+            return told[0].join(told[1:])
+        assert reader is not None
+        return reader.read(part)
 
 
 def groups_of_rows(
     rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, ranks: Ranks = ALONE
 ) -> list[list[int]]:
     """Which of this process's rows go through the models side by side."""
-    student, teacher = sides.student, sides.teacher or sides.student
-    examples = [rollout.example for rollout in rollouts]
     widths = [
-        max(len(prompt), len(other)) + len(rollout.response.tokens)
-        for prompt, other, rollout in zip(
-            student.prompts.of(examples), teacher.prompts.of(examples), rollouts, strict=True
-        )
+        max(reader.prompt_length(rollout.example) for reader in sides.readers)
+        + len(rollout.response.tokens)
+        for rollout in rollouts
     ]
     share = ranks.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
-    spare = spare_padding(student, teacher)
+    spare = spare_padding(sides.student, sides.reader)
     groups = split_rows([widths[row] for row in share], loop.micro_batch_tokens, spare=spare)
     return [[share[place] for place in group] for group in groups]

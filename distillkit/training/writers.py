@@ -9,6 +9,7 @@ from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.mixture import generate_mixture
 from distillkit.models.sampling import Sampling
+from distillkit.opinions.base import Reader
 
 
 class Writer(Protocol):
@@ -26,21 +27,18 @@ class DatasetWriter:
 
     Args:
         student: whose tokenizer and end token are used.
-        teacher: reads the text too, maybe after a longer prompt or in a smaller context.
+        readers: who has to find room for it, maybe after longer prompts or in smaller contexts.
     """
 
-    def __init__(self, student: LanguageModel, teacher: LanguageModel | None = None) -> None:
-        self._student, self._teacher = student, teacher or student
+    def __init__(self, student: LanguageModel, readers: Sequence[LanguageModel | Reader]) -> None:
+        self._student, self._readers = student, readers
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
         return [self._close(example) for example in examples]
 
     def _close(self, example: Example) -> Response:
         whole = self._student.reference_ids(example)
-        room = min(
-            reader.context - len(reader.prompts.prompt_ids(example))
-            for reader in (self._student, self._teacher)
-        )
+        room = min(reader.context - reader.prompt_length(example) for reader in self._readers)
         cut = len(whole) > room or not example.closed
         return Response(whole[:room], truncated=cut, author=Author.dataset)
 

@@ -20,6 +20,7 @@ from distillkit.divergences.tvd import TotalVariation
 from distillkit.models.head import Head
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.opinions.states import StatesOpinion
 from distillkit.supports.full import Full
 
 BETA = 0.5
@@ -98,15 +99,14 @@ class Problem:
         text = Batch(
             tokens, torch.ones_like(tokens), torch.zeros_like(columns), columns, self.targets
         )
-        return Scored(student=text, teacher=text, weights=torch.full((count,), 1 / count))
+        opinion = StatesOpinion(self.teacher.states, self.targets, self.teacher.head)
+        return Scored(text, torch.full((count,), 1 / count), opinion=opinion)
 
 
 def ours(problem: Problem, divergence: str = "jsd") -> Callable[[], float]:
     """distillkit's objective."""
     objective = DivergenceObjective(support=Full(), divergence=DIVERGENCES[divergence])
-    step = partial(
-        objective.backward, problem.batch(), student=problem.student, teacher=problem.teacher
-    )
+    step = partial(objective.backward, problem.batch(), student=problem.student)
     return lambda: step()["loss"]
 
 

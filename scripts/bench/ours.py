@@ -70,7 +70,7 @@ def parts_of(shape: Shape) -> Parts:
     sampling = Sampling(max_new_tokens=shape.limit)
     divergence = JensenShannon(beta=0.5) if shape.divergence == "jsd" else ReverseKL()
     return Parts(
-        sides=Sides(student=student, teacher=teacher),
+        sides=Sides.of(student, teacher),
         pool=Pool.of(examples),
         policy=OnPolicy(),
         writers={Author.student: StudentWriter(student, sampling, seed=0)},

@@ -187,7 +187,7 @@ def test_the_writer_closes_a_document_and_not_a_passage_inside_it(tmp_path: Path
     """Trap 19: an end token in the middle of a text would teach the model to stop there."""
     student = build()
     examples = whole(write(tmp_path, "mine.jsonl", STORY), characters=20).examples(Split.train)
-    responses = DatasetWriter(student).write(examples, step=0)
+    responses = DatasetWriter(student, [student]).write(examples, step=0)
     assert len(responses) == 3
     for item, response in zip(examples, responses, strict=True):
         text = student.tokenizer(item.reference, add_special_tokens=False)["input_ids"]

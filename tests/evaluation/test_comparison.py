@@ -10,16 +10,18 @@ from torch import Tensor, nn
 from distillkit.core.errors import ConfigError
 from distillkit.core.types import Batch
 from distillkit.divergences.base import log_probs
-from distillkit.evaluation.comparison import Comparison, Plan, Reading
+from distillkit.evaluation.cheaper import Estimates, Plan, Reading
 from distillkit.evaluation.tally import Row
 from distillkit.models.head import Head
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.opinions.states import StatesOpinion
 from distillkit.supports.base import Support
 from distillkit.supports.full import Full
 from distillkit.supports.sampled import Sampled
 from distillkit.supports.top_k import StudentTopK, TeacherTopK
 from tests.divergences.cases import CASES, Case, logits
+from tests.tiny import opinion
 
 N, V, D = 12, 30, 5
 PLAN = Plan(k=(1, 3, 8), draws=(1, 4), repeats=8)
@@ -47,9 +49,8 @@ class States:
 
 
 def reading(student: States, teacher: States, part: slice = slice(None)) -> Reading:
-    return Reading(
-        student.states.detach()[part], teacher.states.detach()[part], TARGETS[part], WEIGHTS[part]
-    )
+    heard = StatesOpinion(teacher.states.detach()[part], TARGETS[part], teacher.head)
+    return Reading(student.states.detach()[part], heard, TARGETS[part], WEIGHTS[part])
 
 
 def compared(
@@ -61,10 +62,12 @@ def compared(
     teacher: Callable[[], States] = lambda: States(seed=50),
 ) -> list[Row]:
     ours, theirs = student(), teacher()
-    comparison = Comparison(objective, student=ours.head, teacher=theirs.head, plan=plan, seed=3)
+    made = Estimates(
+        objective.compared(), student=ours.head, chunk_mb=objective.chunk_mb, plan=plan, seed=3
+    )
     for part in parts:
-        comparison.add(reading(ours, theirs, part))
-    return comparison.rows()
+        made.add(reading(ours, theirs, part))
+    return made.rows()
 
 
 def objective(case: Case, support: Support | None = None, **fields: float) -> DivergenceObjective:
@@ -73,11 +76,11 @@ def objective(case: Case, support: Support | None = None, **fields: float) -> Di
 
 def trained(case: Case, support: Support, **fields: float) -> tuple[float, Tensor]:
     """The loss of a training step, and the gradient that it leaves in the hidden states [N, D]."""
-    student = States(seed=1)
+    student, teacher = States(seed=1), States(seed=50)
     nowhere, empty = torch.zeros_like(TARGETS), torch.zeros(1, 0, dtype=torch.long)
     batch = Batch(empty, empty, nowhere, nowhere, TARGETS)
     loss = objective(case, support, **fields).backward(
-        Scored(batch, batch, WEIGHTS), student=student, teacher=States(seed=50)
+        Scored(batch, WEIGHTS, opinion=opinion(teacher, batch)), student=student
     )["loss"]
     assert student.states.grad is not None
     return loss, student.states.grad

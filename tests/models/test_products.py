@@ -12,7 +12,7 @@ from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.supports.full import Full
 from tests.models.test_batching import collate
-from tests.tiny import CPU
+from tests.tiny import CPU, opinion
 
 POSITIONS, ENTRIES, WIDTH = 64, 151_936, 48
 
@@ -44,7 +44,7 @@ def gradients() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
     batch = collate([[0]], [[0] * POSITIONS], pad_id=0, device=CPU)
     weights = torch.full((POSITIONS,), 1 / POSITIONS)
     DivergenceObjective(divergence=divergence, support=Full()).backward(
-        Scored(batch, batch, weights), student=student, teacher=teacher
+        Scored(batch, weights, opinion=opinion(teacher, batch)), student=student
     )
     found = {"ours": (student.states.grad, student.weight.grad)}
     for name, dtype in (("exact", torch.float64), ("rounded", torch.float32)):

@@ -12,24 +12,26 @@ from distillkit.core.errors import DataError, ModelError
 from distillkit.divergences.base import Divergence
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ForwardKL, ReverseKL
-from distillkit.evaluation.comparison import Comparison, Plan, Reading
+from distillkit.evaluation.cheaper import Estimates, Plan, Reading
 from distillkit.evaluation.scoring import as_compared, compare, likelihoods
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.likelihood import token_nlls
 from distillkit.models.loading import check_pair
 from distillkit.models.mixture import generate_mixture
 from distillkit.models.pretrained import Teacher
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Objective, Scored
+from distillkit.objectives.comparison import Comparison
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.objectives.kd import KD
-from distillkit.objectives.sft import SFT, token_nlls
+from distillkit.objectives.sft import SFT
 from distillkit.supports.base import Support
 from distillkit.supports.full import Full
 from distillkit.supports.sampled import Sampled
 from distillkit.supports.top_k import StudentTopK, TeacherTopK
 from tests.models.holey import END, HOLES, REAL, holey
-from tests.tiny import TOKENIZER, build, example
+from tests.tiny import TOKENIZER, build, example, opinion
 
 PROMPTS = [[50, 60, 70, 80], [200, 201]]
 RESPONSES = [[10, 11, END], [20, 21, 22, 23, END]]
@@ -69,8 +71,8 @@ def scored(teacher: LanguageModel, student: LanguageModel) -> Scored:
     count = sum(map(len, RESPONSES))
     return Scored(
         student=student.batch(PROMPTS, RESPONSES),
-        teacher=teacher.batch(PROMPTS, RESPONSES),
         weights=torch.full((count,), 1 / count),
+        opinion=opinion(teacher, teacher.batch(PROMPTS, RESPONSES)),
     )
 
 
@@ -113,7 +115,7 @@ def test_a_divergence_and_its_gradient_are_those_over_the_real_ids(
 ) -> None:
     teacher, student = pair(family)
     objective = DivergenceObjective(divergence=divergence, support=Full())
-    loss = objective.backward(scored(teacher, student), student=student, teacher=teacher)["loss"]
+    loss = objective.backward(scored(teacher, student), student=student)["loss"]
     found = student.head.weight.grad.clone()
     student.module.zero_grad()
     with torch.no_grad():
@@ -139,7 +141,7 @@ OBJECTIVES: list[Objective] = [
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda each: type(each).__name__)
 def test_every_objective_leaves_rows_without_a_token_alone(objective: Objective) -> None:
     teacher, student = pair()
-    found = objective.backward(scored(teacher, student), student=student, teacher=teacher)
+    found = objective.backward(scored(teacher, student), student=student)
     gradient = student.head.weight.grad
     assert torch.isfinite(torch.tensor(found["loss"]))
     assert gradient.isfinite().all()
@@ -155,7 +157,7 @@ def test_sft_is_the_cross_entropy_over_the_real_ids() -> None:
         expected = functional.nll_loss(oracle(student), places(student), reduction="none")
         found = token_nlls(student.hidden(batch), batch.targets, student.head, chunk_mb=1)
     torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-4)
-    loss = SFT().backward(scored(teacher, student), student=student, teacher=None)["loss"]
+    loss = SFT().backward(scored(teacher, student), student=student)["loss"]
     assert loss == pytest.approx(expected.mean().item(), rel=1e-4)
 
 
@@ -181,25 +183,19 @@ def test_evaluation_compares_over_the_real_ids() -> None:
 def test_estimators_compare_over_the_real_ids(family: str) -> None:
     teacher, student = pair(family)
     batch = scored(teacher, student)
-    objective = DivergenceObjective(divergence=ReverseKL(), support=Full())
-    comparison = Comparison(
-        objective,
+    estimates = Estimates(
+        Comparison(divergence=ReverseKL(), support=Full()),
         student=student.head,
-        teacher=teacher.head,
+        chunk_mb=160,
         plan=Plan(k=(1, 1000), draws=(1, 4), repeats=4),
         seed=0,
     )
     with torch.no_grad():
-        read = Reading(
-            student.hidden(batch.student),
-            teacher.hidden(batch.teacher),
-            batch.student.targets,
-            batch.weights,
-        )
-        comparison.add(read)
+        hidden = student.hidden(batch.student)
+        estimates.add(Reading(hidden, batch.opinion, batch.student.targets, batch.weights))
         p, q = oracle(teacher), oracle(student)
     expected = (q.exp() * (q - p)).sum(-1).mean().item()
-    rows = {(row.estimator, row.k, row.draws): row for row in comparison.rows()}
+    rows = {(row.estimator, row.k, row.draws): row for row in estimates.rows()}
     assert rows["dense", None, None].value == pytest.approx(expected, rel=1e-4)
     whole = rows["student_top_k", END + 1, None]
     assert whole.value == pytest.approx(expected, rel=1e-4)
@@ -306,5 +302,5 @@ SUPPORTS: list[Support] = [Full(), Sampled(), TeacherTopK(k=3)]
 def test_a_model_is_its_own_perfect_teacher_with_holes_too(support: Support) -> None:
     _, student = pair()
     objective = DivergenceObjective(divergence=ForwardKL(), support=support)
-    loss = objective.backward(scored(student, student), student=student, teacher=student)["loss"]
+    loss = objective.backward(scored(student, student), student=student)["loss"]
     assert abs(loss) < 1e-6

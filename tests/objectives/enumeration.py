@@ -13,7 +13,7 @@ from torch import Tensor
 from distillkit.core.types import Author, Response, Rollout
 from distillkit.models.batching import collate
 from distillkit.objectives.base import Credit, Objective, Scored
-from tests.tiny import CPU, TableModel, example
+from tests.tiny import CPU, TableModel, example, opinion
 
 ENTRIES, END, WORDS, PROMPT = 3, 0, (1, 2), 2
 
@@ -97,15 +97,16 @@ def world(seed: int, *, alpha: float = 0.0, spread: float = 1.0) -> World:
     )
 
 
-def scored(objective: Objective, rollouts: Sequence[Rollout], weights: Sequence[float]) -> Scored:
-    """A micro-batch of these rollouts with the objective's credit, all in float64."""
+def scored(
+    objective: Objective, made: World, rollouts: Sequence[Rollout], weights: Sequence[float]
+) -> Scored:
+    """A micro-batch of these rollouts with credit and the teacher's opinion, all in float64."""
     texts = [rollout.response.tokens for rollout in rollouts]
     earned = objective.credit(rollouts, weights)
     batch = collate([[PROMPT]] * len(texts), texts, pad_id=END, device=CPU)
     shares = [share for share, text in zip(weights, texts, strict=True) for _ in text]
     return Scored(
         student=batch,
-        teacher=batch,
         weights=torch.tensor(shares, dtype=torch.float64),
         credit=earned
         and Credit(
@@ -115,6 +116,7 @@ def scored(objective: Objective, rollouts: Sequence[Rollout], weights: Sequence[
             ),
             total=earned[0].total,
         ),
+        opinion=opinion(TableModel(made.teacher), batch),
     )
 
 
@@ -126,8 +128,8 @@ def run(
     Every position weighs 1 unless the rows are given weights.
     """
     student = TableModel(made.student)
-    batch = scored(objective, rollouts, weights or [1.0] * len(rollouts))
-    numbers = objective.backward(batch, student=student, teacher=TableModel(made.teacher))
+    batch = scored(objective, made, rollouts, weights or [1.0] * len(rollouts))
+    numbers = objective.backward(batch, student=student)
     assert student.weight.grad is not None
     return numbers, student.weight.grad.T
 

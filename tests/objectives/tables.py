@@ -8,7 +8,7 @@ from torch import Tensor
 from distillkit.core.types import Batch
 from distillkit.models.batching import collate
 from distillkit.objectives.base import Scored
-from tests.tiny import CPU
+from tests.tiny import CPU, TableModel, opinion
 
 ENTRIES = 6
 RESPONSES = [[1, 2, 1], [5, 0, 3, 3, 1]]
@@ -33,9 +33,10 @@ def batch(prompts: list[list[int]] = PROMPTS) -> Batch:
     return collate(prompts, RESPONSES, pad_id=1, device=CPU)
 
 
-def scored() -> Scored:
-    """Both sides' batch, with weights that differ at every position."""
-    return Scored(student=batch(), teacher=batch(OTHER_PROMPTS), weights=WEIGHTS)
+def scored(teacher: TableModel | None = None) -> Scored:
+    """The batch, and what a teacher thinks of its own, with weights that differ everywhere."""
+    heard = None if teacher is None else opinion(teacher, batch(OTHER_PROMPTS))
+    return Scored(student=batch(), weights=WEIGHTS, opinion=heard)
 
 
 def at_positions(logits: Tensor) -> NDArray[np.float64]:

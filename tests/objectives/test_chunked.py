@@ -11,10 +11,11 @@ from distillkit.core.clock import Clock
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.likelihood import rows_within
 from distillkit.models.pretrained import Teacher
 from distillkit.objectives import chunked
 from distillkit.objectives.base import Credit, Objective, Scored
-from distillkit.objectives.chunked import backward_in_chunks, rows_within
+from distillkit.objectives.chunked import backward_in_chunks
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.objectives.kd import KD
 from distillkit.objectives.minillm import MiniLLM
@@ -22,7 +23,7 @@ from distillkit.objectives.reward import RewardObjective
 from distillkit.objectives.sampled_kl import SampledKL
 from distillkit.objectives.sft import SFT
 from distillkit.supports.full import Full
-from tests.tiny import ENTRIES, build, distance, gradients
+from tests.tiny import ENTRIES, build, distance, gradients, opinion
 
 PROMPTS = [[50, 60, 70, 80], [200], [90, 91]]
 RESPONSES = [[10, 11, 12], [20, 21, 22, 23, 24, 25, 1], [30, 1]]
@@ -68,11 +69,11 @@ def run(objective: Objective, *, tied: bool = True) -> tuple[dict[str, float], d
     student.module.zero_grad()
     batch = Scored(
         student=student.batch(PROMPTS, RESPONSES),
-        teacher=teacher.batch(PROMPTS, RESPONSES),
         weights=torch.linspace(0.05, 0.2, POSITIONS),
         credit=credit(POSITIONS),
+        opinion=opinion(teacher, teacher.batch(PROMPTS, RESPONSES)),
     )
-    return objective.backward(batch, student=student, teacher=teacher), gradients(student)
+    return objective.backward(batch, student=student), gradients(student)
 
 
 @each
@@ -175,15 +176,15 @@ def test_no_tensor_of_all_positions_by_the_vocabulary_ever_exists(
     long = [list(range(100, 140))]
     batch = Scored(
         student=student.batch([[50]], long),
-        teacher=teacher.batch([[50]], long),
         weights=torch.full((40,), 1 / 40),
         credit=credit(40),
+        opinion=opinion(teacher, teacher.batch([[50]], long)),
     )
     # The head's weight is itself 16 rows as wide as the vocabulary when it is transposed.
     for chunk, most in ((4, 16), (40, 40)):
         rows(monkeypatch, chunk=chunk)
         with Tallest() as tallest:
-            objective.backward(batch, student=student, teacher=teacher)
+            objective.backward(batch, student=student)
         assert chunk <= tallest.rows <= most
 
 

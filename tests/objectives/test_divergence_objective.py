@@ -1,5 +1,7 @@
 """Distillation by a divergence: value, gradient, heads, temperatures and controls."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,20 +13,21 @@ from distillkit.divergences.kl import ForwardKL, ReverseKL
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import DType, Teacher
 from distillkit.objectives.base import Scored
-from distillkit.objectives.divergence import Control, DivergenceObjective
+from distillkit.objectives.comparison import Control
+from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.supports.full import Full
 from tests.divergences import oracle
 from tests.divergences.cases import CASES, Case
 from tests.objectives.tables import ENTRIES, PREVIOUS, WEIGHTS, at_positions, scored, table
 from tests.tiny import ENTRIES as REAL
-from tests.tiny import TableModel, build, distance, gradients
+from tests.tiny import TableModel, build, distance, gradients, opinion
 
 
 def loss_and_gradient(
     objective: DivergenceObjective, teacher: TableModel, student: TableModel
 ) -> tuple[float, Tensor]:
     """The loss, and its gradient with respect to the student's table [V, V]."""
-    loss = objective.backward(scored(), student=student, teacher=teacher)["loss"]
+    loss = objective.backward(scored(teacher), student=student)["loss"]
     assert student.weight.grad is not None
     return loss, student.weight.grad[:ENTRIES].T
 
@@ -70,11 +73,11 @@ def on_models(student: LanguageModel, teacher: LanguageModel) -> tuple[Scored, f
     prompts, responses = [[50, 60, 70], [200]], [[10, 11], [20, 21, 22, 1]]
     batch = Scored(
         student=student.batch(prompts, responses),
-        teacher=teacher.batch(prompts, responses),
         weights=torch.full((6,), 1 / 6),
+        opinion=opinion(teacher, teacher.batch(prompts, responses)),
     )
     objective = DivergenceObjective(support=Full(), divergence=ForwardKL())
-    return batch, objective.backward(batch, student=student, teacher=teacher)["loss"]
+    return batch, objective.backward(batch, student=student)["loss"]
 
 
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
@@ -194,10 +197,9 @@ def test_a_bf16_teacher_never_makes_the_divergence_negative() -> None:
         for position in range(len(WEIGHTS)):
             weights = torch.zeros_like(WEIGHTS)
             weights[position] = 1
-            batch = scored()
-            batch = Scored(student=batch.student, teacher=batch.teacher, weights=weights)
+            batch = replace(scored(teacher), weights=weights)
             objective = DivergenceObjective(support=Full(), divergence=JensenShannon(beta=0.1))
-            loss = objective.backward(batch, student=TableModel(right), teacher=teacher)["loss"]
+            loss = objective.backward(batch, student=TableModel(right))["loss"]
             assert -1e-7 < loss < 1e-6
 
 

@@ -5,8 +5,9 @@ import pytest
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.types import Author
+from distillkit.models.likelihood import total_nll
 from distillkit.objectives.divergence import DivergenceObjective
-from distillkit.objectives.sft import SFT, total_nll
+from distillkit.objectives.sft import SFT
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OffPolicy, OnPolicy, SeqKD
 from distillkit.policies.mixed import Mixed
@@ -28,7 +29,7 @@ from tests.tiny import TableModel, build
 def test_loss_and_gradient_are_weighted_cross_entropy() -> None:
     """Trap 18: against arithmetic in float64, position by position."""
     student, weights = TableModel(table(2)), WEIGHTS.double().numpy()
-    loss = SFT().backward(scored(), student=student, teacher=None)["loss"]
+    loss = SFT().backward(scored(), student=student)["loss"]
     q = probabilities(at_positions(table(2)))
     places = np.arange(len(TARGETS))
     assert loss == pytest.approx(-weights @ np.log(q[places, TARGETS]), rel=1e-5)
@@ -43,9 +44,7 @@ def test_loss_and_gradient_are_weighted_cross_entropy() -> None:
 def test_padding_rows_of_the_head_take_no_part() -> None:
     """Trap 5: neither in the sum of the softmax nor in the gradient."""
     bare, padded = TableModel(table(2)), TableModel(table(2), rows=9, padding=50.0)
-    losses = [
-        SFT().backward(scored(), student=side, teacher=None)["loss"] for side in (bare, padded)
-    ]
+    losses = [SFT().backward(scored(), student=side)["loss"] for side in (bare, padded)]
     assert losses[0] == losses[1]
     assert padded.weight.grad is not None
     assert not padded.weight.grad[ENTRIES:].any()

@@ -58,9 +58,9 @@ def test_a_mask_that_is_off_by_one_is_found() -> None:
     """Trap 18: each target is predicted from the column before it."""
     looked_at = subject()
     assert {finding.severity for finding in mask(looked_at)} == {Severity.ok}
-    scored = looked_at.probe.scored
-    shifted = replace(scored.student, columns=scored.student.columns - 1)
-    looked_at.probe = replace(looked_at.probe, scored=replace(scored, student=shifted))
+    student = looked_at.probe.student
+    shifted = replace(student, columns=student.columns - 1)
+    looked_at.probe = replace(looked_at.probe, student=shifted)
     (found,) = mask(looked_at)
     assert found.severity is Severity.fatal
     assert "student: the trained tokens" in found.what

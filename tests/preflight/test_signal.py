@@ -1,16 +1,20 @@
 """The probe batch: what must vanish, and what must be heard."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from distillkit.core.spec import discover
 from distillkit.divergences.base import Divergence, kl
-from distillkit.objectives.divergence import Control, DivergenceObjective
+from distillkit.objectives.comparison import Comparison, Control
+from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.preflight.finding import Finding, Severity
 from distillkit.preflight.signal import teacher_signal, zero
 from distillkit.supports.full import Full
 from tests.preflight.planted import subject
+from tests.tiny import opinion
 
 DIVERGENCES = sorted(path.split("/")[1] for path in discover() if path.startswith("divergence/"))
 
@@ -73,10 +77,12 @@ def test_a_bounded_loss_at_its_bound_is_judged_by_its_gradient(
 
 
 def test_the_probe_batch_weighs_every_position_alike() -> None:
-    probe = subject().probe
+    looked_at = subject()
+    probe = looked_at.probe
     assert len(probe.examples) >= 8
-    assert probe.scored.weights.sum().item() == pytest.approx(1)
-    assert len(probe.scored.weights) == sum(len(item.tokens) for item in probe.responses)
+    weights = probe.scored(opinion(looked_at.teacher, probe.teacher)).weights
+    assert weights.sum().item() == pytest.approx(1)
+    assert len(weights) == sum(len(item.tokens) for item in probe.responses)
 
 
 class Tilted(Divergence):
@@ -115,9 +121,11 @@ def test_in_bf16_a_healthy_pair_is_no_fault_either() -> None:
 def test_a_teacher_whose_head_is_read_otherwise_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The divergence is right, and what is around it is not."""
     looked_at = subject()
-    opinions = DivergenceObjective.opinions
+    heard = Comparison.heard
     monkeypatch.setattr(
-        DivergenceObjective, "opinions", lambda self, *given: opinions(self, *given) * 1.01
+        Comparison,
+        "heard",
+        lambda self, said: replace(heard(self, said), states=heard(self, said).states * 1.01),
     )
     (found,) = [each for each in zero(looked_at) if each.severity is Severity.fatal]
     assert found.what.startswith("the student as its own teacher: loss")

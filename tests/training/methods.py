@@ -65,5 +65,5 @@ def method(name: str, student: LanguageModel, teacher: LanguageModel, **settings
         made,
         writers={**made.writers, Author.mixture: mixture},
         judge=judge if name == "reward" else None,
-        other=beside and OtherText(beside, PASSAGES, DatasetWriter(student, teacher)),
+        other=beside and OtherText(beside, PASSAGES, DatasetWriter(student, [student, teacher])),
     )

@@ -49,11 +49,11 @@ def parts(
     """Parts of a run; on-policy forward KL unless asked otherwise."""
     sampling = sampling or Sampling(max_new_tokens=6)
     return Parts(
-        sides=Sides(student=student, teacher=teacher),
+        sides=Sides.of(student, teacher),
         pool=Pool.of(examples),
         policy=policy or OnPolicy(),
         writers={
-            Author.dataset: DatasetWriter(student),
+            Author.dataset: DatasetWriter(student, [student]),
             Author.student: StudentWriter(student, sampling, seed=seed),
         },
         objective=objective or DivergenceObjective(support=Full(), divergence=ForwardKL()),

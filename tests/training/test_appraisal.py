@@ -12,7 +12,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Teacher
 from distillkit.objectives.minillm import MiniLLM
 from distillkit.objectives.sampled_kl import SampledKL
-from distillkit.training import appraisal
+from distillkit.opinions.states import StatesOpinion
 from distillkit.training.appraisal import appraise
 from distillkit.training.step import ALONE, Opinions
 from tests.tiny import build
@@ -57,7 +57,8 @@ def test_scores_are_the_teachers_log_probabilities_and_states_those_before_each_
         wanted = logits.log_softmax(-1).gather(-1, torch.tensor(tokens)[:, None])[:, 0]
         assert after.response.of_teacher == pytest.approx(wanted.tolist(), abs=1e-4)
         assert states is not None
-        torch.testing.assert_close(teacher.head.logits(states), logits, atol=1e-4, rtol=1e-4)
+        said = states.opened(len(tokens))(slice(None))
+        torch.testing.assert_close(said, logits, atol=1e-4, rtol=1e-4)
 
 
 def test_states_are_kept_for_comparisons_alone(pair: tuple[LanguageModel, LanguageModel]) -> None:
@@ -73,7 +74,7 @@ def test_text_whose_scores_are_known_is_read_for_its_states_where_they_serve_aga
         replace(each, response=replace(each.response, of_teacher=(-1.0,) * (row + 1)))
         for row, each in enumerate(ROLLOUTS)
     ]
-    monkeypatch.delattr(appraisal, "token_nlls")
+    monkeypatch.delattr(StatesOpinion, "drawn")
     assert read(pair, known, MiniLLM(), 1) == (known, ())
     found, opinions = read(pair, known, MiniLLM(), 2)
     assert found == known

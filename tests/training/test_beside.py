@@ -64,7 +64,9 @@ def test_the_gradient_is_that_of_the_loss_and_of_the_weighted_text(
     )
     beside = objective.beside()
     assert beside is not None
-    made = replace(made, other=OtherText(beside, PASSAGES, DatasetWriter(student, teacher)))
+    made = replace(
+        made, other=OtherText(beside, PASSAGES, DatasetWriter(student, [student, teacher]))
+    )
     seen = []
     writer = made.other.writer
     write = writer.write
@@ -97,7 +99,7 @@ def test_its_batches_walk_through_it_in_epochs_of_its_own(shared: dict[str, int]
     texts = [example(f"Text {number}", f" {number}.") for number in range(5)]
     student, teacher = pair()
     made = parts(student, teacher, examples=texts, batch_size=2, steps=15, **shared)
-    other = OtherText(Beside(SFT(), 1.0), texts, DatasetWriter(student, teacher))
+    other = OtherText(Beside(SFT(), 1.0), texts, DatasetWriter(student, [student, teacher]))
     drawn = [
         item.example.id
         for step in range(15)
@@ -119,7 +121,7 @@ def test_each_update_reads_new_text_while_it_reads_its_rollouts_again() -> None:
             seen.extend(item.id for item in examples)
             return DatasetWriter.write(self, examples, step=step)
 
-    other = OtherText(Beside(SFT(), 1.0), texts, Noting(student, teacher))
+    other = OtherText(Beside(SFT(), 1.0), texts, Noting(student, [student, teacher]))
     list(distil(replace(made, other=other), build_optimizer(made)))
     assert sorted(seen) == sorted(item.id for item in texts)
 
@@ -132,7 +134,7 @@ def dataset(folder: Path, *rows: str) -> JsonLines:
 
 def test_text_that_cannot_be_learnt_is_refused_by_its_row(tmp_path: Path) -> None:
     student, teacher = pair()
-    sides = Sides(student, teacher)
+    sides = Sides.of(student, teacher)
     fine = '{"id": "fine", "prompt": "A", "response": "b"}'
     long = f'{{"id": "long", "prompt": "{"word " * 80}", "response": "b"}}'
     empty = '{"id": "empty", "prompt": "A", "response": ""}'
@@ -145,7 +147,7 @@ def test_text_that_cannot_be_learnt_is_refused_by_its_row(tmp_path: Path) -> Non
 
 
 def test_there_is_none_where_it_has_no_weight_or_no_source(tmp_path: Path) -> None:
-    sides = Sides(*pair())
+    sides = Sides.of(*pair())
     rows = dataset(tmp_path, '{"prompt": "A", "response": "b"}')
     assert other_text(MiniLLM(), None, sides=sides) is None
     assert other_text(MiniLLM(pretraining=0), rows, sides=sides) is None

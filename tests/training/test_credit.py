@@ -72,7 +72,7 @@ def pair() -> Sides:
     teacher = build("llama", side=Teacher, context=256, prompt=PromptStyle.alpaca)
     for side in (student, teacher):
         side.module.double()
-    return Sides(student=student, teacher=teacher)
+    return Sides.of(student, teacher)
 
 
 def zeroed() -> Sides:

@@ -53,7 +53,7 @@ def gradient(folder: Path, ranks: Ranks, **loop: int) -> tuple[float, dict[str, 
     student, teacher = pair(folder)
     numbers = accumulate(
         ROLLOUTS,
-        sides=Sides(student=student, teacher=teacher),
+        sides=Sides.of(student, teacher),
         objective=DivergenceObjective(support=Full(), divergence=JensenShannon()),
         loop=LoopSettings(**loop),
         ranks=ranks,

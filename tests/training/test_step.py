@@ -17,7 +17,8 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Student, Teacher
 from distillkit.models.sampling import Sampling
-from distillkit.objectives.divergence import Control, DivergenceObjective
+from distillkit.objectives.comparison import Control
+from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.objectives.sft import SFT
 from distillkit.policies.fixed import OffPolicy
 from distillkit.supports.full import Full
@@ -51,7 +52,7 @@ def run(
     """Loss and gradient of the batch, through ``accumulate``."""
     loss = accumulate(
         ROLLOUTS,
-        sides=Sides(student=student, teacher=teacher),
+        sides=Sides.of(student, teacher),
         objective=objective or DivergenceObjective(support=Full(), divergence=ForwardKL()),
         loop=LoopSettings(**loop),
     )["loss"]
@@ -81,7 +82,7 @@ def test_a_hand_built_batch_of_two_rows_matches_the_oracle_at_each_token() -> No
     for length in range(1, 5):
         rows = [rollout(EXAMPLES[0], [10] * length), rollout(EXAMPLES[1], [20, 1, 21][:length])]
         objective = DivergenceObjective(support=Full(), divergence=ReverseKL())
-        sides = Sides(student=student, teacher=teacher)
+        sides = Sides.of(student, teacher)
         loss = accumulate(rows, sides=sides, objective=objective, loop=LoopSettings())["loss"]
         expected, _ = dense(rows, student=student, teacher=teacher, value=reverse_kl)
         assert loss == pytest.approx(expected, rel=1e-5)

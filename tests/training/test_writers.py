@@ -32,7 +32,7 @@ def test_a_reference_is_closed_by_exactly_one_end_token() -> None:
     """Trap 19: also where the padding is the end token."""
     student = build()
     for item, response in zip(
-        EXAMPLES, DatasetWriter(student).write(EXAMPLES, step=0), strict=True
+        EXAMPLES, DatasetWriter(student, [student]).write(EXAMPLES, step=0), strict=True
     ):
         text = student.tokenizer(item.reference, add_special_tokens=False)["input_ids"]
         assert response.tokens == (*text, student.end_id)
@@ -43,11 +43,12 @@ def test_a_reference_is_closed_by_exactly_one_end_token() -> None:
 
 def test_a_reference_cut_by_the_context_carries_no_end_token() -> None:
     """Trap 19: nor does its prompt lose a token (trap 22)."""
-    whole = DatasetWriter(build()).write(EXAMPLES, step=0)[3]
-    prompt = len(build().prompts.prompt_ids(EXAMPLES[3]))
+    student = build()
+    whole = DatasetWriter(student, [student]).write(EXAMPLES, step=0)[3]
+    prompt = student.prompt_length(EXAMPLES[3])
     for spare in (0, 1, 5):
         student = build(context=prompt + len(whole.tokens) - spare)
-        response = DatasetWriter(student).write(EXAMPLES[3:], step=0)[0]
+        response = DatasetWriter(student, [student]).write(EXAMPLES[3:], step=0)[0]
         assert response.tokens == whole.tokens[: len(whole.tokens) - spare]
         assert response.truncated == (spare > 0)
         assert (response.tokens[-1] == student.end_id) == (spare == 0)
@@ -60,7 +61,7 @@ def test_a_reference_also_fits_the_teachers_context_after_the_teachers_prompt() 
     asked = example("How many?", " one two three four five six" * 20)
     room = 160 - len(teacher.prompts.prompt_ids(asked))
     assert 0 < room < 80 - len(student.prompts.prompt_ids(asked))
-    response = DatasetWriter(student, teacher).write([asked], step=0)[0]
+    response = DatasetWriter(student, [student, teacher]).write([asked], step=0)[0]
     assert len(response.tokens) == room
     assert response.truncated
 
@@ -69,7 +70,9 @@ def test_a_reference_is_closed_by_the_end_that_the_models_agreed_on() -> None:
     """Trap 20."""
     student = build()
     student.end_id = 40
-    assert all(r.tokens[-1] == 40 for r in DatasetWriter(student).write(EXAMPLES, step=0))
+    assert all(
+        r.tokens[-1] == 40 for r in DatasetWriter(student, [student]).write(EXAMPLES, step=0)
+    )
 
 
 def test_the_student_writes_the_ids_of_its_own_steps_generator() -> None:
@@ -163,7 +166,7 @@ def test_rollouts_keep_the_order_of_the_examples_whoever_wrote_them() -> None:
     }
     student = build()
     writers = {
-        Author.dataset: DatasetWriter(student),
+        Author.dataset: DatasetWriter(student, [student]),
         Author.student: StudentWriter(student, SAMPLING, seed=0),
         Author.teacher: KeptWriter(kept),
     }

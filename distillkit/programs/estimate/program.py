@@ -17,7 +17,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop, stopping
 from distillkit.core.terminal import terminal
 from distillkit.core.types import Rollout
-from distillkit.evaluation.comparison import Comparison, Plan, Reading
+from distillkit.evaluation.cheaper import Estimates, Plan, Reading
 from distillkit.evaluation.tally import Row
 from distillkit.models.language_model import evaluating
 from distillkit.objectives.divergence import DivergenceObjective
@@ -102,24 +102,25 @@ def _compare(
     console: Console,
     stop: Stop,
 ) -> Estimate:
-    started, sides = time.monotonic(), parts.sides
-    student, teacher = sides.student, sides.teacher
-    assert teacher is not None
+    started, student = time.monotonic(), parts.sides.student
     rollouts = _first_batch(run, parts, console=console, stop=stop)
-    comparison = Comparison(
-        objective,
+    comparison = objective.compared()
+    estimates = Estimates(
+        comparison,
         student=student.head,
-        teacher=teacher.head,
+        chunk_mb=objective.chunk_mb,
         plan=plan,
         seed=child_seed(run.seed, "estimate"),
     )
-    for batch in micro_batches(rollouts, sides=sides, loop=run.loop):
+    for batch in micro_batches(rollouts, sides=parts.sides, loop=run.loop, objective=objective):
         stop.poll()
-        with evaluating(student), evaluating(teacher):
-            ours, theirs = student.hidden(batch.student), objective.opinions(batch, teacher)
+        assert batch.opinion is not None
+        with evaluating(student):
+            ours = student.hidden(batch.student)
+        theirs = comparison.heard(batch.opinion)
         reading = Reading(ours, theirs, batch.student.targets, batch.weights)
-        comparison.add(reading, poll=stop.poll)
-    return Estimate(comparison.rows(), rollouts, time.monotonic() - started)
+        estimates.add(reading, poll=stop.poll)
+    return Estimate(estimates.rows(), rollouts, time.monotonic() - started)
 
 
 def _first_batch(run: TrainRun, parts: Assembled, *, console: Console, stop: Stop) -> list[Rollout]:

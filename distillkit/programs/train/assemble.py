@@ -8,6 +8,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import agree_on_the_end, check_pair, load, pick_device
+from distillkit.opinions.base import Reader
 from distillkit.rewards.base import Judge
 from distillkit.run import TrainRun
 from distillkit.training.parts import OtherText, other_text
@@ -46,18 +47,17 @@ def assemble(run: TrainRun) -> Assembled:
     if run.teacher is not None:
         teacher = load(run.teacher, device=device, precision=run.precision)
     student = load(run.student, device=device, precision=run.precision)
-    models, notes = [student], [remark.sentence() for remark in gathered.remarks]
+    notes = [remark.sentence() for remark in gathered.remarks]
     if teacher is not None:
         check_pair(teacher, student)
         notes += agree_on_the_end(teacher, student)
-        models.append(teacher)
-    train, dropped = _fitting(run, examples[Split.train], models)
+    sides = Sides.of(student, teacher)
+    train, dropped = _fitting(run, examples[Split.train], sides.readers)
     if dropped:
         notes.append(f"dropped {dropped} prompts over loop.max_prompt_tokens")
     validation = examples.get(Split.validation, ())[: run.evaluation.validation]
     test = examples.get(Split.test, ())[: run.evaluation.test]
-    check_evaluated([*validation, *test], models)
-    sides = Sides(student=student, teacher=teacher)
+    check_evaluated([*validation, *test], [student] if teacher is None else [student, teacher])
     other = other_text(run.objective, run.dataset_pt, sides=sides)
     if other is not None:
         notes += [f"dataset_pt: {remark.sentence()}" for remark in other.remarks]
@@ -83,16 +83,16 @@ def splits(run: TrainRun) -> list[Split]:
 
 
 def _fitting(
-    run: TrainRun, examples: Sequence[Example], models: Sequence[LanguageModel]
+    run: TrainRun, examples: Sequence[Example], readers: Sequence[LanguageModel | Reader]
 ) -> tuple[list[Example], int]:
     """Examples whose prompt leaves room for a whole response; none is ever truncated."""
     limit, needed = run.loop.max_prompt_tokens, room(run)
     kept = []
     for example in examples:
-        length = max(len(model.prompts.prompt_ids(example)) for model in models)
+        length = max(reader.prompt_length(example) for reader in readers)
         if limit is not None and length > limit:
             continue
-        context = min(model.context for model in models)
+        context = min(reader.context for reader in readers)
         if length + needed > context:
             raise DataError(
                 f"the prompt of {example.id} has {length} tokens, which leaves no room for "
@@ -134,7 +134,7 @@ def check_evaluated(examples: Sequence[Example], models: Sequence[LanguageModel]
     """
     for example in examples:
         for model in models:
-            length = len(model.prompts.prompt_ids(example))
+            length = model.prompt_length(example)
             if length >= model.context:
                 raise DataError(
                     f"the prompt of {example.id} has {length} tokens, which leaves no room for an "

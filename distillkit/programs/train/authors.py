@@ -37,7 +37,7 @@ def writers_of(
         say: told how far the teacher is.
     """
     writers: dict[Author, Writer] = {
-        Author.dataset: DatasetWriter(sides.student, sides.teacher),
+        Author.dataset: DatasetWriter(sides.student, sides.readers),
         Author.student: StudentWriter(sides.student, run.rollout, seed=run.seed),
     }
     if Author.teacher in run.policy.may_write():

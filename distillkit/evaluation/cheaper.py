@@ -23,9 +23,10 @@ from distillkit.evaluation.estimators import (
 )
 from distillkit.evaluation.tally import Row, Tally
 from distillkit.models.head import Head
-from distillkit.objectives.chunked import rows_within
-from distillkit.objectives.divergence import DivergenceObjective
-from distillkit.supports.base import Support
+from distillkit.models.likelihood import rows_within
+from distillkit.objectives.comparison import Comparison
+from distillkit.opinions.base import Heard, Opinion
+from distillkit.supports.base import Sparse, Support
 from distillkit.supports.full import Full
 from distillkit.supports.sampled import Sampled
 from distillkit.supports.top_k import StudentTopK, TeacherTopK, TopK
@@ -79,13 +80,13 @@ class Reading:
 
     Attributes:
         student: last hidden states [N, D].
-        teacher: last hidden states of the same positions [N, D'].
+        teacher: what is thought of the same positions, logits.
         targets: tokens of the response [N].
         weights: share of each position in the global batch's mean [N].
     """
 
     student: Tensor
-    teacher: Tensor
+    teacher: Opinion
     targets: Tensor
     weights: Tensor
 
@@ -102,22 +103,22 @@ class _Chunk:
     dense: Tensor
 
 
-class Comparison:
+class Estimates:
     """Adds up what each estimator makes of a batch.
 
     Args:
-        objective: its divergence is what is estimated, at its temperatures.
+        comparison: its divergence is what is estimated, at its temperatures.
         student: head of the student.
-        teacher: head of the teacher.
+        chunk_mb: mebibytes for logits of both, as in training.
         plan: which estimators.
         seed: of the draws.
     """
 
     def __init__(
-        self, objective: DivergenceObjective, *, student: Head, teacher: Head, plan: Plan, seed: int
+        self, comparison: Comparison, *, student: Head, chunk_mb: int, plan: Plan, seed: int
     ) -> None:
-        self._objective, self._plan = objective, plan
-        self._ours, self._theirs = student.prepared(), teacher.prepared()
+        self._comparison, self._plan, self._chunk_mb = comparison, plan, chunk_mb
+        self._ours = student.prepared()
         self._generator = torch.Generator().manual_seed(seed)
         device = student.weight.device
         self._dense = Tally("dense", device=device)
@@ -135,7 +136,7 @@ class Comparison:
     @property
     def random(self) -> bool:
         """Whether the Monte Carlo estimators apply: they estimate reverse KL alone."""
-        return isinstance(self._objective.divergence, ReverseKL)
+        return isinstance(self._comparison.divergence, ReverseKL)
 
     def add(self, reading: Reading, *, poll: Callable[[], None] = lambda: None) -> None:
         """Count some positions; chunks of any size give the same.
@@ -144,12 +145,13 @@ class Comparison:
             reading: the positions.
             poll: called between chunks; may raise to stop.
         """
-        chunk_mb = max(1, self._objective.chunk_mb // TABLES)
-        rows = rows_within(chunk_mb, self._ours.vocabulary)
+        rows = rows_within(max(1, self._chunk_mb // TABLES), self._ours.vocabulary)
+        with torch.no_grad():
+            theirs = reading.teacher.opened(rows)
         for start in range(0, len(reading.targets), rows):
             poll()
             with torch.no_grad():
-                self._count(reading, slice(start, start + rows))
+                self._count(reading, theirs, slice(start, start + rows))
 
     def rows(self) -> list[Row]:
         """One row for each estimator, the dense one first."""
@@ -157,15 +159,15 @@ class Comparison:
         return [tally.row(self._dense) for tally in tallies]
 
     def _cheaper(self, vocabulary: int) -> Iterator[tuple[str, Support]]:
-        chosen = self._objective.support
+        chosen = self._comparison.support
         asked = {*self._plan.k, *([chosen.k] if isinstance(chosen, TopK) else [])}
         sizes = sorted({min(k, vocabulary) for k in asked})
         yield from (("teacher_top_k", TeacherTopK(k=k)) for k in sizes)
         yield from (("student_top_k", StudentTopK(k=k)) for k in sizes)
         yield "sampled", Sampled()
 
-    def _count(self, reading: Reading, part: slice) -> None:
-        chunk = self._count_dense(reading, part)
+    def _count(self, reading: Reading, theirs: Callable[[slice], Heard], part: slice) -> None:
+        chunk = self._count_dense(reading, theirs(part), part)
         for support, tally in self._supports:
             self._count_support(chunk, support, tally)
         if self.random:
@@ -173,10 +175,10 @@ class Comparison:
             self._count_expectations(chunk, middle)
             self._count_draws(chunk, middle)
 
-    def _count_dense(self, reading: Reading, part: slice) -> _Chunk:
-        objective = self._objective
+    def _count_dense(self, reading: Reading, theirs: Heard, part: slice) -> _Chunk:
+        objective = self._comparison
+        assert not isinstance(theirs, Sparse), "refused before anything is loaded"
         logits = self._ours.logits(reading.student[part])
-        theirs = self._theirs.logits(reading.teacher[part])
         student = log_probs(logits, objective.student_temperature)
         teacher = log_probs(theirs, objective.teacher_temperature)
         targets, weights = reading.targets[part], reading.weights[part]
@@ -187,7 +189,7 @@ class Comparison:
 
     def _count_support(self, chunk: _Chunk, support: Support, tally: Tally) -> None:
         read = (chunk.teacher, chunk.student, chunk.targets)
-        values, slope = on_support(support, self._objective.divergence, *read)
+        values, slope = on_support(support, self._comparison.divergence, *read)
         gradient = self._through_head(slope, chunk.logits, chunk.weights)
         tally.add(values, chunk.weights, gradient, chunk.dense)
         tally.add_outside(outside(support, *read), chunk.weights)
@@ -234,7 +236,7 @@ class Comparison:
             tally.add_repeats(values, dots, squares)
 
     def _step(self, weights: Tensor) -> Tensor:
-        return weights / self._objective.student_temperature
+        return weights / self._comparison.student_temperature
 
     def _through_head(self, gradient: Tensor, logits: Tensor, weights: Tensor) -> Tensor:
         """Gradient of the hidden states [n, D] from that by scaled logits [n, V]."""

@@ -1,0 +1,50 @@
+"""How likely a model finds the tokens of a text: no gradient, and never all logits at once."""
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from distillkit.core.types import Batch, PerToken
+from distillkit.models.head import Head
+
+
+class Scorer(Protocol):
+    """The part of a language model that scores a batch."""
+
+    head: Head
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Last hidden states at the packed positions [N, D]."""
+        ...
+
+
+def rows_within(chunk_mb: int, vocabulary: int) -> int:
+    """Positions whose logits of teacher and student fit into so many mebibytes; at least 1."""
+    return max(1, (chunk_mb << 20) // (2 * 4 * vocabulary))
+
+
+def token_nlls(hidden: Tensor, targets: Tensor, head: Head, *, chunk_mb: int) -> PerToken:
+    """Negative log-likelihood of every packed target in nats [N].
+
+    Args:
+        hidden: last hidden states at the packed positions [N, D].
+        targets: the token that follows each [N].
+        head: projects the states.
+        chunk_mb: as in :func:`rows_within`.
+    """
+    ready = head.prepared()
+    rows = rows_within(chunk_mb, ready.vocabulary)
+    return torch.cat(
+        [
+            functional.cross_entropy(ready.logits(states), wanted, reduction="none")
+            for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)
+        ]
+    )
+
+
+def total_nll(batch: Batch, model: Scorer, *, chunk_mb: int) -> float:
+    """Summed negative log-likelihood of the responses, in nats."""
+    nlls = token_nlls(model.hidden(batch), batch.targets, model.head, chunk_mb=chunk_mb)
+    return nlls.sum(dtype=torch.float64).item()

@@ -1,0 +1,66 @@
+"""What is compared at every position: two distributions, on a support, by a divergence."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import name_of
+from distillkit.core.types import LogProbs, PerToken, Targets
+from distillkit.divergences.base import Divergence, log_probs
+from distillkit.opinions.base import Heard, Opinion
+from distillkit.supports.base import Sparse, Support
+
+
+class Control(StrEnum):
+    """Deliberately broken variants that a real signal must beat."""
+
+    none = "none"
+    shuffled_teacher = "shuffled_teacher"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """The exact comparison of an objective; :class:`Comparing` has what each field means."""
+
+    divergence: Divergence
+    support: Support
+    teacher_temperature: float = 1.0
+    student_temperature: float = 1.0
+    control: Control = Control.none
+
+    def heard(self, opinion: Opinion) -> Opinion:
+        """The opinion that the student is held against."""
+        return opinion if self.control is Control.none else opinion.rolled()
+
+    def slope(self, heard: Heard, student: LogProbs, targets: Targets) -> tuple[PerToken, LogProbs]:
+        """Values [n], and their derivative by the student's log-probs [n, V]."""
+        told = isinstance(heard, Sparse)
+        teacher = heard if told else log_probs(heard, self.teacher_temperature)
+        return self.support.slope(self.divergence, teacher, student, targets)
+
+    def check_told(self, told: Support, teacher: str) -> None:
+        """Refuse a teacher that tells less than is compared.
+
+        Args:
+            told: the densest support of its opinions.
+            teacher: its name as typed.
+
+        Raises:
+            ConfigError: the support or the temperature needs more.
+        """
+        if not self.support.within(told):
+            raise ConfigError(
+                f"support={_said(self.support)} compares more entries than teacher={teacher} "
+                f"tells, which is {_said(told)}. Set support={_said(told)}."
+            )
+        if self.teacher_temperature != 1 and not told.dense:
+            raise ConfigError(
+                f"objective.teacher_temperature={self.teacher_temperature} divides logits, and "
+                f"teacher={teacher} tells probabilities of a few entries. Set it to 1."
+            )
+
+
+def _said(support: Support) -> str:
+    """As it is typed."""
+    size = getattr(support, "k", None)
+    return name_of(support) + ("" if size is None else f" support.k={size}")

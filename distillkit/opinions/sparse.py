@@ -1,0 +1,59 @@
+"""What a server or a file says of each position: some entries, and the mass of all others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import torch
+
+from distillkit.core.types import PerToken
+from distillkit.supports.base import Sparse
+
+
+@dataclass(frozen=True, slots=True)
+class SparseOpinion:
+    """Entries of N positions, and how likely what was drawn is.
+
+    Attributes:
+        entries: ids, their log-probabilities, and that of the rest.
+        of_drawn: log-probability of the text's token at each position [N]; None where untold.
+    """
+
+    entries: Sparse
+    of_drawn: PerToken | None = None
+
+    def __len__(self) -> int:
+        return len(self.entries.ids)
+
+    def opened(self, rows: int) -> Callable[[slice], Sparse]:
+        """Nothing has to be made ready."""
+        return self.entries.part
+
+    def drawn(self, *, chunk_mb: int) -> PerToken:
+        """As it was told."""
+        assert self.of_drawn is not None, "refused when composing"
+        return self.of_drawn
+
+    def rolled(self) -> Self:
+        """What is drawn stays where it is."""
+        by = len(self) // 2 or 1
+        return replace(self, entries=Sparse(*(each.roll(by, dims=0) for each in self.entries)))
+
+    def split(self, lengths: Sequence[int]) -> list[Self]:
+        """Views."""
+        entries = zip(*(each.split(lengths) for each in self.entries), strict=True)
+        told = [None] * len(lengths) if self.of_drawn is None else self.of_drawn.split(lengths)
+        return [
+            replace(self, entries=Sparse(*part), of_drawn=drawn)
+            for part, drawn in zip(entries, told, strict=True)
+        ]
+
+    def join(self, others: Sequence[Self]) -> Self:
+        """A copy."""
+        parts = (self, *others)
+        told = [part.of_drawn for part in parts if part.of_drawn is not None]
+        return replace(
+            self,
+            entries=Sparse(*map(torch.cat, zip(*(part.entries for part in parts), strict=True))),
+            of_drawn=torch.cat(told) if told else None,
+        )
