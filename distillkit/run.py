@@ -5,7 +5,15 @@ from enum import StrEnum
 
 from omegaconf import MISSING
 
-from distillkit.core.bounds import LONGEST, MANY, check_bound
+from distillkit.core.bounds import (
+    BELOW_ONE,
+    FROM_ZERO,
+    LONGEST,
+    MANY,
+    POSITIVE,
+    check_bound,
+    check_range,
+)
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Split
@@ -14,7 +22,7 @@ from distillkit.divergences.base import Divergence
 from distillkit.lessons.prompts import Prompts
 from distillkit.lessons.settings import Writing
 from distillkit.metrics.base import Metric
-from distillkit.models.pretrained import AnyTeacher, Student, Teacher
+from distillkit.models.pretrained import AnyTeacher, Readable, Student, Teacher
 from distillkit.models.sampling import Sampling, TeacherSampling
 from distillkit.objectives.base import Objective
 from distillkit.policies.base import Policy
@@ -29,6 +37,7 @@ from distillkit.training.settings import (
     OptimizerSettings,
 )
 from distillkit.training.tracker import Tracker
+from distillkit.writers.base import WriterSettings
 
 LONGEST_NAME = 200
 """Bytes of a folder's name; file systems take 255, and files beside it are named after it."""
@@ -66,6 +75,8 @@ class Distillation:
     support: Support = MISSING
     objective: Objective = MISSING
     policy: Policy = MISSING
+    writer: WriterSettings = MISSING
+    """Who writes the student's text."""
     dataset: Dataset = MISSING
     rollout: Sampling = MISSING
     """How the student writes while it learns."""
@@ -87,22 +98,21 @@ class Distillation:
             raise ConfigError(
                 f"name={self.name} must be the name of one folder. Choose the place with output=..."
             )
-        for field in ("name", "output"):
-            parts = (getattr(self, field) or "").split("/")
+        for place in ("name", "output"):
+            parts = (getattr(self, place) or "").split("/")
             if (longest := max(len(part.encode()) for part in parts)) > LONGEST_NAME:
                 raise ConfigError(
-                    f"{field} has {longest} bytes in one name, and a folder's may have "
+                    f"{place} has {longest} bytes in one name, and a folder's may have "
                     f"{LONGEST_NAME}. Choose a shorter one."
                 )
-        if self.steps < 1:
-            raise ConfigError(f"steps must be at least 1, got {self.steps}.")
+        check_range(self, "", POSITIVE, "steps")
 
 
 @spec("train")
 class TrainRun(Distillation):
     """One distillation."""
 
-    teacher: Teacher | None = None
+    teacher: Readable | None = None
     """Null where nothing is learned from one and none is to be measured."""
     control: SftControl | None = None
     """What the student is compared with at the end, trained once and kept; null for nothing."""
@@ -132,11 +142,8 @@ class EvidenceSettings:
     """Those that it does not fail, for contrast."""
 
     def __post_init__(self) -> None:
-        for field, least in {"wrong": 1, "right": 0}.items():
-            if getattr(self, field) < least:
-                raise ConfigError(
-                    f"evidence.{field} must be at least {least}, got {getattr(self, field)}."
-                )
+        check_range(self, "evidence.", POSITIVE, "wrong")
+        check_range(self, "evidence.", FROM_ZERO, "right")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -185,13 +192,9 @@ class UndoRun(Distillation):
 
     def __post_init__(self) -> None:
         Distillation.__post_init__(self)
-        for field, least in {"iterations": 1, "patience": 1, "retries": 0}.items():
-            if getattr(self, field) < least:
-                raise ConfigError(f"{field} must be at least {least}, got {getattr(self, field)}.")
-        if self.min_gain is not None and not 0 <= self.min_gain < 1:
-            raise ConfigError(
-                f"min_gain must lie in [0, 1), got {self.min_gain}: it is a share of right answers."
-            )
+        check_range(self, "", POSITIVE, "iterations", "patience")
+        check_range(self, "", FROM_ZERO, "retries")
+        check_range(self, "", BELOW_ONE, "min_gain", hint="It is a share of right answers.")
 
 
 @spec("eval")
@@ -224,9 +227,6 @@ class EvalRun:
     """Run the code of its models' repositories that the training was allowed to run."""
 
     def __post_init__(self) -> None:
-        for field in ("limit", "max_new_tokens", "batch_size", "samples"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ConfigError(f"{field} must be at least 1, got {value}.")
+        check_range(self, "", POSITIVE, "limit", "max_new_tokens", "batch_size", "samples")
         check_bound("max_new_tokens", self.max_new_tokens, LONGEST)
         check_bound("samples", self.samples, MANY)

@@ -1,9 +1,12 @@
 """Interrupted and resumed equals uninterrupted, bit for bit."""
 
 import os
+import shutil
 import signal
+import sqlite3
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,7 @@ import pytest
 from distillkit.compose import compose
 from distillkit.core.errors import Interrupted
 from distillkit.programs.train.program import train
+from distillkit.training.kept_text import NAME
 from tests.conftest import Start
 
 TINY = ["debug=smoke", "tracker=none", "steps=6", "checkpoint.every=2", "evaluation.every=3"]
@@ -81,9 +85,19 @@ def test_another_seed_gives_other_bytes(uninterrupted: dict[str, bytes], tmp_pat
 def test_a_teacher_stopped_while_writing_goes_on_where_it_was(tmp_path: Path) -> None:
     settings = ["policy=seq_kd", "teacher_rollout.batch_size=4"]
     whole = run(tmp_path / "whole", *settings)
-    kept = next((tmp_path / "whole" / "kept").glob("*.jsonl"))
-    copy = tmp_path / "part" / "kept" / kept.name
+    known = rows(tmp_path / "whole" / "kept" / NAME)
+    copy = tmp_path / "part" / "kept" / NAME
     copy.parent.mkdir(parents=True)
-    copy.write_bytes(kept.read_bytes()[: kept.stat().st_size // 2])
+    shutil.copy(tmp_path / "whole" / "kept" / NAME, copy)
+    with closing(sqlite3.connect(copy)) as connection, connection:
+        half = [(key,) for key, _ in known[: len(known) // 2]]
+        connection.executemany("DELETE FROM kept WHERE key = ?", half)
+    assert 0 < len(rows(copy)) < len(known)
     assert contents(run(tmp_path / "part", *settings)) == contents(whole)
-    assert copy.read_bytes() == kept.read_bytes()
+    assert rows(copy) == known
+
+
+def rows(store: Path) -> list[tuple[str, bytes]]:
+    """Keys and values."""
+    with closing(sqlite3.connect(store)) as connection:
+        return connection.execute("SELECT key, value FROM kept ORDER BY key").fetchall()

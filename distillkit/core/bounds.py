@@ -1,4 +1,8 @@
-"""Sizes beyond which nothing can be meant, refused before anything of that size is built."""
+"""Ranges of numbers that are typed, refused before anything is built with them."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from distillkit.core.errors import ConfigError
 
@@ -16,3 +20,37 @@ def check_bound(field: str, value: int | None, most: int) -> None:
     """
     if value is not None and value > most:
         raise ConfigError(f"{field} must be at most {most}, got {value}.")
+
+
+class Range(NamedTuple):
+    """Where a number must lie, and how that is said."""
+
+    rule: str
+    holds: Callable[[Any], bool]
+
+
+POSITIVE = Range("be at least 1", lambda value: value >= 1)
+ABOVE_ZERO = Range("be above 0", lambda value: value > 0)
+FROM_ZERO = Range("be 0 or more", lambda value: 0 <= value < math.inf)
+SHARE = Range("lie in [0, 1]", lambda value: 0 <= value <= 1)
+BELOW_ONE = Range("lie in [0, 1)", lambda value: 0 <= value < 1)
+
+
+def check_range(owner: object, prefix: str, allowed: Range, *names: str, hint: str = "") -> None:
+    """Refuse a number outside its range; null passes.
+
+    Args:
+        owner: has the fields.
+        prefix: what stands before a field as the user types it, ``loop.`` for one.
+        allowed: where all of them must lie.
+        names: of the fields.
+        hint: what to do instead, a sentence.
+
+    Raises:
+        ConfigError: one lies elsewhere, or is no number.
+    """
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and not allowed.holds(value):
+            more = f" {hint}" if hint else ""
+            raise ConfigError(f"{prefix}{name} must {allowed.rule}, got {value}.{more}")

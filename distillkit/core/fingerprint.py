@@ -17,7 +17,7 @@ def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
     counted = {
         key: [classes[key], _counted(getattr(run, key), value)]
         for key, value in config.items()
-        if key not in NOT_IN_FINGERPRINT
+        if key not in NOT_IN_FINGERPRINT and not getattr(getattr(run, key), "IMPLIED", False)
     }
     text = json.dumps(counted, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -27,6 +27,7 @@ COMPONENTS = (
     "distillkit.training.control",
     "distillkit.training.tracker",
     "distillkit.training.weights_and_biases",
+    "distillkit.writers.base",
 )
 """Packages whose every module may hold specs, and the modules that do among machinery.
 

@@ -15,7 +15,7 @@ from distillkit.core.errors import RunError
 from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import Store, key_of
-from distillkit.core.types import Example
+from distillkit.core.types import Example, Response
 from distillkit.evaluation.foretelling import foretold
 from distillkit.evaluation.harness.benchmark import benchmark
 from distillkit.evaluation.parts import Decoding, Judged, Subject
@@ -30,7 +30,7 @@ from distillkit.metrics.evidence import (
     Text,
 )
 from distillkit.models.encoder import Encoder
-from distillkit.models.generation import Written, generate
+from distillkit.models.generation import generate
 
 LAYOUT = 1
 """Part of every key; raised whenever the meaning of what is kept changes."""
@@ -276,7 +276,7 @@ class ModelEvidence:
         return Options(tuple((odds / odds.sum()).tolist()), right.index(True))
 
 
-def _pack(text: Written) -> bytes:
+def _pack(text: Response) -> bytes:
     return json.dumps({"tokens": text.tokens, "truncated": text.truncated}).encode()
 
 

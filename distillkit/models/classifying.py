@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.models.exchange import Form
 from distillkit.models.pretrained import DType
 
@@ -32,7 +32,4 @@ class Classifying:
     """Answers that are read at once."""
 
     def __post_init__(self) -> None:
-        for field in ("max_tokens", "batch_size"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise ConfigError(f"reward.{field} must be at least 1, got {value}.")
+        check_range(self, "reward.", POSITIVE, "max_tokens", "batch_size")

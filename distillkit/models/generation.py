@@ -7,12 +7,12 @@ token: each reads the same response behind prompts of its own.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from distillkit.core.errors import DataError, ModelError
+from distillkit.core.types import Author, Response
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling, choose
 from distillkit.models.voice import Voice
@@ -22,28 +22,7 @@ LEAVING = 8
 
 Pick = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, Sequence[Tensor]]]
 """Every model's logits [B, V] and draws in [0, 1) [B] to token ids [B] and their log-probabilities
-[B], in the order of the fields of :class:`Written`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """A response as sampled.
-
-    Attributes:
-        tokens: ids, the end token included unless the length limit cut it.
-        truncated: whether it did.
-        log_probs: of each token under the distribution it was drawn from, in nats; see
-            :func:`distillkit.models.sampling.choose`.
-        of_student: of each token under the student alone at temperature 1, where two models wrote
-            together; else empty.
-        of_teacher: the same under the teacher.
-    """
-
-    tokens: tuple[int, ...]
-    truncated: bool
-    log_probs: tuple[float, ...]
-    of_student: tuple[float, ...] = ()
-    of_teacher: tuple[float, ...] = ()
+[B], in the order of the fields of :class:`Response`."""
 
 
 def generate(
@@ -52,8 +31,9 @@ def generate(
     sampling: Sampling,
     *,
     seed: int | Sequence[int],
+    author: Author = Author.student,
     poll: Callable[[], None] = lambda: None,
-) -> list[Written]:
+) -> list[Response]:
     """Write one response to each prompt.
 
     Args:
@@ -63,6 +43,7 @@ def generate(
         seed: of this call's own generator, or one seed for each row; the global generator is not
             touched. Each row has draws of its own, so that a response does not depend on the rows
             beside it.
+        author: whose text it is said to be.
         poll: called between batches; may raise to stop.
 
     Returns:
@@ -77,7 +58,9 @@ def generate(
         chosen, log_prob = choose(logits[0], sampling, uniform)
         return chosen, (log_prob,)
 
-    return write([model], [prompts], pick=pick, sampling=sampling, seed=seed, poll=poll)
+    return write(
+        [model], [prompts], pick=pick, sampling=sampling, seed=seed, author=author, poll=poll
+    )
 
 
 def write(
@@ -87,8 +70,9 @@ def write(
     pick: Pick,
     sampling: Sampling,
     seed: int | Sequence[int],
+    author: Author,
     poll: Callable[[], None],
-) -> list[Written]:
+) -> list[Response]:
     """:func:`generate` with a voice in every token for each of the models.
 
     Args:
@@ -98,6 +82,7 @@ def write(
         pick: chooses each row's next token.
         sampling: longest response and rows side by side.
         seed: as in :func:`generate`.
+        author: as in :func:`generate`.
         poll: as in :func:`generate`.
     """
     for model, texts in zip(models, prompts, strict=True):
@@ -112,7 +97,7 @@ def write(
     uniform = _draws(seed, len(limits), sampling.max_new_tokens).to(models[0].device)
     order = sorted(range(len(limits)), key=lambda row: len(prompts[0][row]))
     stops = frozenset[int]().union(*(model.stop_ids for model in models))
-    written: dict[int, Written] = {}
+    written: dict[int, Response] = {}
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(evaluating(model))
@@ -125,7 +110,7 @@ def write(
                 _voice(model, [texts[row] for row in part], score=score, room=max(room))
                 for model, texts, score in zip(models, prompts, scores, strict=True)
             ]
-            answers = _write(voices, pick, limits=room, stops=stops, uniform=uniform[part])
+            answers = _write(voices, pick, author, limits=room, stops=stops, uniform=uniform[part])
             written.update(zip(part, answers, strict=True))
     return [written[row] for row in range(len(order))]
 
@@ -170,11 +155,12 @@ def _draws(seed: int | Sequence[int], rows: int, width: int) -> Tensor:
 def _write(
     voices: Sequence[Voice],
     pick: Pick,
+    author: Author,
     *,
     limits: Sequence[int],
     stops: frozenset[int],
     uniform: Tensor,
-) -> list[Written]:
+) -> list[Response]:
     device, rows, room = uniform.device, len(limits), max(limits)
     limit, ends = (torch.tensor(ids, device=device) for ids in (limits, sorted(stops)))
     chosen_ids = torch.zeros(rows, room, dtype=torch.long, device=device)
@@ -201,14 +187,16 @@ def _write(
             live = live[keep]
             for voice in voices:
                 voice.keep(keep)
-    return _cut(chosen_ids, log_probs, lengths, ended)
+    return _cut(author, chosen_ids, log_probs, lengths, ended)
 
 
-def _cut(ids: Tensor, log_probs: Sequence[Tensor], lengths: Tensor, ended: Tensor) -> list[Written]:
+def _cut(
+    author: Author, ids: Tensor, log_probs: Sequence[Tensor], lengths: Tensor, ended: Tensor
+) -> list[Response]:
     rows = zip(ids.tolist(), lengths.tolist(), ended.tolist(), strict=True)
     likely = zip(*(kept.tolist() for kept in log_probs), strict=True)
     texts = [
-        Written(tuple(row[:length]), not end, *(tuple(kept[:length]) for kept in of_row))
+        Response(tuple(row[:length]), not end, author, *(tuple(kept[:length]) for kept in of_row))
         for (row, length, end), of_row in zip(rows, likely, strict=True)
     ]
     if any(value != value for text in texts for value in text.log_probs):

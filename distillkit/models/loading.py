@@ -1,4 +1,4 @@
-"""Loads teacher and student, and refuses a pair whose numbers could not be trusted."""
+"""Loads one model, and refuses one whose numbers could not be trusted."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ from distillkit.models.pretrained import DType, Pretrained, Student
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import PROBE, check_scoring, check_training, passes
 from distillkit.models.saving import rehearse
-from distillkit.models.shared_ids import confine, share_ids
+from distillkit.models.shared_ids import confine
 from distillkit.models.tokenizer_files import load_tokenizer
 from distillkit.models.vocabulary import real_ids
 
@@ -101,12 +101,6 @@ def locate(name: str) -> str:
     return str(EMBEDDED / name.removeprefix("embedded:")) if name.startswith("embedded:") else name
 
 
-def _merges(tokenizer: Any) -> Any:
-    """The rules by which a fast tokenizer joins pieces; None for a slow one."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    return backend and json.loads(backend.to_str())["model"].get("merges")
-
-
 def identity(source: Pretrained, model: LanguageModel) -> dict[str, str | None]:
     """What tells this model from others: the hub commit, and a digest of all it computes with."""
     commit = _commit(model.module)
@@ -149,45 +143,6 @@ def _less(settings: Any, names: Sequence[str]) -> Any:
     if not isinstance(settings, dict):
         return settings
     return {str(key): _less(settings[key], names) for key in settings if key not in names}
-
-
-def check_pair(teacher: LanguageModel, student: LanguageModel) -> None:
-    """Teacher and student must give every token the same id; from here on they share the real ids.
-
-    Equal sizes are not enough: two checkpoints can share a width and encode differently. Added
-    tokens that one of them has alone are given no probability by either.
-
-    Raises:
-        ModelError: the vocabularies or the encodings of a probe text differ.
-    """
-    share_ids(teacher, student)
-    ours, theirs = student.tokenizer, teacher.tokenizer
-    if ours.encode(PROBE) != theirs.encode(PROBE) or _merges(ours) != _merges(theirs):
-        raise ModelError(
-            "teacher.name and student.name share a vocabulary but split text differently. "
-            "Choose two models of one family."
-        )
-
-
-def agree_on_the_end(teacher: LanguageModel, student: LanguageModel) -> list[str]:
-    """Let both models stop at either's end tokens, and close references with the teacher's.
-
-    A base student under an instruct teacher would otherwise never stop where the teacher does.
-
-    Returns:
-        A note for the user where the two differed.
-    """
-    if (teacher.end_id, teacher.stop_ids) == (student.end_id, student.stop_ids):
-        return []
-    teacher.stop_ids = student.stop_ids = teacher.stop_ids | student.stop_ids
-    student.end_id = teacher.end_id
-    student.module.generation_config.eos_token_id = sorted(student.stop_ids)
-    ends = teacher.tokenizer.convert_ids_to_tokens(sorted(teacher.stop_ids))
-    closing = teacher.tokenizer.convert_ids_to_tokens(teacher.end_id)
-    return [
-        f"teacher and student end their text differently: {' and '.join(ends)} may end a response "
-        f"of either, and references are closed with {closing}"
-    ]
 
 
 def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:

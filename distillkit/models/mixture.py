@@ -10,7 +10,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from distillkit.models.generation import Written, write
+from distillkit.core.types import Author, Response
+from distillkit.models.generation import write
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling, draw, filtered, log_of
 
@@ -28,7 +29,7 @@ def generate_mixture(
     share: float,
     seed: int | Sequence[int],
     poll: Callable[[], None] = lambda: None,
-) -> list[Written]:
+) -> list[Response]:
     """Write one response to each prompt, as :func:`distillkit.models.generation.generate` does.
 
     With a share of 0 the texts and ``log_probs`` are those of the student alone, bit for bit, and
@@ -59,6 +60,7 @@ def generate_mixture(
         pick=pick,
         sampling=sampling,
         seed=seed,
+        author=Author.mixture,
         poll=poll,
     )
 

@@ -64,8 +64,13 @@ class AnyTeacher:
     """Whatever the group ``teacher`` holds: a model of this process, a served one, or a rule."""
 
 
+@dataclass(kw_only=True, slots=True)
+class Readable(AnyTeacher):
+    """A teacher that has an opinion of any text: what a training can learn from."""
+
+
 @spec("teacher/hf")
-class Teacher(Pretrained, AnyTeacher):
+class Teacher(Pretrained, Readable):
     """The model that is imitated. Never updated."""
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar, Optional
 import torch
 from torch import Tensor
 
+from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.core.clock import Clock
-from distillkit.core.errors import ConfigError
 from distillkit.core.types import Author, Batch, PerToken, Rollout
 from distillkit.datasets.base import Dataset
 from distillkit.models.likelihood import Scorer
@@ -75,8 +75,7 @@ class Objective(ABC):
     """Mebibytes for logits of teacher and student; positions are projected so many at a time."""
 
     def __post_init__(self) -> None:
-        if self.chunk_mb < 1:
-            raise ConfigError(f"objective.chunk_mb must be at least 1, got {self.chunk_mb}.")
+        check_range(self, "objective.", POSITIVE, "chunk_mb")
 
     @abstractmethod
     def backward(

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from omegaconf import MISSING
 
+from distillkit.core.bounds import ABOVE_ZERO, check_range
 from distillkit.core.clock import Clock
-from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.divergences.base import Divergence
 from distillkit.models.likelihood import Scorer
@@ -32,13 +32,8 @@ class Comparing(Objective):
 
     def __post_init__(self) -> None:
         Objective.__post_init__(self)  # slots take the class that a bare super() would need
-        for side in ("teacher", "student"):
-            temperature = getattr(self, f"{side}_temperature")
-            if not temperature > 0:
-                raise ConfigError(
-                    f"objective.{side}_temperature must be above 0, got {temperature}. "
-                    "1 leaves the distribution as it is."
-                )
+        both, hint = ("teacher_temperature", "student_temperature"), "1 leaves it as it is."
+        check_range(self, "objective.", ABOVE_ZERO, *both, hint=hint)
 
     def compared(self) -> Comparison:
         """These settings as what is done with them."""

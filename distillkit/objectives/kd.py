@@ -3,6 +3,7 @@
 G. Hinton et al., arXiv:1503.02531; with ratio 0.5 the KD baseline of MiniLLM, arXiv:2306.08543.
 """
 
+from distillkit.core.bounds import SHARE, check_range
 from distillkit.core.clock import Clock
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
@@ -24,11 +25,8 @@ class KD(Comparing):
 
     def __post_init__(self) -> None:
         Comparing.__post_init__(self)
-        if not 0 <= self.ratio <= 1:
-            raise ConfigError(
-                f"objective.ratio must lie in [0, 1], got {self.ratio}. "
-                "For cross-entropy alone use objective=sft."
-            )
+        hint = "For cross-entropy alone use objective=sft."
+        check_range(self, "objective.", SHARE, "ratio", hint=hint)
         if self.student_temperature != 1:
             raise ConfigError(
                 f"objective.student_temperature={self.student_temperature} would change the "

@@ -19,7 +19,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import ABOVE_ZERO, FROM_ZERO, SHARE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
 from distillkit.divergences.kl import ForwardKL, ReverseKL
@@ -80,17 +80,9 @@ class MiniLLM(Objective):
     def __post_init__(self) -> None:
         Objective.__post_init__(self)
         check_clip(self.clip)
-        for field in ("gamma", "pretraining_kd"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ConfigError(
-                    f"objective.{field} must lie in [0, 1], got {getattr(self, field)}."
-                )
-        for field in ("reward_scale", "reward_clip"):
-            value = getattr(self, field)
-            if value is not None and not value > 0:
-                raise ConfigError(f"objective.{field} must be above 0, got {value}.")
-        if not self.pretraining >= 0:
-            raise ConfigError(f"objective.pretraining must be 0 or more, got {self.pretraining}.")
+        check_range(self, "objective.", SHARE, "gamma", "pretraining_kd")
+        check_range(self, "objective.", ABOVE_ZERO, "reward_scale", "reward_clip")
+        check_range(self, "objective.", FROM_ZERO, "pretraining")
 
     def check_authors(self, authors: frozenset[Author]) -> None:
         take_own_text("minillm", authors)

@@ -12,6 +12,7 @@ from typing import ClassVar
 import torch
 from omegaconf import MISSING
 
+from distillkit.core.bounds import SHARE, check_range
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
@@ -53,11 +54,8 @@ class RewardObjective(Comparing):
     def __post_init__(self) -> None:
         Comparing.__post_init__(self)
         check_clip(self.clip)
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(
-                f"objective.alpha must lie in [0, 1], got {self.alpha}: 1 is the teacher alone, "
-                "0 the reward alone."
-            )
+        hint = "1 is the teacher alone, 0 the reward alone."
+        check_range(self, "objective.", SHARE, "alpha", hint=hint)
         if self.alpha < 1 and self.student_temperature != 1:
             raise ConfigError(
                 f"objective.student_temperature={self.student_temperature} would change the "

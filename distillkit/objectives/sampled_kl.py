@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import ABOVE_ZERO, FROM_ZERO, SHARE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Author, Rollout
 from distillkit.objectives.base import Credit, Objective
@@ -38,15 +38,10 @@ class SampledKL(Objective):
     def __post_init__(self) -> None:
         Objective.__post_init__(self)
         check_clip(self.clip)
-        if not 0 <= self.gamma <= 1:
-            raise ConfigError(f"objective.gamma must lie in [0, 1], got {self.gamma}.")
-        if self.advantage_clip is not None and not self.advantage_clip > 0:
-            raise ConfigError(
-                f"objective.advantage_clip must be above 0, got {self.advantage_clip}. "
-                "null turns it off."
-            )
-        if not self.amplify >= 0:
-            raise ConfigError(f"objective.amplify must be 0 or more, got {self.amplify}.")
+        check_range(self, "objective.", SHARE, "gamma")
+        hint = "null turns it off."
+        check_range(self, "objective.", ABOVE_ZERO, "advantage_clip", hint=hint)
+        check_range(self, "objective.", FROM_ZERO, "amplify")
 
     def check_authors(self, authors: frozenset[Author]) -> None:
         take_own_text("sampled_kl", authors)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from distillkit.core.types import Example, LogProbs, PerToken, Rollout
-from distillkit.models.pretrained import AnyTeacher
+from distillkit.models.pretrained import Readable
 from distillkit.supports.base import Sparse, Support
 
 if TYPE_CHECKING:  # it loads transformers, and this module is loaded for every composing
@@ -69,10 +69,11 @@ class Reader(Protocol):
 
 
 @dataclass(kw_only=True, slots=True)
-class Reading(AnyTeacher, ABC):
-    """A teacher that is read from and writes nothing: a component of the group ``teacher``.
+class OnlyReads(Readable, ABC):
+    """A teacher that is no model of this process: it writes nothing, and is not measured.
 
-    What it gives is asked for when composing, before anything is loaded.
+    A component of the group ``teacher``.
+    What it gives is asked for before anything is loaded.
     """
 
     @abstractmethod

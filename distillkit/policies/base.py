@@ -25,3 +25,7 @@ class Policy(ABC):
     @abstractmethod
     def may_write(self) -> frozenset[Author]:
         """Authors that may ever be named, so that only what is needed is prepared."""
+
+    def mixing(self) -> float | None:
+        """The teacher's share of each token where ``mixture`` may write; None where it may not."""
+        return None

@@ -1,6 +1,6 @@
 """Teacher-mixed sampling (MiniLLM, arXiv:2306.08543, eq. 4): both models write every token."""
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import SHARE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Author
 from distillkit.policies.base import Policy
@@ -15,14 +15,14 @@ class TeacherMixed(Policy):
     1 the teacher's, drawn anew at every step where ``seq_kd`` keeps one."""
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise ConfigError(
-                f"policy.alpha must lie in [0, 1], got {self.alpha}: 0 is the student's text "
-                "alone, 1 the teacher's."
-            )
+        hint = "0 is the student's text alone, 1 the teacher's."
+        check_range(self, "policy.", SHARE, "alpha", hint=hint)
 
     def authors(self, step: int, count: int, *, steps: int, seed: int) -> list[Author]:
         return [Author.mixture] * count
 
     def may_write(self) -> frozenset[Author]:
         return frozenset({Author.mixture})
+
+    def mixing(self) -> float | None:
+        return self.alpha

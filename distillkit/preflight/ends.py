@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from distillkit.core.errors import ModelError
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.loading import agree_on_the_end
+from distillkit.models.pair import agree_on_the_end
 from distillkit.models.pretrained import PromptStyle
 from distillkit.preflight.finding import Finding, ok, warning
 from distillkit.preflight.subject import Subject

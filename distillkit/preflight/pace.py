@@ -7,27 +7,20 @@ from dataclasses import dataclass
 import torch
 
 from distillkit.core.seeds import child_seed
-from distillkit.core.types import Author, Example, Response, Split
+from distillkit.core.types import Author, Example, Split
 from distillkit.evaluation.quality import measure
-from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.policies.base import Policy
-from distillkit.policies.teacher_mixed import TeacherMixed
 from distillkit.preflight.finding import Finding, ok
 from distillkit.preflight.sizes import duration, size
 from distillkit.preflight.subject import Subject
+from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts, other_text
 from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.step import Sides
-from distillkit.training.writers import (
-    DatasetWriter,
-    KeptWriter,
-    MixtureWriter,
-    StudentWriter,
-    Writer,
-)
+from distillkit.writers.local import LocalWriter
 
 ANSWERS = 16
 """Examples answered to time an evaluation."""
@@ -93,7 +86,7 @@ def _update_seconds(
         for index in draw_indices(place, batch_size=rows, count=count, seed=run.seed)
     }
     start = time.perf_counter()
-    writer = _writer(subject, author, [examples[index] for index in sorted(drawn)])
+    ready = _author(subject, author, [examples[index] for index in sorted(drawn)])
     took = time.perf_counter() - start
     # Only the teacher writes beforehand, and then for all examples.
     writing = took * count / len(drawn) if author is Author.teacher else 0.0
@@ -102,7 +95,7 @@ def _update_seconds(
         sides=sides,
         pool=Pool.of(examples),
         policy=Always(author=author),
-        writers={author: writer},
+        authors={author: ready},
         objective=run.objective,
         loop=run.loop,
         optimizer=run.optimizer,
@@ -119,24 +112,18 @@ def _update_seconds(
     return writing, (time.perf_counter() - start) / run.loop.span
 
 
-def _writer(subject: Subject, author: Author, examples: Sequence[Example]) -> Writer:
-    run, teacher, student = subject.run, subject.teacher, subject.student
-    if author is Author.dataset:
-        return DatasetWriter(student, [student, teacher])
-    if author is Author.student:
-        return StudentWriter(student, run.rollout, seed=run.seed)
-    if author is Author.mixture:
-        assert isinstance(run.policy, TeacherMixed)
-        return MixtureWriter(
-            student, teacher, sampling=run.rollout, share=run.policy.alpha, seed=run.seed
+def _author(subject: Subject, author: Author, examples: Sequence[Example]) -> AnyAuthor:
+    run, teacher = subject.run, subject.teacher
+    if author is not Author.teacher:
+        sides = Sides.of(subject.student, teacher)
+        authors = authors_of(
+            run.policy, sides=sides, writer=run.writer, sampling=run.rollout, seed=run.seed
         )
-    prompts = [teacher.prompts.prompt_ids(example) for example in examples]
-    written = generate(teacher, prompts, run.teacher_rollout, seed=child_seed(run.seed, "teacher"))
-    return KeptWriter(
-        {
-            example.id: Response(text.tokens, text.truncated, Author.teacher)
-            for example, text in zip(examples, written, strict=True)
-        }
+        return authors[author]
+    seed = child_seed(run.seed, "teacher")
+    written = LocalWriter(teacher, author).write(examples, run.teacher_rollout, seed=seed)
+    return KeptAuthor(
+        {example.id: response for example, response in zip(examples, written, strict=True)}
     )
 
 

@@ -10,7 +10,6 @@ import torch
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import Author, Batch, Example, Response, Split
-from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Scored
@@ -20,7 +19,8 @@ from distillkit.opinions.base import Opinion
 from distillkit.opinions.states import StatesOpinion
 from distillkit.preflight.machine import Machine
 from distillkit.run import TrainRun
-from distillkit.training.writers import DatasetWriter
+from distillkit.training.authors import DatasetAuthor
+from distillkit.writers.local import LocalWriter
 
 PROBE_ROWS = range(8, 33)
 """Fewest and most rows of the probe batch, where there are as many."""
@@ -236,13 +236,11 @@ class Subject:
     def _respond(self, examples: list[Example]) -> list[Response]:
         """References where all have one, else what the teacher writes for the first few."""
         if all(example.teaches for example in examples):
-            return DatasetWriter(self.student, [self.student, self.teacher]).write(examples, step=0)
-        prompts = self.teacher.prompts.of(examples[: PROBE_ROWS[0]])
+            return DatasetAuthor(self.student, [self.student, self.teacher]).write(examples, step=0)
         length = min(PROBE_WRITTEN, self.run.teacher_rollout.max_new_tokens)
-        written = generate(
-            self.teacher, prompts, Sampling(temperature=0, max_new_tokens=length), seed=0
+        return LocalWriter(self.teacher, Author.teacher).write(
+            examples[: PROBE_ROWS[0]], Sampling(temperature=0, max_new_tokens=length), seed=0
         )
-        return [Response(text.tokens, text.truncated, Author.teacher) for text in written]
 
     def _training(self) -> Sequence[Example]:
         if Split.train not in self.examples:

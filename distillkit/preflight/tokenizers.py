@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from distillkit.models.loading import check_pair
+from distillkit.models.pair import check_pair
 from distillkit.preflight.finding import Finding, fatal, ok
 from distillkit.preflight.subject import Subject
 

@@ -10,9 +10,11 @@ from rich.text import Text
 
 from distillkit.compose import Composed
 from distillkit.core.errors import ConfigError
+from distillkit.core.spec import name_of
 from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
+from distillkit.models.pretrained import Teacher
 from distillkit.preflight.checks import CHECKS, Check, examine
 from distillkit.preflight.data import of_data, said_of
 from distillkit.preflight.finding import Finding, Severity, ok
@@ -48,12 +50,13 @@ def doctor(
         Whether nothing fatal was found.
 
     Raises:
-        ConfigError: the run has no teacher.
+        ConfigError: the run has no model as its teacher.
     """
-    if composed.run.teacher is None:
+    if not isinstance(composed.run.teacher, Teacher):
+        none = "null" if composed.run.teacher is None else name_of(composed.run.teacher)
         raise ConfigError(
-            "teacher=null leaves the doctor nothing to compare the student with. Give it a "
-            "teacher, or run distillkit train, which makes the quick checks by itself."
+            f"teacher={none} leaves the doctor nothing to compare the student with. Give it a "
+            "model as its teacher, or run distillkit train, which makes the quick checks by itself."
         )
     console = console or terminal()
     counts: Counter[Severity] = Counter()

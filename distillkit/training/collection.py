@@ -14,11 +14,11 @@ from distillkit.core.seeds import child_random
 from distillkit.core.types import Author, Example, Rollout
 from distillkit.rewards.base import Answer, Judge
 from distillkit.training.appraisal import appraise
+from distillkit.training.authors import write_rollouts
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.settings import LoopSettings
 from distillkit.training.step import Opinions
-from distillkit.training.writers import write_rollouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
         # One for each step and process, so that no two draw alike; alone, it is the step.
         place = step * ranks.size + ranks.rank
         written = write_rollouts(
-            ranks.mine(examples), ranks.mine(authors), writers=parts.writers, step=place
+            ranks.mine(examples), ranks.mine(authors), authors=parts.authors, step=place
         )
     return collection_of(parts, step, written, clock=clock)
 

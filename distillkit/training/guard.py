@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import FROM_ZERO, POSITIVE, SHARE, check_range
 
 
 @dataclass(kw_only=True, slots=True)
@@ -43,24 +43,12 @@ class GuardSettings:
     """Save and end the run when a rule is broken; else only say so."""
 
     def __post_init__(self) -> None:
-        for field in ("repetition", "truncated_share", "clipped_share"):
-            value = getattr(self, field)
-            if value is not None and not 0 <= value <= 1:
-                raise ConfigError(
-                    f"guard.{field} is a share and must lie in [0, 1], got {value}. "
-                    "null turns the rule off."
-                )
-        for field in (
-            *("length_ratio", "shrinkage", "entropy"),
-            *("reverse_kl", "importance_weight", "hacking"),
-        ):
-            value = getattr(self, field)
-            if value is not None and not 0 <= value < math.inf:
-                raise ConfigError(
-                    f"guard.{field} must be 0 or more, got {value}. null turns the rule off."
-                )
-        if self.window < 1:
-            raise ConfigError(f"guard.window must be at least 1, got {self.window}.")
+        hint = "null turns the rule off."
+        shares = ("repetition", "truncated_share", "clipped_share")
+        check_range(self, "guard.", SHARE, *shares, hint=f"It is a share; {hint}")
+        first, others = ("length_ratio", "shrinkage", "entropy"), ("reverse_kl", "hacking")
+        check_range(self, "guard.", FROM_ZERO, *first, *others, "importance_weight", hint=hint)
+        check_range(self, "guard.", POSITIVE, "window")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,11 @@ from distillkit.datasets.base import Dataset, Remark
 from distillkit.objectives.base import Beside, Objective
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Judge
+from distillkit.training.authors import AnyAuthor, DatasetAuthor
 from distillkit.training.ranks import Ranks
 from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.step import ALONE, Sides
-from distillkit.training.writers import DatasetWriter, Writer, write_rollouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +24,13 @@ class OtherText:
     Attributes:
         beside: what is minimised on it.
         examples: whose references are the text.
-        writer: closes and cuts them.
+        author: closes and cuts them.
         remarks: on how they were read.
     """
 
     beside: Beside
     examples: Sequence[Example]
-    writer: Writer
+    author: AnyAuthor
     remarks: Sequence[Remark] = ()
 
     def rollouts(self, step: int, *, batch_size: int, seed: int) -> list[Rollout]:
@@ -38,8 +38,8 @@ class OtherText:
         count = len(self.examples)
         indices = draw_indices(step, batch_size=batch_size, count=count, seed=seed)
         examples = [self.examples[index] for index in indices]
-        authors = [Author.dataset] * len(examples)
-        return write_rollouts(examples, authors, writers={Author.dataset: self.writer}, step=step)
+        responses = self.author.write(examples, step=step)
+        return [Rollout(*pair) for pair in zip(examples, responses, strict=True)]
 
 
 def other_text(objective: Objective, dataset: Dataset | None, *, sides: Sides) -> OtherText | None:
@@ -55,8 +55,8 @@ def other_text(objective: Objective, dataset: Dataset | None, *, sides: Sides) -
     examples = gathered.examples[Split.train]
     for example in examples:
         _check_learnable(example, dataset, sides)
-    writer = DatasetWriter(sides.student, sides.readers)
-    return OtherText(beside, examples, writer, gathered.remarks)
+    author = DatasetAuthor(sides.student, sides.readers)
+    return OtherText(beside, examples, author, gathered.remarks)
 
 
 def _check_learnable(example: Example, dataset: Dataset, sides: Sides) -> None:
@@ -83,7 +83,7 @@ class Parts:
     sides: Sides
     pool: Pool
     policy: Policy
-    writers: Mapping[Author, Writer]
+    authors: Mapping[Author, AnyAuthor]
     objective: Objective
     loop: LoopSettings
     optimizer: OptimizerSettings

@@ -4,7 +4,17 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
-from distillkit.core.bounds import LONGEST, MANY, check_bound
+from distillkit.core.bounds import (
+    ABOVE_ZERO,
+    BELOW_ONE,
+    FROM_ZERO,
+    LONGEST,
+    MANY,
+    POSITIVE,
+    SHARE,
+    check_bound,
+    check_range,
+)
 from distillkit.core.errors import ConfigError
 
 
@@ -39,9 +49,8 @@ class LoopSettings:
     """Drop training prompts longer than this, and say how many; null refuses to start instead."""
 
     def __post_init__(self) -> None:
-        for field in ("batch_size", "micro_batch_tokens", "group", "collect", "inner_epochs"):
-            if getattr(self, field) < 1:
-                raise ConfigError(f"loop.{field} must be at least 1, got {getattr(self, field)}.")
+        sizes = ("batch_size", "micro_batch_tokens", "group", "collect", "inner_epochs")
+        check_range(self, "loop.", POSITIVE, *sizes)
         check_bound("loop.batch_size", self.batch_size, MANY)
         check_bound("loop.collect times loop.batch_size", self.collect * self.batch_size, MANY)
         if self.batch_size % self.group:
@@ -49,11 +58,8 @@ class LoopSettings:
                 f"loop.group={self.group} does not divide loop.batch_size={self.batch_size}. "
                 "A batch holds whole groups: change one of the two."
             )
-        if not self.max_grad_norm > 0:
-            raise ConfigError(
-                f"loop.max_grad_norm must be above 0, got {self.max_grad_norm}. "
-                "A large number such as 1e9 turns clipping off."
-            )
+        hint = "A large number such as 1e9 turns clipping off."
+        check_range(self, "loop.", ABOVE_ZERO, "max_grad_norm", hint=hint)
 
     @property
     def span(self) -> int:
@@ -101,22 +107,10 @@ class OptimizerSettings:
     def __post_init__(self) -> None:
         if not 0 < self.lr < math.inf:
             raise ConfigError(f"optimizer.lr must be above 0 and finite, got {self.lr}.")
-        for field in ("eps", "weight_decay"):
-            if not 0 <= getattr(self, field) < math.inf:
-                raise ConfigError(
-                    f"optimizer.{field} must be 0 or more, got {getattr(self, field)}."
-                )
-        for field in ("warmup", "decay", "floor"):
-            if not 0 <= getattr(self, field) <= 1:
-                raise ConfigError(
-                    f"optimizer.{field} is a share and must lie in [0, 1], "
-                    f"got {getattr(self, field)}."
-                )
-        for field in ("beta1", "beta2"):
-            if not 0 <= getattr(self, field) < 1:
-                raise ConfigError(
-                    f"optimizer.{field} must lie in [0, 1), got {getattr(self, field)}."
-                )
+        check_range(self, "optimizer.", FROM_ZERO, "eps", "weight_decay")
+        shares = ("warmup", "decay", "floor")
+        check_range(self, "optimizer.", SHARE, *shares, hint="It is a share.")
+        check_range(self, "optimizer.", BELOW_ONE, "beta1", "beta2")
 
 
 class Export(StrEnum):
@@ -138,11 +132,7 @@ class CheckpointSettings:
     """``last`` compares methods fairly; ``best`` picks by validation and says so."""
 
     def __post_init__(self) -> None:
-        for field in ("every", "keep_last"):
-            if getattr(self, field) < 1:
-                raise ConfigError(
-                    f"checkpoint.{field} must be at least 1, got {getattr(self, field)}."
-                )
+        check_range(self, "checkpoint.", POSITIVE, "every", "keep_last")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -163,10 +153,7 @@ class EvaluationSettings:
     """Completions kept at each validation, in samples.jsonl and the W&B table."""
 
     def __post_init__(self) -> None:
-        for field in ("every", "samples", "validation", "test"):
-            value = getattr(self, field)
-            if value is not None and value < 0:
-                raise ConfigError(f"evaluation.{field} must be 0 or more, got {value}.")
+        counts = ("every", "samples", "validation", "test")
+        check_range(self, "evaluation.", FROM_ZERO, *counts)
         check_bound("evaluation.max_new_tokens", self.max_new_tokens, LONGEST)
-        if self.batch_size < 1:
-            raise ConfigError(f"evaluation.batch_size must be at least 1, got {self.batch_size}.")
+        check_range(self, "evaluation.", POSITIVE, "batch_size")

@@ -45,6 +45,11 @@ class Sides:
         return cls(student, teacher, None if teacher is None else ModelReader(teacher))
 
     @property
+    def models(self) -> list[LanguageModel]:
+        """The models of this process."""
+        return [self.student, *([] if self.teacher is None else [self.teacher])]
+
+    @property
     def readers(self) -> list[LanguageModel | Reader]:
         """Everyone who has to find room for a prompt and a response."""
         return [self.student, *([] if self.reader is None else [self.reader])]
@@ -91,10 +96,13 @@ def spare_padding(student: LanguageModel, reader: Reader | None) -> int:
     """Padded tokens whose arithmetic takes about as long as the overhead of one more micro-batch.
 
     A token costs two operations for every weight in a forward pass, and four in a backward one.
+    Where nobody reads, a reader of the student's size is counted, so that rows are put together
+    as they have been by earlier versions.
     """
     if student.packs:
         return 1 << 40
-    operations = 6 * student.weights + 2 * (0 if reader is None else reader.weights)
+    read = student.weights if reader is None else reader.weights
+    operations = 6 * student.weights + 2 * read
     return round(OVERHEAD[student.device.type] / operations)
 
 

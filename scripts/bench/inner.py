@@ -17,9 +17,10 @@ from distillkit.objectives.minillm import MiniLLM
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OnPolicy
 from distillkit.policies.teacher_mixed import TeacherMixed
+from distillkit.training.authors import WritingAuthor
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.settings import LoopSettings
-from distillkit.training.writers import MixtureWriter
+from distillkit.writers.mixture import MixtureWriter
 from scripts.bench.compare import Options
 from scripts.bench.measure import alternate, quartiles
 from scripts.bench.ours import parts_of, preset_lengths
@@ -43,13 +44,13 @@ class Cycles:
         parts = parts_of(shape)
         student, teacher = parts.sides.student, parts.sides.teacher
         assert teacher is not None
-        mixture = MixtureWriter(
-            student, teacher, sampling=Sampling(max_new_tokens=shape.limit), share=0.2, seed=0
-        )
+        writer = MixtureWriter(student, teacher, share=0.2)
+        sampling = Sampling(max_new_tokens=shape.limit)
+        mixture = WritingAuthor(writer, student, sampling, seed=0)
         parts = replace(
             parts,
             policy=policy,
-            writers={**parts.writers, Author.mixture: mixture},
+            authors={**parts.authors, Author.mixture: mixture},
             objective=MiniLLM(),
             loop=LoopSettings(batch_size=len(shape.lengths), inner_epochs=epochs),
         )

@@ -20,13 +20,14 @@ from distillkit.models.sampling import Sampling
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full
+from distillkit.training.authors import WritingAuthor
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.settings import Shape as Schedule
 from distillkit.training.step import Sides
-from distillkit.training.writers import StudentWriter
+from distillkit.writers.local import LocalWriter
 from scripts.bench.pair import Ends, Shape, models_of, questions
 
 LEARNING_RATE = 1e-4
@@ -73,7 +74,7 @@ def parts_of(shape: Shape) -> Parts:
         sides=Sides.of(student, teacher),
         pool=Pool.of(examples),
         policy=OnPolicy(),
-        writers={Author.student: StudentWriter(student, sampling, seed=0)},
+        authors={Author.student: WritingAuthor(LocalWriter(student), student, sampling, seed=0)},
         objective=DivergenceObjective(support=Full(), divergence=divergence),
         loop=LoopSettings(batch_size=len(shape.lengths)),
         optimizer=OptimizerSettings(lr=LEARNING_RATE, schedule=Schedule.constant, warmup=0.0),

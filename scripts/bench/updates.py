@@ -21,12 +21,12 @@ from distillkit.core.clock import Clock
 from distillkit.core.types import Author, Example, Response, Rollout
 from distillkit.objectives.minillm import MiniLLM
 from distillkit.training.appraisal import appraise
+from distillkit.training.authors import write_rollouts
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings
 from distillkit.training.step import ALONE
-from distillkit.training.writers import write_rollouts
 from scripts.bench import pair, steps
 from scripts.bench.ours import parts_of, preset_lengths
 
@@ -97,7 +97,7 @@ class Updates:
         parts = replace(
             ground,
             policy=run.policy,
-            writers={author: Ready(given)},
+            authors={author: Ready(given)},
             objective=run.objective,
             judge=run.objective.judge(run.dataset, device=torch.device("cpu")),
         )
@@ -145,7 +145,7 @@ def write(parts: Parts, shape: Shape) -> list[Rollout]:
     examples = [example for example in parts.pool.examples for _ in range(shape.group)]
     with preset_lengths(pair.Ends(shape, parts.sides.student.end_id)):
         authors = [Author.student] * len(examples)
-        return write_rollouts(examples, authors, writers=parts.writers, step=0)
+        return write_rollouts(examples, authors, authors=parts.authors, step=0)
 
 
 def as_mixed(parts: Parts, rollouts: Sequence[Rollout]) -> list[Rollout]:

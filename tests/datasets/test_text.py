@@ -18,7 +18,7 @@ from distillkit.datasets.text import Text, opened, passages
 from distillkit.evaluation.quality import measure
 from distillkit.models.pretrained import PromptStyle, Teacher
 from distillkit.models.sampling import Sampling
-from distillkit.training.writers import DatasetWriter
+from distillkit.training.authors import DatasetAuthor
 from tests.tiny import build
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -187,7 +187,7 @@ def test_the_writer_closes_a_document_and_not_a_passage_inside_it(tmp_path: Path
     """Trap 19: an end token in the middle of a text would teach the model to stop there."""
     student = build()
     examples = whole(write(tmp_path, "mine.jsonl", STORY), characters=20).examples(Split.train)
-    responses = DatasetWriter(student, [student]).write(examples, step=0)
+    responses = DatasetAuthor(student, [student]).write(examples, step=0)
     assert len(responses) == 3
     for item, response in zip(examples, responses, strict=True):
         text = student.tokenizer(item.reference, add_special_tokens=False)["input_ids"]

@@ -12,7 +12,8 @@ from distillkit.core.errors import ConfigError, ModelError
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.linear import quicken
-from distillkit.models.loading import agree_on_the_end, check_pair, identity, load, pick_device
+from distillkit.models.loading import identity, load, pick_device
+from distillkit.models.pair import agree_on_the_end, check_pair
 from distillkit.models.pretrained import DType, Student, Teacher
 from distillkit.models.sampling import Sampling
 from tests.tiny import CPU, ENTRIES, FAMILIES, TOKENIZER, build, save

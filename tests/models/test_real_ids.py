@@ -17,8 +17,8 @@ from distillkit.evaluation.scoring import as_compared, compare, likelihoods
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.likelihood import token_nlls
-from distillkit.models.loading import check_pair
 from distillkit.models.mixture import generate_mixture
+from distillkit.models.pair import check_pair
 from distillkit.models.pretrained import Teacher
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Objective, Scored

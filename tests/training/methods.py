@@ -18,10 +18,10 @@ from distillkit.policies.mixed import Draw, Mixed
 from distillkit.policies.teacher_mixed import TeacherMixed
 from distillkit.rewards.base import Answer
 from distillkit.supports.full import Full
+from distillkit.training.authors import DatasetAuthor
 from distillkit.training.parts import OtherText, Parts
-from distillkit.training.writers import DatasetWriter, MixtureWriter
 from tests.tiny import example
-from tests.training.parts import parts
+from tests.training.parts import mixture_author, parts
 
 PASSAGES = [
     example("Once upon a time", " there were five apples."),
@@ -57,13 +57,12 @@ def method(name: str, student: LanguageModel, teacher: LanguageModel, **settings
     group = GROUPS.get(name, 1)
     usual = {"batch_size": 2 * group, "group": group}
     made = parts(student, teacher, policy=policy, objective=objective, **{**usual, **settings})
-    mixture = MixtureWriter(
-        student, teacher, sampling=Sampling(max_new_tokens=6), share=0.3, seed=made.seed
-    )
+    sampling = Sampling(max_new_tokens=6)
+    mixture = mixture_author(student, teacher, sampling, share=0.3, seed=made.seed)
     beside = made.objective.beside()
     return replace(
         made,
-        writers={**made.writers, Author.mixture: mixture},
+        authors={**made.authors, Author.mixture: mixture},
         judge=judge if name == "reward" else None,
-        other=beside and OtherText(beside, PASSAGES, DatasetWriter(student, [student, teacher])),
+        other=beside and OtherText(beside, PASSAGES, DatasetAuthor(student, [student, teacher])),
     )

@@ -17,12 +17,14 @@ from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OnPolicy
 from distillkit.supports.full import Full
+from distillkit.training.authors import DatasetAuthor, WritingAuthor
 from distillkit.training.checkpoint import Progress, check_checkpoint, load_checkpoint
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, OptimizerSettings, Reduction
 from distillkit.training.step import Sides
-from distillkit.training.writers import DatasetWriter, StudentWriter
+from distillkit.writers.local import LocalWriter
+from distillkit.writers.mixture import MixtureWriter
 from tests.tiny import example
 
 EXAMPLES = [
@@ -52,9 +54,9 @@ def parts(
         sides=Sides.of(student, teacher),
         pool=Pool.of(examples),
         policy=policy or OnPolicy(),
-        writers={
-            Author.dataset: DatasetWriter(student, [student]),
-            Author.student: StudentWriter(student, sampling, seed=seed),
+        authors={
+            Author.dataset: DatasetAuthor(student, [student]),
+            Author.student: student_author(student, sampling, seed=seed),
         },
         objective=objective or DivergenceObjective(support=Full(), divergence=ForwardKL()),
         loop=LoopSettings(**{"batch_size": len(examples), **loop}),
@@ -62,6 +64,19 @@ def parts(
         seed=seed,
         steps=steps,
     )
+
+
+def student_author(student: LanguageModel, sampling: Sampling, *, seed: int) -> WritingAuthor:
+    """The student's own text."""
+    return WritingAuthor(LocalWriter(student), student, sampling, seed=seed)
+
+
+def mixture_author(
+    student: LanguageModel, teacher: LanguageModel, sampling: Sampling, *, share: float, seed: int
+) -> WritingAuthor:
+    """Text of both."""
+    writer = MixtureWriter(student, teacher, share=share)
+    return WritingAuthor(writer, student, sampling, seed=seed)
 
 
 def rollout(asked: Example, tokens: Sequence[int]) -> Rollout:

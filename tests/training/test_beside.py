@@ -15,11 +15,11 @@ from distillkit.models.pretrained import Teacher
 from distillkit.objectives.base import Beside
 from distillkit.objectives.minillm import MiniLLM
 from distillkit.objectives.sft import SFT
+from distillkit.training.authors import DatasetAuthor
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import OtherText, other_text
 from distillkit.training.settings import Reduction
 from distillkit.training.step import Sides
-from distillkit.training.writers import DatasetWriter
 from tests.tiny import build, distance, example, gradients
 from tests.training.methods import PASSAGES
 from tests.training.parts import dense, forward_kl, parts, reverse_kl
@@ -65,10 +65,10 @@ def test_the_gradient_is_that_of_the_loss_and_of_the_weighted_text(
     beside = objective.beside()
     assert beside is not None
     made = replace(
-        made, other=OtherText(beside, PASSAGES, DatasetWriter(student, [student, teacher]))
+        made, other=OtherText(beside, PASSAGES, DatasetAuthor(student, [student, teacher]))
     )
     seen = []
-    writer = made.other.writer
+    writer = made.other.author
     write = writer.write
     writer.write = lambda examples, *, step: seen.append(examples) or write(examples, step=step)
     update = next(distil(made, build_optimizer(made)))
@@ -99,7 +99,7 @@ def test_its_batches_walk_through_it_in_epochs_of_its_own(shared: dict[str, int]
     texts = [example(f"Text {number}", f" {number}.") for number in range(5)]
     student, teacher = pair()
     made = parts(student, teacher, examples=texts, batch_size=2, steps=15, **shared)
-    other = OtherText(Beside(SFT(), 1.0), texts, DatasetWriter(student, [student, teacher]))
+    other = OtherText(Beside(SFT(), 1.0), texts, DatasetAuthor(student, [student, teacher]))
     drawn = [
         item.example.id
         for step in range(15)
@@ -116,10 +116,10 @@ def test_each_update_reads_new_text_while_it_reads_its_rollouts_again() -> None:
     made = parts(student, teacher, objective=MiniLLM(), batch_size=2, inner_epochs=4)
     seen: list[str] = []
 
-    class Noting(DatasetWriter):
+    class Noting(DatasetAuthor):
         def write(self, examples, *, step):
             seen.extend(item.id for item in examples)
-            return DatasetWriter.write(self, examples, step=step)
+            return DatasetAuthor.write(self, examples, step=step)
 
     other = OtherText(Beside(SFT(), 1.0), texts, Noting(student, [student, teacher]))
     list(distil(replace(made, other=other), build_optimizer(made)))

@@ -15,12 +15,12 @@ from distillkit.models.pretrained import Teacher
 from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OnPolicy
 from distillkit.policies.mixed import Draw, Mixed
+from distillkit.training.authors import write_rollouts
 from distillkit.training.collection import Collection, collect
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import draw_indices
 from distillkit.training.step import accumulate
-from distillkit.training.writers import write_rollouts
 from tests.tiny import build, distance, example, gradients
 from tests.training.methods import METHODS, judge, method
 from tests.training.parts import parts
@@ -64,7 +64,7 @@ def test_a_batch_of_its_own_is_what_sampler_policy_and_writers_say_for_its_step(
         indices = draw_indices(step, batch_size=4, count=10, seed=made.seed)
         authors = policy.authors(step, 4, steps=9, seed=made.seed)
         expected = write_rollouts(
-            [EXAMPLES[index] for index in indices], authors, writers=made.writers, step=step
+            [EXAMPLES[index] for index in indices], authors, authors=made.authors, step=step
         )
         assert span(made, written(made, step)) == [expected]
 

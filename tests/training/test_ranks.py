@@ -165,18 +165,18 @@ def test_processes_that_share_collections_do_what_one_does_with_the_same_text(
     rollouts = load_rollouts(files[0], EXAMPLES)
 
     made = collected(folder, name)
-    authors = made.policy.authors(0, len(rollouts), steps=4, seed=made.seed)
+    named = made.policy.authors(0, len(rollouts), steps=4, seed=made.seed)
     responses = [item.response for item in rollouts]
-    assert [response.author for response in responses] == authors
+    assert [response.author for response in responses] == named
     unread = [
         response if response.author is Author.mixture else replace(response, of_teacher=())
         for response in responses
     ]
-    writers = {
+    authors = {
         author: Again([response for response in unread if response.author is author])
-        for author in set(authors)
+        for author in set(named)
     }
-    alone, again = outcome(replace(made, writers=writers))
+    alone, again = outcome(replace(made, authors=authors))
     assert alone["texts"] == first["texts"]
     for one, other in zip(again, rollouts, strict=True):
         assert one.reward == other.reward

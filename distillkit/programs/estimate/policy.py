@@ -22,16 +22,16 @@ from distillkit.objectives.base import Objective
 from distillkit.objectives.minillm import MiniLLM, Variant
 from distillkit.objectives.reward import Baseline, RewardObjective
 from distillkit.objectives.sampled_kl import SampledKL
+from distillkit.policies.fixed import OnPolicy
 from distillkit.policies.teacher_mixed import TeacherMixed
 from distillkit.programs.train.assemble import Assembled
-from distillkit.programs.train.authors import writers_of
 from distillkit.run import TrainRun
+from distillkit.training.authors import AnyAuthor, authors_of, write_rollouts
 from distillkit.training.collection import asked, collection_of
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, Reduction
 from distillkit.training.step import accumulate
-from distillkit.training.writers import write_rollouts
 
 WHOLE = MiniLLM(
     variant=Variant.paper, length_normalisation=False, weigh_single_step=False, clip=None
@@ -89,7 +89,7 @@ def estimate_policy(
     run: TrainRun = composed.run
     started, found = time.monotonic(), estimators_of(run)
     loop = replace(run.loop, reduction=Reduction.sequence_sum, collect=1, inner_epochs=1)
-    made = _parts(run, parts, loop, stop)
+    made = _parts(run, parts, loop)
     gradients = Gradients([each.name for each in found])
     for repeat in range(repeats):
         texts = {
@@ -119,21 +119,20 @@ def estimate_policy(
     _show(console, result, rows, found, file)
 
 
-def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings, stop: Stop) -> Parts:
+def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings) -> Parts:
     examples = asked(Pool.of(parts.train), 0, (), loop=loop, seed=run.seed)
-    alpha = run.policy.alpha if isinstance(run.policy, TeacherMixed) else TeacherMixed().alpha
-    mixing = replace(run, policy=TeacherMixed(alpha=alpha))
+    mixed = run.policy if run.policy.mixing() is not None else TeacherMixed()
+    policies = [OnPolicy(), *([] if parts.sides.teacher is None else [mixed])]
+    authors: dict[Author, AnyAuthor] = {}
+    for policy in policies:
+        authors |= authors_of(
+            policy, sides=parts.sides, writer=run.writer, sampling=run.rollout, seed=run.seed
+        )
     return Parts(
         sides=parts.sides,
         pool=Pool.of(examples),
         policy=run.policy,
-        writers=writers_of(
-            mixing if parts.sides.teacher else run,
-            parts.sides,
-            examples,
-            poll=stop.poll,
-            say=print,
-        ),
+        authors=authors,
         # Asks for the teacher's opinion of all tokens.
         objective=run.objective if isinstance(run.objective, RewardObjective) else WHOLE,
         loop=loop,
@@ -146,8 +145,8 @@ def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings, stop: Stop) -> P
 
 def _drawn(parts: Parts, author: Author, repeat: int) -> Sequence[Rollout]:
     examples = parts.pool.examples
-    authors = [author] * len(examples)
-    written = write_rollouts(examples, authors, writers=parts.writers, step=repeat)
+    named = [author] * len(examples)
+    written = write_rollouts(examples, named, authors=parts.authors, step=repeat)
     return collection_of(parts, 0, written, clock=Clock()).rollouts
 
 

@@ -21,18 +21,19 @@ from distillkit.evaluation.cheaper import Estimates, Plan, Reading
 from distillkit.evaluation.tally import Row
 from distillkit.models.language_model import evaluating
 from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.opinions.base import OnlyReads
 from distillkit.programs.estimate.picture import draw_estimate
 from distillkit.programs.estimate.policy import estimate_policy
 from distillkit.programs.estimate.table import estimate_table
 from distillkit.programs.train.assemble import Assembled, assemble
-from distillkit.programs.train.authors import writers_of
+from distillkit.programs.train.authors import ready_authors
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
 from distillkit.run import TrainRun
+from distillkit.training.authors import write_rollouts
 from distillkit.training.collection import asked
 from distillkit.training.sampler import Pool
 from distillkit.training.step import micro_batches
-from distillkit.training.writers import write_rollouts
 
 GRADIENT = (
     "with respect to the student's last hidden states [N, D] at the packed positions, through "
@@ -68,6 +69,11 @@ def estimate(
         raise ConfigError(
             f"objective={name_of(objective)} is no divergence alone and no policy gradient, so "
             "there is nothing to estimate. Use objective=divergence."
+        )
+    if isinstance(run.teacher, OnlyReads) and not run.teacher.gives().dense:
+        raise ConfigError(
+            f"teacher={name_of(run.teacher)} tells a few entries, and estimates are held against "
+            "the whole distribution. Choose a model as the teacher."
         )
     # Nothing is validated here, so no other split is read.
     run = replace(run, evaluation=replace(run.evaluation, every=0, test=0))
@@ -129,11 +135,11 @@ def _first_batch(run: TrainRun, parts: Assembled, *, console: Console, stop: Sto
     Where batches are collected before they are mixed, those of the first batch of prompts.
     """
     loop = replace(run.loop, collect=1)
-    authors = run.policy.authors(0, loop.batch_size, steps=run.steps, seed=run.seed)
-    examples = asked(Pool.of(parts.train), 0, authors, loop=loop, seed=run.seed)
+    named = run.policy.authors(0, loop.batch_size, steps=run.steps, seed=run.seed)
+    examples = asked(Pool.of(parts.train), 0, named, loop=loop, seed=run.seed)
     each = list({example.id: example for example in examples}.values())
-    writers = writers_of(run, parts.sides, each, poll=stop.poll, say=console.print)
-    return write_rollouts(examples, authors, writers=writers, step=0)
+    authors = ready_authors(run, parts.sides, each, poll=stop.poll, say=console.print)
+    return write_rollouts(examples, named, authors=authors, step=0)
 
 
 def _as_json(

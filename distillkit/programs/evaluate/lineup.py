@@ -13,8 +13,9 @@ from distillkit.evaluation.evidence import ModelEvidence
 from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.metrics.base import Metric, Tally
 from distillkit.metrics.evidence import Source, Text
-from distillkit.models.loading import agree_on_the_end, check_pair, digest_of, load, pick_device
-from distillkit.models.pretrained import Pretrained, of_folder
+from distillkit.models.loading import digest_of, load, pick_device
+from distillkit.models.pair import agree_on_the_end, check_pair
+from distillkit.models.pretrained import Pretrained, Teacher, of_folder
 from distillkit.programs.train.assemble import check_evaluated
 from distillkit.run import EvalRun, TrainRun
 
@@ -37,7 +38,8 @@ class Lineup:
     """
 
     def __init__(self, asked: EvalRun, run: TrainRun, *, student: Path) -> None:
-        if run.teacher is None:
+        source = run.teacher if isinstance(run.teacher, Teacher) else None
+        if source is None:
             _check_nobody_is_compared(asked)
         self._asked, self._precision = asked, run.precision
         examples = run.dataset.examples(asked.split)[: asked.limit]
@@ -52,11 +54,11 @@ class Lineup:
         }
         self._weights: dict[str, str] = {}
         self._teacher = self._reference = None
-        if run.teacher is not None:
-            self._measured["teacher"] = run.teacher
-            self._teacher = self._load("teacher", run.teacher)
-        if run.teacher is not None and asked.reference:
-            named = replace(run.teacher, name=asked.reference, revision=None)
+        if source is not None:
+            self._measured["teacher"] = source
+            self._teacher = self._load("teacher", source)
+        if source is not None and asked.reference:
+            named = replace(source, name=asked.reference, revision=None)
             try:
                 self._reference = self._load("reference", named)
             except ModelError as error:

@@ -3,12 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+
 from distillkit.core.errors import DataError
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.loading import agree_on_the_end, check_pair, load, pick_device
-from distillkit.opinions.base import Reader
+from distillkit.models.loading import pick_device
+from distillkit.models.pair import load_pair
+from distillkit.models.pretrained import Teacher
+from distillkit.opinions.base import OnlyReads, Reader
 from distillkit.rewards.base import Judge
 from distillkit.run import TrainRun
 from distillkit.training.parts import OtherText, other_text
@@ -43,21 +47,14 @@ def assemble(run: TrainRun) -> Assembled:
     gathered = run.dataset.gather(splits(run))
     examples = gathered.examples
     check_references(run, examples[Split.train])
-    teacher = None
-    if run.teacher is not None:
-        teacher = load(run.teacher, device=device, precision=run.precision)
-    student = load(run.student, device=device, precision=run.precision)
-    notes = [remark.sentence() for remark in gathered.remarks]
-    if teacher is not None:
-        check_pair(teacher, student)
-        notes += agree_on_the_end(teacher, student)
-    sides = Sides.of(student, teacher)
+    sides, fitted = _sides(run, device)
+    notes = [*(remark.sentence() for remark in gathered.remarks), *fitted]
     train, dropped = _fitting(run, examples[Split.train], sides.readers)
     if dropped:
         notes.append(f"dropped {dropped} prompts over loop.max_prompt_tokens")
     validation = examples.get(Split.validation, ())[: run.evaluation.validation]
     test = examples.get(Split.test, ())[: run.evaluation.test]
-    check_evaluated([*validation, *test], [student] if teacher is None else [student, teacher])
+    check_evaluated([*validation, *test], sides.models)
     other = other_text(run.objective, run.dataset_pt, sides=sides)
     if other is not None:
         notes += [f"dataset_pt: {remark.sentence()}" for remark in other.remarks]
@@ -70,6 +67,15 @@ def assemble(run: TrainRun) -> Assembled:
         judge=run.objective.judge(run.dataset, device=device),
         other=other,
     )
+
+
+def _sides(run: TrainRun, device: torch.device) -> tuple[Sides, list[str]]:
+    """The student and whom it learns from, and notes on how they fit."""
+    teacher = run.teacher if isinstance(run.teacher, Teacher) else None
+    student, model, notes = load_pair(run.student, teacher, device=device, precision=run.precision)
+    if isinstance(run.teacher, OnlyReads):
+        return Sides(student, reader=run.teacher.open(student)), notes
+    return Sides.of(student, model), notes
 
 
 def splits(run: TrainRun) -> list[Split]:

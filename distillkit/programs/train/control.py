@@ -26,7 +26,10 @@ from distillkit.statistics.finding import Finding
 CONTROL = "control.json"
 """File beside a run's own that names its control and the difference to it."""
 
-OWN = ("divergence", "support", "reward", "objective", "policy", "dataset_pt", "teacher", "control")
+OWN = (
+    *("divergence", "support", "reward", "objective", "policy", "writer"),
+    *("dataset_pt", "teacher", "control"),
+)
 """Groups of a run that its control has as SFT has them."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author
+from distillkit.opinions.base import OnlyReads
 from distillkit.run import Distillation, TrainRun, UndoRun
 from distillkit.training.settings import Export
 
@@ -22,12 +23,15 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
     _check_labels(run)
     run.objective.check_authors(run.policy.may_write())
     _check_group(run)
+    _check_writer(run)
     if run.objective.POLICY_GRADIENT and not run.rollout.neutral:
         raise ConfigError(
             f"objective={name_of(run.objective)} learns from what the student itself would write, "
             "and rollout.temperature, top_k, top_p or min_p makes it write otherwise. Leave "
             "temperature at 1 and the filters off."
         )
+    if isinstance(run.teacher, OnlyReads):
+        check_told(run.teacher, run)
     if run.teacher is None and (use := use_of_teacher(run)):
         raise ConfigError(
             f"teacher=null, but {use}; choose a teacher, or objective=sft with policy=off_policy."
@@ -122,6 +126,21 @@ def _check_group(run: TrainRun | UndoRun) -> None:
         )
 
 
+def _check_writer(run: TrainRun | UndoRun) -> None:
+    """Refuse a writer that is never asked, or does not say what is learnt from."""
+    name, writes = name_of(run.writer), Author.student in run.policy.may_write()
+    if not writes and not run.writer.IMPLIED:
+        raise ConfigError(
+            f"writer={name} has no effect with policy={name_of(run.policy)}, under which the "
+            "student writes nothing alone. Remove it, or use policy=on_policy."
+        )
+    if writes and run.objective.POLICY_GRADIENT and not run.writer.tells_drawn():
+        raise ConfigError(
+            f"objective={name_of(run.objective)} learns from how likely each token was drawn, and "
+            f"writer={name} does not say. Use writer=local, or objective=divergence."
+        )
+
+
 def use_of_teacher(run: Distillation) -> str | None:
     """What a run needs a model as its teacher for; None where it needs none."""
     if run.objective.needs_teacher():
@@ -129,6 +148,27 @@ def use_of_teacher(run: Distillation) -> str | None:
     if run.policy.may_write() & {Author.teacher, Author.mixture}:
         return f"policy={name_of(run.policy)} has it write"
     return None
+
+
+def check_told(teacher: OnlyReads, run: Distillation) -> None:
+    """Refuse a teacher that does not tell what the run would ask of it.
+
+    Raises:
+        ConfigError: it tells less than is compared, or is to write.
+    """
+    name = name_of(teacher)
+    if (comparison := run.objective.comparison()) is not None:
+        comparison.check_told(teacher.gives(), name)
+    if run.objective.scores_text() and not teacher.tells_drawn():
+        raise ConfigError(
+            f"objective={name_of(run.objective)} learns from how likely the teacher finds each "
+            f"token that was drawn, and teacher={name} does not say. Use objective=divergence."
+        )
+    if run.policy.may_write() & {Author.teacher, Author.mixture}:
+        raise ConfigError(
+            f"policy={name_of(run.policy)} has the teacher write, and teacher={name} only reads. "
+            "Use policy=on_policy or policy=off_policy."
+        )
 
 
 def _check_shorthand(

@@ -10,9 +10,10 @@ from distillkit.core.types import Author, Update
 from distillkit.evaluation.quality import measure
 from distillkit.models.sampling import Sampling
 from distillkit.programs.train.assemble import Assembled
-from distillkit.programs.train.authors import writers_of
+from distillkit.programs.train.authors import ready_authors
 from distillkit.programs.train.standing import JOURNALS, Standing
 from distillkit.run import TrainRun
+from distillkit.training.authors import KeptAuthor
 from distillkit.training.checkpoint import (
     BEST,
     keep_newest,
@@ -27,7 +28,6 @@ from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.tracker import Sample, Tracked
-from distillkit.training.writers import KeptWriter
 
 
 class Session:
@@ -56,7 +56,7 @@ class Session:
             sides=parts.sides,
             pool=Pool.of(parts.train),
             policy=run.policy,
-            writers=writers_of(run, parts.sides, parts.train, poll=stop.poll, say=display.say),
+            authors=ready_authors(run, parts.sides, parts.train, poll=stop.poll, say=display.say),
             objective=run.objective,
             loop=run.loop,
             optimizer=run.optimizer,
@@ -87,8 +87,8 @@ class Session:
     @property
     def kept_tokens(self) -> int:
         """Tokens that the teacher wrote before the first update."""
-        writer = self._parts.writers.get(Author.teacher)
-        return writer.tokens if isinstance(writer, KeptWriter) else 0
+        author = self._parts.authors.get(Author.teacher)
+        return author.tokens if isinstance(author, KeptAuthor) else 0
 
     def train(self) -> None:
         """Run all remaining updates.

@@ -20,7 +20,8 @@ from distillkit.evaluation.quality import reference_nll
 from distillkit.lessons.tutor import RuleTutor, Tutor
 from distillkit.metrics.evidence import Source, Text
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.loading import check_pair, digest_of, load, pick_device
+from distillkit.models.loading import digest_of, load, pick_device
+from distillkit.models.pair import check_pair
 from distillkit.models.pretrained import Student, Teacher, of_folder
 from distillkit.programs.train.assemble import check_evaluated
 from distillkit.programs.train.differences import check_same
@@ -190,5 +191,5 @@ def imitated_by(run: UndoRun) -> str | None:
 
 def groups_of(run: UndoRun) -> list[str]:
     """Groups that an iteration's training takes over; those that nothing reads are left out."""
-    read = ["student", "objective", "policy", "tracker"]
+    read = ["student", "objective", "policy", "writer", "tracker"]
     return [*read, "divergence", "support"] if hasattr(run.objective, "divergence") else read

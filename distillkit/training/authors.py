@@ -5,14 +5,16 @@ from typing import Protocol
 
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example, Response, Rollout
-from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.mixture import generate_mixture
 from distillkit.models.sampling import Sampling
 from distillkit.opinions.base import Reader
+from distillkit.policies.base import Policy
+from distillkit.training.step import Sides
+from distillkit.writers.base import Writer, WriterSettings
+from distillkit.writers.mixture import MixtureWriter
 
 
-class Writer(Protocol):
+class AnyAuthor(Protocol):
     """Gives each example a response."""
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
@@ -20,7 +22,7 @@ class Writer(Protocol):
         ...
 
 
-class DatasetWriter:
+class DatasetAuthor:
     """The reference text, closed by the end token unless it is cut.
 
     A model's context cuts it, or the dataset has already: then the text goes on where it ends.
@@ -43,76 +45,29 @@ class DatasetWriter:
         return Response(whole[:room], truncated=cut, author=Author.dataset)
 
 
-class StudentWriter:
-    """The student as it is now, sampled with a generator of the step's own."""
-
-    def __init__(self, student: LanguageModel, sampling: Sampling, *, seed: int) -> None:
-        self._student, self._sampling, self._seed = student, sampling, seed
-
-    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
-        prompts = [self._student.prompts.prompt_ids(example) for example in examples]
-        seed = child_seed(self._seed, "rollout", step)
-        written = generate(self._student, prompts, self._sampling, seed=seed)
-        return [
-            Response(
-                text.tokens,
-                text.truncated,
-                Author.student,
-                log_probs=text.log_probs,
-                of_student=text.log_probs if self._sampling.neutral else (),
-            )
-            for text in written
-        ]
-
-
-class MixtureWriter:
-    """Student and teacher together, sampled with the draws that the student would have alone.
+class WritingAuthor:
+    """A writer, asked with draws of the step's own.
 
     Args:
-        student: as it is now.
-        teacher: reads its own prompts.
+        writer: follows the student.
+        student: whom it follows.
         sampling: how tokens are chosen.
-        share: of the teacher in the mixture of each token; 0 writes what :class:`StudentWriter`
-            writes.
         seed: root seed of the run.
     """
 
     def __init__(
-        self,
-        student: LanguageModel,
-        teacher: LanguageModel,
-        *,
-        sampling: Sampling,
-        share: float,
-        seed: int,
+        self, writer: Writer, student: LanguageModel, sampling: Sampling, *, seed: int
     ) -> None:
-        self._student, self._teacher = student, teacher
-        self._sampling, self._share, self._seed = sampling, share, seed
+        self._writer, self._student = writer, student
+        self._sampling, self._seed = sampling, seed
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
-        written = generate_mixture(
-            self._student,
-            self._teacher,
-            prompts=[self._student.prompts.prompt_ids(example) for example in examples],
-            teacher_prompts=[self._teacher.prompts.prompt_ids(example) for example in examples],
-            sampling=self._sampling,
-            share=self._share,
-            seed=child_seed(self._seed, "rollout", step),
-        )
-        return [
-            Response(
-                text.tokens,
-                text.truncated,
-                Author.mixture,
-                log_probs=text.log_probs,
-                of_student=text.of_student,
-                of_teacher=text.of_teacher,
-            )
-            for text in written
-        ]
+        self._writer.follow(self._student, version=step)
+        seed = child_seed(self._seed, "rollout", step)
+        return self._writer.write(examples, self._sampling, seed=seed)
 
 
-class KeptWriter:
+class KeptAuthor:
     """Text that was written beforehand, by example id."""
 
     def __init__(self, texts: Mapping[str, Response]) -> None:
@@ -127,18 +82,38 @@ class KeptWriter:
         return [self._texts[example.id] for example in examples]
 
 
+def authors_of(
+    policy: Policy,
+    *,
+    sides: Sides,
+    writer: WriterSettings,
+    sampling: Sampling,
+    seed: int,
+) -> dict[Author, AnyAuthor]:
+    """Whoever writes while the run goes on, ready to; the teacher's text is written before."""
+    student, share = sides.student, policy.mixing()
+    authors: dict[Author, AnyAuthor] = {Author.dataset: DatasetAuthor(student, sides.readers)}
+    if Author.student in policy.may_write():
+        authors[Author.student] = WritingAuthor(writer.open(student), student, sampling, seed=seed)
+    if share is not None:
+        assert sides.teacher is not None
+        mixture = MixtureWriter(student, sides.teacher, share=share)
+        authors[Author.mixture] = WritingAuthor(mixture, student, sampling, seed=seed)
+    return authors
+
+
 def write_rollouts(
     examples: Sequence[Example],
-    authors: Sequence[Author],
+    named: Sequence[Author],
     *,
-    writers: Mapping[Author, Writer],
+    authors: Mapping[Author, AnyAuthor],
     step: int,
 ) -> list[Rollout]:
     """Have each author write its rows; the order of the examples is kept."""
     rollouts: dict[int, Rollout] = {}
-    for author in sorted(set(authors)):
-        rows = [row for row, name in enumerate(authors) if name is author]
-        responses = writers[author].write([examples[row] for row in rows], step=step)
+    for author in sorted(set(named)):
+        rows = [row for row, name in enumerate(named) if name is author]
+        responses = authors[author].write([examples[row] for row in rows], step=step)
         for row, response in zip(rows, responses, strict=True):
             rollouts[row] = Rollout(examples[row], response)
     return [rollouts[row] for row in range(len(examples))]

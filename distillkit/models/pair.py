@@ -1,0 +1,74 @@
+"""Teacher and student as a pair: ids, splitting of text, and ends that they must share."""
+
+import json
+from typing import Any
+
+import torch
+
+from distillkit.core.errors import ModelError
+from distillkit.models.language_model import LanguageModel
+from distillkit.models.loading import load
+from distillkit.models.pretrained import Student, Teacher
+from distillkit.models.reading import PROBE
+from distillkit.models.shared_ids import share_ids
+
+
+def load_pair(
+    student: Student, teacher: Teacher | None, *, device: torch.device, precision: str
+) -> tuple[LanguageModel, LanguageModel | None, list[str]]:
+    """Both models, checked against each other, and notes for the user; no teacher if none is given.
+
+    Raises:
+        ModelError: one of them cannot be loaded or trusted, or they do not fit each other.
+    """
+    above = None if teacher is None else load(teacher, device=device, precision=precision)
+    below = load(student, device=device, precision=precision)
+    if above is None:
+        return below, None, []
+    check_pair(above, below)
+    return below, above, agree_on_the_end(above, below)
+
+
+def check_pair(teacher: LanguageModel, student: LanguageModel) -> None:
+    """Teacher and student must give every token the same id; from here on they share the real ids.
+
+    Equal sizes are not enough: two checkpoints can share a width and encode differently. Added
+    tokens that one of them has alone are given no probability by either.
+
+    Raises:
+        ModelError: the vocabularies or the encodings of a probe text differ.
+    """
+    share_ids(teacher, student)
+    ours, theirs = student.tokenizer, teacher.tokenizer
+    if ours.encode(PROBE) != theirs.encode(PROBE) or _merges(ours) != _merges(theirs):
+        raise ModelError(
+            "teacher.name and student.name share a vocabulary but split text differently. "
+            "Choose two models of one family."
+        )
+
+
+def agree_on_the_end(teacher: LanguageModel, student: LanguageModel) -> list[str]:
+    """Let both models stop at either's end tokens, and close references with the teacher's.
+
+    A base student under an instruct teacher would otherwise never stop where the teacher does.
+
+    Returns:
+        A note for the user where the two differed.
+    """
+    if (teacher.end_id, teacher.stop_ids) == (student.end_id, student.stop_ids):
+        return []
+    teacher.stop_ids = student.stop_ids = teacher.stop_ids | student.stop_ids
+    student.end_id = teacher.end_id
+    student.module.generation_config.eos_token_id = sorted(student.stop_ids)
+    ends = teacher.tokenizer.convert_ids_to_tokens(sorted(teacher.stop_ids))
+    closing = teacher.tokenizer.convert_ids_to_tokens(teacher.end_id)
+    return [
+        f"teacher and student end their text differently: {' and '.join(ends)} may end a response "
+        f"of either, and references are closed with {closing}"
+    ]
+
+
+def _merges(tokenizer: Any) -> Any:
+    """The rules by which a fast tokenizer joins pieces; None for a slow one."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend and json.loads(backend.to_str())["model"].get("merges")

@@ -1,0 +1,71 @@
+"""What every writer is, and how one is chosen for the student's text."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+from distillkit.core.spec import spec
+from distillkit.core.types import Example, Response
+from distillkit.models.sampling import Sampling
+
+if TYPE_CHECKING:  # it loads transformers, and this module is loaded for every composing
+    from distillkit.models.language_model import LanguageModel
+
+
+class Writer(Protocol):
+    """Writes responses to examples, whose prompts it renders as it reads them."""
+
+    def write(
+        self,
+        examples: Sequence[Example],
+        sampling: Sampling,
+        *,
+        seed: int | Sequence[int],
+        poll: Callable[[], None] = lambda: None,
+    ) -> list[Response]:
+        """One response to each example, in their order.
+
+        Args:
+            examples: what is asked.
+            sampling: how tokens are chosen.
+            seed: of all draws of this call, or one for each row. The same seed writes the same.
+            poll: called now and then; may raise to stop.
+        """
+        ...
+
+    def follow(self, student: "LanguageModel", *, version: int) -> None:
+        """Write from now on what the student would, as it is after so many updates."""
+        ...
+
+
+@dataclass(kw_only=True, slots=True)
+class WriterSettings(ABC):
+    """Who writes the student's text while it learns: a component of the group ``writer``."""
+
+    IMPLIED: ClassVar = False
+    """Whether runs made before there was a choice were made with it."""
+
+    def tells_drawn(self) -> bool:
+        """Whether it says how likely it drew each token, which policy gradients learn from."""
+        return True
+
+    @abstractmethod
+    def open(self, student: "LanguageModel") -> Writer:
+        """The writer, ready.
+
+        Raises:
+            DistillkitError: it cannot write for this student.
+        """
+
+
+@spec("writer/local")
+class Local(WriterSettings):
+    """The student itself, in this process."""
+
+    IMPLIED: ClassVar = True
+
+    def open(self, student: "LanguageModel") -> Writer:
+        from distillkit.writers.local import LocalWriter
+
+        return LocalWriter(student)
