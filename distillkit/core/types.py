@@ -138,6 +138,27 @@ class Rollout:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished response as its dataset, a reward or a metric reads it.
+
+    Attributes:
+        example: what was asked, with its reference and answer.
+        text: the response, decoded without special tokens.
+        tokens: ids; the end token is the last one unless the length limit cut the text.
+        truncated: whether it did.
+        stated: the final answer in the text; None where none can be read, or nobody looked.
+        correct: whether the text is right; None where the example has no answer, or nobody looked.
+    """
+
+    example: Example
+    text: str
+    tokens: tuple[int, ...] = field(repr=False)
+    truncated: bool
+    stated: str | None = None
+    correct: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
     """One micro-batch, ready to be scored: rows are prompt + response, padded on the right.
 

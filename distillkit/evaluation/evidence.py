@@ -15,7 +15,8 @@ from distillkit.core.errors import RunError
 from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import Store, key_of
-from distillkit.core.types import Example, Response
+from distillkit.core.types import Answer, Author, Example, Response
+from distillkit.datasets.judging import answered
 from distillkit.evaluation.foretelling import foretold
 from distillkit.evaluation.harness.benchmark import benchmark
 from distillkit.evaluation.parts import Decoding, Judged, Subject
@@ -27,7 +28,6 @@ from distillkit.metrics.evidence import (
     Options,
     PerPosition,
     Source,
-    Text,
 )
 from distillkit.models.encoder import Encoder
 from distillkit.models.generation import generate
@@ -87,11 +87,11 @@ class ModelEvidence:
             )
         return self._or_no_teacher
 
-    def greedy(self, source: Source) -> Sequence[Text]:
+    def greedy(self, source: Source) -> Sequence[Answer]:
         return self._once("greedy", source, lambda: self._texts(source, [None]))
 
-    def samples(self, source: Source) -> Sequence[Sequence[Text]]:
-        def drawn() -> list[list[Text]]:
+    def samples(self, source: Source) -> Sequence[Sequence[Answer]]:
+        def drawn() -> list[list[Answer]]:
             count = self._decoding.samples
             flat = self._texts(source, range(count))
             return [flat[start : start + count] for start in range(0, len(flat), count)]
@@ -150,7 +150,7 @@ class ModelEvidence:
         assert source is not Source.dataset
         return self._teacher if source is Source.teacher else self._subject
 
-    def _texts(self, source: Source, numbers: Sequence[int | None]) -> list[Text]:
+    def _texts(self, source: Source, numbers: Sequence[int | None]) -> list[Answer]:
         """One text for each example and number, examples outermost; number None is greedy."""
         author, decoding = self._author(source), self._decoding
         temperature = 0.0 if numbers[0] is None else 1.0
@@ -189,11 +189,10 @@ class ModelEvidence:
             for (example, _), value in zip(rows, kept, strict=True)
         ]
 
-    def _read(self, author: Subject, example: Example, kept: Mapping[str, Any]) -> Text:
-        text = author.model.tokenizer.decode(kept["tokens"], skip_special_tokens=True)
-        correct = self._dataset.is_correct(example, text) if example.answer else None
-        answer = self._dataset.extract(text)
-        return Text(tuple(kept["tokens"]), kept["truncated"], text, answer, correct)
+    def _read(self, author: Subject, example: Example, kept: Mapping[str, Any]) -> Answer:
+        response = Response(tuple(kept["tokens"]), kept["truncated"], Author.student)
+        tokenizer = author.model.tokenizer
+        return answered(example, response, tokenizer, judge=self._dataset, extract=True)
 
     def _judged(self, source: Source, teacher: Subject | None) -> list[list[tuple[int, ...]]]:
         """Each example's texts as far as all who judge them can read."""

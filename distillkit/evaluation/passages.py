@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from distillkit.core.types import Example
+from distillkit.core.types import Answer, Example
+from distillkit.datasets.judging import answered
 from distillkit.divergences.base import kl, log_probs
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
@@ -22,16 +23,6 @@ CHUNK_MB = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Continuation:
-    """The beginning of a passage and what the model made of it."""
-
-    example: Example
-    asked: str
-    text: str
-    correct: None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PassageQuality:
     """What was found on some passages.
 
@@ -39,13 +30,13 @@ class PassageQuality:
         nll: mean negative log-likelihood of a token in nats.
         kl_to_teacher: mean KL(teacher || model) at a token in nats; None without a teacher.
         count: passages.
-        completions: continuations of the first of them.
+        answers: continuations of the first of them.
     """
 
     nll: float
     kl_to_teacher: float | None
     count: int
-    completions: Sequence[Continuation]
+    answers: Sequence[Answer]
 
     @property
     def score(self) -> float:
@@ -69,7 +60,7 @@ def continued(
     *,
     sampling: Sampling,
     poll: Callable[[], None],
-) -> list[Continuation]:
+) -> list[Answer]:
     """Go on greedily from what is given of a few passages, else from their beginnings."""
     chosen = [example for example in examples if example.reference][:CONTINUED]
     beginnings: list[tuple[int, ...]] = []
@@ -82,14 +73,12 @@ def continued(
         for example, ids in zip(chosen, beginnings, strict=True)
     ]
     written = generate(model, prompts, sampling, seed=0, poll=poll)
-    shown = [
-        [model.tokenizer.decode(ids, skip_special_tokens=True) for ids in (ids, answer.tokens)]
-        for ids, answer in zip(beginnings, written, strict=True)
-    ]
-    return [
-        Continuation(example, example.opening + begun, text)
-        for example, (begun, text) in zip(chosen, shown, strict=True)
-    ]
+    found = []
+    for example, ids, response in zip(chosen, beginnings, written, strict=True):
+        begun = model.tokenizer.decode(ids, skip_special_tokens=True)
+        given = replace(example, opening=example.opening + begun)
+        found.append(answered(given, response, model.tokenizer))
+    return found
 
 
 def mean_kl(

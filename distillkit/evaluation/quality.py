@@ -3,29 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from distillkit.core.types import Example
+from distillkit.core.types import Answer, Example
 from distillkit.datasets.base import Dataset
+from distillkit.datasets.judging import answered
 from distillkit.evaluation.passages import PassageQuality, continued, mean_kl
 from distillkit.metrics.proportion import Proportion
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.likelihood import total_nll
 from distillkit.models.sampling import Sampling
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """One answer and its verdict; ``correct`` is None where there is nothing to compare with."""
-
-    example: Example
-    text: str
-    correct: bool | None
-    truncated: bool
-
-    @property
-    def asked(self) -> str:
-        """The question that was answered."""
-        return self.example.question
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,18 +22,18 @@ class Quality:
         accuracy: right answers among the examples that have one.
         nll: mean negative log-likelihood of a reference token in nats, NaN without references.
         truncated: share of answers cut by the length limit.
-        completions: in the order of the examples.
+        answers: in the order of the examples.
     """
 
     accuracy: Proportion
     nll: float
     truncated: float
-    completions: Sequence[Completion]
+    answers: Sequence[Answer]
 
     @property
     def count(self) -> int:
         """Examples that were answered."""
-        return len(self.completions)
+        return len(self.answers)
 
     @property
     def score(self) -> float:
@@ -86,17 +72,16 @@ def measure(
         return _measure_passages(model, teacher, examples, sampling=greedy, poll=poll)
     prompts = [model.prompts.prompt_ids(example) for example in examples]
     written = generate(model, prompts, greedy, seed=0, poll=poll)
-    completions = []
-    for example, answer in zip(examples, written, strict=True):
-        text = model.tokenizer.decode(answer.tokens, skip_special_tokens=True)
-        correct = dataset.is_correct(example, text) if example.answer else None
-        completions.append(Completion(example, text, correct, answer.truncated))
-    verdicts = [item.correct for item in completions if item.correct is not None]
+    answers = [
+        answered(example, response, model.tokenizer, judge=dataset)
+        for example, response in zip(examples, written, strict=True)
+    ]
+    verdicts = [item.correct for item in answers if item.correct is not None]
     return Quality(
         accuracy=Proportion(sum(verdicts), len(verdicts)),
         nll=reference_nll(model, examples, batch_size=sampling.batch_size, poll=poll),
-        truncated=sum(item.truncated for item in completions) / len(completions),
-        completions=completions,
+        truncated=sum(item.truncated for item in answers) / len(answers),
+        answers=answers,
     )
 
 
@@ -115,7 +100,7 @@ def _measure_passages(
         if teacher is None
         else mean_kl(model, teacher, examples, batch_size=size, poll=poll),
         count=len(examples),
-        completions=continued(model, examples, sampling=sampling, poll=poll),
+        answers=continued(model, examples, sampling=sampling, poll=poll),
     )
 
 

@@ -16,7 +16,7 @@ class Accuracy(Ratios):
     def measure(self, evidence: Evidence) -> Tally:
         records = {}
         for example, text in zip(evidence.examples, evidence.greedy(Source.own), strict=True):
-            record = {"parse_rate": [float(text.answer is not None), 1]}
+            record = {"parse_rate": [float(text.stated is not None), 1]}
             if text.correct is not None:
                 record["accuracy"] = [float(text.correct), 1]
             records[example.id] = record

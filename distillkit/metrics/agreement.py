@@ -30,7 +30,7 @@ class Agreement(Ratios):
             strict=True,
         ):
             if teacher.correct is not None:
-                same = own.answer is not None and own.answer == teacher.answer
+                same = own.stated is not None and own.stated == teacher.stated
                 side = "right" if teacher.correct else "wrong"
                 records[example.id] = {
                     name: [float(same), 1] for name in ("agreement", f"agreement_teacher_{side}")

@@ -4,7 +4,7 @@ Metrics see this protocol alone. Who makes the evidence, and where it is kept, i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from distillkit.core.store import Store
-from distillkit.core.types import Example
+from distillkit.core.types import Answer, Example
 
 
 class Source(StrEnum):
@@ -21,25 +21,6 @@ class Source(StrEnum):
     dataset = "dataset"
     teacher = "teacher"
     own = "own"
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """One response to one example, read by the example's dataset.
-
-    Attributes:
-        tokens: ids; the end token is the last one unless the length limit cut the text.
-        truncated: whether it did.
-        text: the tokens without special ones, as text.
-        answer: the final answer stated, None where none can be read.
-        correct: whether it is the example's; None where the example has none.
-    """
-
-    tokens: tuple[int, ...] = field(repr=False)
-    truncated: bool
-    text: str
-    answer: str | None
-    correct: bool | None
 
 
 PerPosition = Float[np.ndarray, "T"]
@@ -161,11 +142,11 @@ class Evidence(Protocol):
         """Takes a line for the person who waits."""
         ...
 
-    def greedy(self, source: Source) -> Sequence[Text]:
+    def greedy(self, source: Source) -> Sequence[Answer]:
         """The likeliest response by ``own`` or ``teacher``, token by token."""
         ...
 
-    def samples(self, source: Source) -> Sequence[Sequence[Text]]:
+    def samples(self, source: Source) -> Sequence[Sequence[Answer]]:
         """Several responses each by ``own`` or ``teacher``, drawn at temperature 1."""
         ...
 

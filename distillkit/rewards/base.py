@@ -8,26 +8,8 @@ from math import isfinite
 import torch
 
 from distillkit.core.errors import DataError
-from distillkit.core.types import Example
+from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A finished response, as a reward sees it.
-
-    Attributes:
-        example: what was asked, with its reference and answer.
-        text: the response, decoded without special tokens.
-        tokens: how many it has, its end token included.
-        truncated: whether the length limit cut it.
-    """
-
-    example: Example
-    text: str
-    tokens: int
-    truncated: bool
-
 
 Judge = Callable[[Sequence[Answer]], list[float]]
 """Answers to one reward each, in their order."""

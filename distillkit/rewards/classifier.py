@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import torch
 
 from distillkit.core.spec import spec
+from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
 from distillkit.models.classifying import Classifying
-from distillkit.rewards.base import Answer, Judge, Reward, finite
+from distillkit.rewards.base import Judge, Reward, finite
 
 
 @spec("reward/classifier")

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 import torch
 
 from distillkit.core.spec import spec
+from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
-from distillkit.rewards.base import Answer, Judge, Reward
+from distillkit.rewards.base import Judge, Reward
 from distillkit.rewards.known import check_training_split, needs_answer
 
 

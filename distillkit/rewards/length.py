@@ -6,9 +6,10 @@ import torch
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
+from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
 from distillkit.metrics.references import references
-from distillkit.rewards.base import Answer, Judge, Reward
+from distillkit.rewards.base import Judge, Reward
 from distillkit.rewards.known import check_training_split, needs_references
 
 
@@ -37,7 +38,7 @@ class LengthReward(Reward):
     def judge(self, dataset: Dataset, *, device: torch.device) -> Judge:
         if self.target is not None:
             target = self.target
-            return lambda answers: [nearness(answer.tokens, target) for answer in answers]
+            return lambda answers: [nearness(len(answer.tokens), target) for answer in answers]
         instead = "reward.target=<tokens>"
         check = needs_references(dataset, reward="reward.target=null", instead=instead)
         check_training_split(dataset, check)

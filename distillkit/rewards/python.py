@@ -10,8 +10,9 @@ import torch
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
+from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
-from distillkit.rewards.base import Answer, Judge, Reward, finite
+from distillkit.rewards.base import Judge, Reward, finite
 
 ARGUMENTS = ("prompts", "responses", "references", "answers")
 

@@ -10,10 +10,10 @@ from dataclasses import replace
 import torch
 
 from distillkit.core.clock import Clock
+from distillkit.core.placement import Placement
 from distillkit.core.types import Rollout
 from distillkit.objectives.base import Objective
 from distillkit.opinions.base import Opinion
-from distillkit.training.ranks import Ranks
 from distillkit.training.settings import LoopSettings
 from distillkit.training.step import Opinions, Sides, groups_of_rows
 
@@ -24,7 +24,7 @@ def appraise(
     sides: Sides,
     objective: Objective,
     loop: LoopSettings,
-    ranks: Ranks,
+    placement: Placement,
     clock: Clock,
 ) -> tuple[list[Rollout], Opinions]:
     """Rollouts with the teacher's log-probs where the objective reads them, and its opinions.
@@ -34,7 +34,7 @@ def appraise(
         sides: the models.
         objective: says what it needs.
         loop: how rows are put side by side.
-        ranks: the processes; each has the teacher read its share, and keeps the opinions of it.
+        placement: the processes; each has the teacher read its share, and keeps the opinions of it.
         clock: counts the phase ``teacher``.
     """
     unread = any(not rollout.response.of_teacher for rollout in rollouts)
@@ -46,7 +46,7 @@ def appraise(
     opinions: list[Opinion | None] = [None] * len(rollouts)
     scores: dict[int, tuple[float, ...]] = {}
     with torch.no_grad(), clock("teacher"):
-        for rows in groups_of_rows(rollouts, sides=sides, loop=loop, ranks=ranks):
+        for rows in groups_of_rows(rollouts, sides=sides, loop=loop, placement=placement):
             opinion = reader.read([rollouts[row] for row in rows])
             lengths = [len(rollouts[row].response.tokens) for row in rows]
             if compares:
@@ -58,7 +58,7 @@ def appraise(
                     scores[row] = tuple(values.tolist())
     if not scored:
         return list(rollouts), opinions
-    scores = ranks.merge(scores)
+    scores = placement.merge(scores)
     read = [
         replace(rollout, response=replace(rollout.response, of_teacher=scores[row]))
         for row, rollout in enumerate(rollouts)

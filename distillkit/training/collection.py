@@ -12,7 +12,8 @@ from typing import Any
 from distillkit.core.clock import Clock
 from distillkit.core.seeds import child_random
 from distillkit.core.types import Author, Example, Rollout
-from distillkit.rewards.base import Answer, Judge
+from distillkit.datasets.judging import answered
+from distillkit.rewards.base import Judge
 from distillkit.training.appraisal import appraise
 from distillkit.training.authors import write_rollouts
 from distillkit.training.parts import Parts
@@ -52,16 +53,16 @@ class Collection:
 
 def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
     """Have the rollouts of the updates from ``step`` on written, rewarded and read."""
-    loop, ranks = parts.loop, parts.ranks
+    loop, placement = parts.loop, parts.placement
     assert step % loop.span == 0
     count = loop.prompts * loop.group
     authors = parts.policy.authors(step, count, steps=parts.steps, seed=parts.seed)
     examples = asked(parts.pool, step // loop.span, authors, loop=loop, seed=parts.seed)
     with clock("rollout"):
         # One for each step and process, so that no two draw alike; alone, it is the step.
-        place = step * ranks.size + ranks.rank
+        place = step * placement.size + placement.rank
         written = write_rollouts(
-            ranks.mine(examples), ranks.mine(authors), authors=parts.authors, step=place
+            placement.mine(examples), placement.mine(authors), authors=parts.authors, step=place
         )
     return collection_of(parts, step, written, clock=clock)
 
@@ -97,7 +98,7 @@ def collection_of(
     if parts.judge is not None:
         with clock("reward"):
             written = _rewarded(written, parts.sides.student.tokenizer, parts.judge)
-    return reopen(parts, first, parts.ranks.gather(written), clock=clock)
+    return reopen(parts, first, parts.placement.gather(written), clock=clock)
 
 
 def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Clock) -> Collection:
@@ -107,22 +108,14 @@ def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Cloc
         sides=parts.sides,
         objective=parts.objective,
         loop=parts.loop,
-        ranks=parts.ranks,
+        placement=parts.placement,
         clock=clock,
     )
     return Collection(first, read, opinions)
 
 
 def _rewarded(rollouts: Sequence[Rollout], tokenizer: Any, judge: Judge) -> list[Rollout]:
-    answers = [
-        Answer(
-            example=rollout.example,
-            text=tokenizer.decode(rollout.response.tokens, skip_special_tokens=True),
-            tokens=len(rollout.response.tokens),
-            truncated=rollout.response.truncated,
-        )
-        for rollout in rollouts
-    ]
+    answers = [answered(rollout.example, rollout.response, tokenizer) for rollout in rollouts]
     return [
         replace(rollout, reward=reward)
         for rollout, reward in zip(rollouts, judge(answers), strict=True)

@@ -75,7 +75,7 @@ def _update(
     numbers = _gradient(parts, rollouts, step, opinions=opinions, clock=clock)
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)
     with clock("optimizer"):
-        norm = torch.nn.utils.clip_grad_norm_(student.parameters(), loop.max_grad_norm).item()
+        norm = parts.placement.reduce_and_clip(student.parameters(), loop.max_grad_norm)
         _check_finite(numbers["loss"], norm, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -99,8 +99,13 @@ def _update(
 def _gradient(
     parts: Parts, rollouts: Sequence[Rollout], step: int, *, opinions: Opinions, clock: Clock
 ) -> dict[str, float]:
-    """Put the gradient of all processes into the student; return the loss and its parts."""
-    shared: Any = {"sides": parts.sides, "loop": parts.loop, "ranks": parts.ranks, "clock": clock}
+    """Put this process's part into the student's gradients; return the loss of all, in parts."""
+    shared: Any = {
+        "sides": parts.sides,
+        "loop": parts.loop,
+        "placement": parts.placement,
+        "clock": clock,
+    }
     numbers = accumulate(rollouts, objective=parts.objective, opinions=opinions, **shared)
     if parts.other is not None:
         seed = child_seed(parts.seed, "beside")
@@ -109,7 +114,7 @@ def _gradient(
         more = accumulate(text, objective=objective, scale=weight, **shared)
         numbers["loss/pretraining"] = more.get("loss", 0.0)
         numbers["loss"] = numbers.get("loss", 0.0) + more.get("loss", 0.0)
-    return parts.ranks.add_up(parts.sides.student.parameters(), numbers)
+    return parts.placement.add_up(numbers)
 
 
 def _shares(responses: Sequence[Response]) -> dict[str, float]:

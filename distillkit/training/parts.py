@@ -4,17 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from distillkit.core.errors import DataError
+from distillkit.core.placement import Placement
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Rollout, Split
 from distillkit.datasets.base import Dataset, Remark
+from distillkit.distributed.alone import ALONE
 from distillkit.objectives.base import Beside, Objective
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Judge
 from distillkit.training.authors import AnyAuthor, DatasetAuthor
-from distillkit.training.ranks import Ranks
 from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.settings import LoopSettings, OptimizerSettings
-from distillkit.training.step import ALONE, Sides
+from distillkit.training.step import Sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,6 @@ class Parts:
     optimizer: OptimizerSettings
     seed: int
     steps: int
-    ranks: Ranks = ALONE
+    placement: Placement = ALONE
     judge: Judge | None = None
     other: OtherText | None = None

@@ -1,4 +1,4 @@
-"""One update: split the rollouts, score them, add up gradients, clip, move."""
+"""The gradient of one update: rollouts are split, read, scored, and added up."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,15 +7,14 @@ from typing import Self
 import torch
 
 from distillkit.core.clock import Clock
+from distillkit.core.placement import Placement
 from distillkit.core.types import Rollout
+from distillkit.distributed.alone import ALONE
 from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Credit, Objective, Scored
 from distillkit.opinions.base import Opinion, Reader
 from distillkit.opinions.states import ModelReader
-from distillkit.training.ranks import Ranks
 from distillkit.training.settings import LoopSettings, Reduction
-
-ALONE = Ranks()
 
 Opinions = Sequence[Opinion | None]
 """The teacher's of each rollout, where kept; empty where none are."""
@@ -112,7 +111,7 @@ def accumulate(
     sides: Sides,
     objective: Objective,
     loop: LoopSettings,
-    ranks: Ranks = ALONE,
+    placement: Placement = ALONE,
     clock: Clock | None = None,
     opinions: Opinions = (),
     scale: float = 1.0,
@@ -127,7 +126,7 @@ def accumulate(
         sides: the models.
         objective: what is minimised.
         loop: how the batch is split and averaged.
-        ranks: the processes that share it.
+        placement: the processes that share it.
         clock: counts the phases of the objective.
         opinions: of the teacher, where they are known.
         scale: factor of the loss.
@@ -137,7 +136,7 @@ def accumulate(
         rollouts,
         sides=sides,
         loop=loop,
-        ranks=ranks,
+        placement=placement,
         objective=objective,
         clock=clock,
         opinions=opinions,
@@ -155,7 +154,7 @@ def micro_batches(
     *,
     sides: Sides,
     loop: LoopSettings,
-    ranks: Ranks = ALONE,
+    placement: Placement = ALONE,
     objective: Objective,
     clock: Clock | None = None,
     opinions: Opinions = (),
@@ -172,7 +171,7 @@ def micro_batches(
     weights = position_weights([len(response) for response in responses], loop.reduction)
     weights = [scale * weight for weight in weights]
     earned = objective.credit(rollouts, weights)
-    for rows in groups_of_rows(rollouts, sides=sides, loop=loop, ranks=ranks):
+    for rows in groups_of_rows(rollouts, sides=sides, loop=loop, placement=placement):
         texts = [responses[row] for row in rows]
         spread = [weights[row] for row in rows for _ in responses[row]]
         part = [rollouts[row] for row in rows]
@@ -197,7 +196,7 @@ def _opinion(
 
 
 def groups_of_rows(
-    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, ranks: Ranks = ALONE
+    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, placement: Placement = ALONE
 ) -> list[list[int]]:
     """Which of this process's rows go through the models side by side."""
     widths = [
@@ -205,7 +204,7 @@ def groups_of_rows(
         + len(rollout.response.tokens)
         for rollout in rollouts
     ]
-    share = ranks.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
+    share = placement.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
     spare = spare_padding(sides.student, sides.reader)
     groups = split_rows([widths[row] for row in share], loop.micro_batch_tokens, spare=spare)
     return [[share[place] for place in group] for group in groups]

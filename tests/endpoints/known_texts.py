@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 
 from distillkit.core.store import Store
-from distillkit.core.types import Example, Message
-from distillkit.metrics.evidence import Evidence, Source, Text
+from distillkit.core.types import Answer, Example, Message
+from distillkit.metrics.evidence import Evidence, Source
 
 from ..metrics.known import KnownEvidence
 
@@ -24,5 +24,5 @@ def known(
         Example(f"e{place}", (Message("user", f"q{place}"),), reference)
         for place, reference in enumerate(references)
     ]
-    own = [Text((), False, text, None, None) for text in texts]
+    own = [Answer(asked, text, (), False) for asked, text in zip(examples, texts, strict=True)]
     return KnownEvidence(examples, {Source.own: own}, store=store, poll=poll)

@@ -160,7 +160,7 @@ def test_texts_are_judged_by_the_dataset(pair, tmp_path: Path) -> None:
         pair, keeper_of(tmp_path / "kept"), decoding=replace(DECODING, max_new_tokens=64)
     )
     for each, text in zip(EXAMPLES, teacher.greedy(Source.teacher), strict=True):
-        assert text.answer == DATASET.extract(text.text)
+        assert text.stated == DATASET.extract(text.text)
         assert text.correct == DATASET.is_correct(each, text.text)
     assert sum(text.correct for text in teacher.greedy(Source.teacher)) > 10
 

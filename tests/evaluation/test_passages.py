@@ -60,10 +60,10 @@ def test_the_better_of_two_is_the_likelier_one() -> None:
 
 
 def test_samples_go_on_from_the_beginnings_of_passages() -> None:
-    for passage, sample in zip(PASSAGES, found().completions, strict=True):
-        assert sample.asked
-        assert passage.reference.startswith(sample.asked)
-        assert sample.asked != passage.reference
+    for passage, sample in zip(PASSAGES, found().answers, strict=True):
+        assert sample.example.question
+        assert passage.reference.startswith(sample.example.question)
+        assert sample.example.question != passage.reference
 
 
 def test_examples_that_ask_are_answered_as_before() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from distillkit.core.store import Store
-from distillkit.core.types import Example, Message
-from distillkit.metrics.evidence import Compared, Foretold, Options, Source, Text
+from distillkit.core.types import Answer, Example, Message
+from distillkit.metrics.evidence import Compared, Foretold, Options, Source
 
 WORDS = ("stop", "red", "4", "blue.", "Green", "7", "the")
 """What each entry of a table is as text; the first is the end token."""
@@ -20,8 +20,8 @@ class KnownEvidence:
     """The protocol ``Evidence``, with everything given."""
 
     examples: Sequence[Example]
-    greedy_texts: dict[Source, list[Text]] = field(default_factory=dict)
-    sampled: dict[Source, list[list[Text]]] = field(default_factory=dict)
+    greedy_texts: dict[Source, list[Answer]] = field(default_factory=dict)
+    sampled: dict[Source, list[list[Answer]]] = field(default_factory=dict)
     both: dict[Source, list[list[Compared]]] = field(default_factory=dict)
     choices: list[Options | None] | None = None
     name: str = "student"
@@ -29,10 +29,10 @@ class KnownEvidence:
     say: Callable[[str], None] = print
     store: Store = field(default_factory=lambda: Store(Path("nowhere")))
 
-    def greedy(self, source: Source) -> Sequence[Text]:
+    def greedy(self, source: Source) -> Sequence[Answer]:
         return self.greedy_texts[source]
 
-    def samples(self, source: Source) -> Sequence[Sequence[Text]]:
+    def samples(self, source: Source) -> Sequence[Sequence[Answer]]:
         return self.sampled[source]
 
     def compared(self, source: Source) -> Sequence[Sequence[Compared]]:
@@ -75,9 +75,9 @@ def example(name: object, reference: str = "", answer: str = "") -> Example:
     return Example(str(name), (Message("user", "?"),), reference, answer)
 
 
-def said(text: str, *, answer: str | None = None, correct: bool | None = None) -> Text:
+def said(text: str, *, answer: str | None = None, correct: bool | None = None) -> Answer:
     """A text of which only the words matter."""
-    return Text(tuple(range(len(text.split()))), False, text, answer, correct)
+    return Answer(example(""), text, tuple(range(len(text.split()))), False, answer, correct)
 
 
 def compare(teacher: np.ndarray, own: np.ndarray, first: int, tokens: Sequence[int]) -> Compared:
@@ -138,12 +138,12 @@ def world(count: int, *, seed: int = 0) -> KnownEvidence:
         for n in range(count)
     ]
 
-    def text(one: Example, tokens: tuple[int, ...]) -> Text:
+    def text(one: Example, tokens: tuple[int, ...]) -> Answer:
         words = [WORDS[token] for token in tokens if token != END]
         numbers = [word for word in words if word.isdigit()]
         answer = numbers[-1] if numbers else None
         correct = answer == one.answer if one.answer else None
-        return Text(tokens, tokens[-1] != END, " ".join(words), answer, correct)
+        return Answer(one, " ".join(words), tokens, tokens[-1] != END, answer, correct)
 
     def draw(source: Source) -> tuple[int, ...]:
         tokens = [int(rng.integers(1, len(WORDS)))]

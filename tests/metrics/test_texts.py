@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from distillkit.core.errors import ConfigError
+from distillkit.core.types import Answer
 from distillkit.evaluation.results import summarise
 from distillkit.metrics.accuracy import Accuracy
 from distillkit.metrics.agreement import Agreement
 from distillkit.metrics.base import Metric
 from distillkit.metrics.bleu import Bleu, bleu_counts, chrf_counts
 from distillkit.metrics.diversity import Diversity
-from distillkit.metrics.evidence import Source, Text
+from distillkit.metrics.evidence import Source
 from distillkit.metrics.length import Length
 from distillkit.metrics.pass_at_k import PassAtK, pass_at
 from distillkit.metrics.rouge import Rouge, rouge_l
@@ -37,7 +38,7 @@ def numbers(metric: Metric, evidence: KnownEvidence) -> dict[str, float]:
     return metric.compute(list(metric.measure(evidence).records.values()))
 
 
-def writing(own: list[Text], teacher: list[Text] = (), *, reference: str = "") -> KnownEvidence:
+def writing(own: list[Answer], teacher: list[Answer] = (), *, reference: str = "") -> KnownEvidence:
     examples = [example(place, reference) for place in range(len(own))]
     return KnownEvidence(
         examples,
@@ -63,7 +64,7 @@ def test_no_known_answer_means_no_accuracy() -> None:
 
 
 def test_the_end_token_counts_in_the_length_and_a_cut_text_has_none() -> None:
-    texts = [Text((5, 6, 0), False, "", None, None), Text((5, 6), True, "", None, None)]
+    texts = [Answer(example(0), "", (5, 6, 0), False), Answer(example(1), "", (5, 6), True)]
     found = numbers(Length(), writing(texts))
     assert found == {"response_tokens": 2.5, "truncated_share": 0.5}
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from distillkit.core.types import Example, Message
+from distillkit.core.types import Answer, Example, Message
 from distillkit.datasets.jsonl import AnswerKind, JsonLines
-from distillkit.rewards.base import Answer, Reward
+from distillkit.rewards.base import Reward
 
 CPU = torch.device("cpu")
 
@@ -42,7 +42,7 @@ def answer(
     """A response to an example."""
     prompt = (Message("system", system), Message("user", question))[0 if system else 1 :]
     asked = Example(name, prompt, reference, final, alternatives=others)
-    return Answer(asked, text, tokens, truncated)
+    return Answer(asked, text, (0,) * tokens, truncated)
 
 
 def rewards(reward: Reward, dataset: JsonLines, *answers: Answer) -> list[float]:

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.core.errors import ConfigError, DataError
-from distillkit.core.types import Example, Message
-from distillkit.rewards.base import Answer
+from distillkit.core.types import Answer, Example, Message
 from distillkit.rewards.python import PythonFunction
 from tests.rewards.judged import CPU, answer, rewards, rows
 
@@ -71,8 +70,8 @@ def test_a_function_gets_four_lists_of_texts_and_gives_the_rewards(
 ) -> None:
     turns = (Message("system", "Be kind."), Message("user", "Why?"))
     answers = [
-        Answer(Example("a", turns, "because", "B"), "text", 4, False),
-        Answer(Example("b", turns[1:], "", ""), "", 1, True),
+        Answer(Example("a", turns, "because", "B"), "text", (0,) * 4, False),
+        Answer(Example("b", turns[1:], "", ""), "", (0,), True),
     ]
     reward = PythonFunction(function=f"{plug_in}.mine:lengths")
     found = reward.judge(rows(tmp_path, {}), device=CPU)(answers)

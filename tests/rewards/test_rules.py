@@ -7,9 +7,9 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from distillkit.core.errors import ConfigError, DataError
-from distillkit.core.types import Split
+from distillkit.core.types import Answer, Split
 from distillkit.datasets.arithmetic import Arithmetic
-from distillkit.rewards.base import Answer, Reward, finite
+from distillkit.rewards.base import Reward, finite
 from distillkit.rewards.correct import Correct
 from distillkit.rewards.length import LengthReward, nearness
 from distillkit.rewards.rouge import RougeReward
@@ -33,9 +33,10 @@ def test_each_answer_is_judged_by_its_own_example() -> None:
     examples = dataset.examples(Split.train)[:20]
     assert len({example.answer for example in examples}) > 5
     shifted = [*examples[1:], examples[0]]
-    own = [Answer(example, example.reference, 9, False) for example in examples]
+    own = [Answer(example, example.reference, (0,) * 9, False) for example in examples]
     anothers = [
-        Answer(one, two.reference, 9, False) for one, two in zip(examples, shifted, strict=True)
+        Answer(one, two.reference, (0,) * 9, False)
+        for one, two in zip(examples, shifted, strict=True)
     ]
     judge = Correct().judge(dataset, device=CPU)
     assert judge(own) == [1.0] * 20

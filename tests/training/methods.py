@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from distillkit.core.types import Author
+from distillkit.core.types import Answer, Author
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
@@ -16,7 +16,6 @@ from distillkit.policies.base import Policy
 from distillkit.policies.fixed import OnPolicy
 from distillkit.policies.mixed import Draw, Mixed
 from distillkit.policies.teacher_mixed import TeacherMixed
-from distillkit.rewards.base import Answer
 from distillkit.supports.full import Full
 from distillkit.training.authors import DatasetAuthor
 from distillkit.training.parts import OtherText, Parts

@@ -8,13 +8,14 @@ import torch
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import Rollout
+from distillkit.distributed.alone import Alone
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Teacher
 from distillkit.objectives.minillm import MiniLLM
 from distillkit.objectives.sampled_kl import SampledKL
 from distillkit.opinions.states import StatesOpinion
 from distillkit.training.appraisal import appraise
-from distillkit.training.step import ALONE, Opinions
+from distillkit.training.step import Opinions
 from tests.tiny import build
 from tests.training.parts import EXAMPLES, parts, rollout
 
@@ -39,7 +40,7 @@ def read(
         sides=made.sides,
         objective=objective,
         loop=made.loop,
-        ranks=ALONE,
+        placement=Alone(),
         clock=Clock(),
     )
 

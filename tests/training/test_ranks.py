@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 
 from distillkit.core.types import Author, Example, Response, Rollout
+from distillkit.distributed.alone import Alone
+from distillkit.distributed.replicas import Replicas
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load
@@ -21,7 +23,6 @@ from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.supports.full import Full
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
-from distillkit.training.ranks import Ranks
 from distillkit.training.rollout_file import load_rollouts, save_rollouts
 from distillkit.training.settings import LoopSettings
 from distillkit.training.step import Sides, accumulate
@@ -49,16 +50,17 @@ def pair(folder: Path) -> tuple[LanguageModel, LanguageModel]:
     )
 
 
-def gradient(folder: Path, ranks: Ranks, **loop: int) -> tuple[float, dict[str, torch.Tensor]]:
+def gradient(folder: Path, placement: Alone, **loop: int) -> tuple[float, dict[str, torch.Tensor]]:
     student, teacher = pair(folder)
     numbers = accumulate(
         ROLLOUTS,
         sides=Sides.of(student, teacher),
         objective=DivergenceObjective(support=Full(), divergence=JensenShannon()),
         loop=LoopSettings(**loop),
-        ranks=ranks,
+        placement=placement,
     )
-    return ranks.add_up(student.parameters(), numbers)["loss"], gradients(student)
+    placement.reduce_and_clip(student.parameters(), 1e9)
+    return placement.add_up(numbers)["loss"], gradients(student)
 
 
 def collected(folder: Path, name: str) -> Parts:
@@ -87,16 +89,16 @@ def work(rank: int, folder: Path) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=(folder / "port").read_text())
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    ranks = Ranks(rank=rank, size=2)
-    found = gradient(folder, ranks)
-    made = replace(parts(*pair(folder), steps=2, examples=SAME), ranks=ranks)
+    placement = Replicas(rank=rank, size=2)
+    found = gradient(folder, placement)
+    made = replace(parts(*pair(folder), steps=2, examples=SAME), placement=placement)
     updates = list(distil(made, build_optimizer(made)))
     weights = made.sides.student.module.state_dict()
     metrics = [update.metrics for update in updates]
     texts = [[item.response.tokens for item in update.rollouts] for update in updates]
     torch.save((found, metrics, texts, weights), folder / f"{rank}.pt")
     for name in METHODS:
-        made = replace(collected(folder, name), ranks=ranks)
+        made = replace(collected(folder, name), placement=placement)
         what, rollouts = outcome(made)
         save_rollouts(folder / f"{name}-{rank}.jsonl", rollouts)
         torch.save(what, folder / f"{name}-{rank}.pt")
@@ -121,7 +123,7 @@ def results(started: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def test_two_processes_and_any_micro_batches_give_the_gradient_of_one(results, budget: int) -> None:
     """Traps 2 and 3: the weights are those of the global batch, whoever scores a row."""
     folder, (first, second) = results
-    loss, expected = gradient(folder, Ranks(), micro_batch_tokens=budget)
+    loss, expected = gradient(folder, Alone(), micro_batch_tokens=budget)
     for (found, slopes), *_ in (first, second):
         assert found == pytest.approx(loss, rel=1e-6)
         assert distance(slopes, expected) < 1e-6

@@ -9,10 +9,11 @@ from distillkit.core.errors import DataError, ModelError, RunError
 from distillkit.core.keeper import Keeper
 from distillkit.core.spec import SPECS
 from distillkit.core.store import key_of
+from distillkit.core.types import Answer
 from distillkit.evaluation.evidence import ModelEvidence
 from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.metrics.base import Metric, Tally
-from distillkit.metrics.evidence import Source, Text
+from distillkit.metrics.evidence import Source
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pair import agree_on_the_end, check_pair
 from distillkit.models.pretrained import Pretrained, Teacher, of_folder
@@ -164,10 +165,10 @@ def _check_nobody_is_compared(asked: EvalRun) -> None:
     )
 
 
-def _shown(text: Text) -> dict[str, Any]:
+def _shown(text: Answer) -> dict[str, Any]:
     return {
         "text": text.text,
-        "answer": text.answer,
+        "answer": text.stated,
         "correct": text.correct,
         "truncated": text.truncated,
     }

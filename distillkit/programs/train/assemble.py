@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from distillkit.core.errors import DataError
+from distillkit.core.placement import Placement
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
+from distillkit.distributed.alone import ALONE
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
 from distillkit.models.pair import load_pair
@@ -24,11 +26,13 @@ class Assembled:
     """Models and examples of a run, with what the user should be told about them.
 
     Attributes:
+        placement: where they are, and who writes.
         judge: gives rollouts their rewards, where the objective asks.
         other: learnt beside the rollouts, where the objective asks.
     """
 
     sides: Sides
+    placement: Placement
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
@@ -47,7 +51,10 @@ def assemble(run: TrainRun) -> Assembled:
     gathered = run.dataset.gather(splits(run))
     examples = gathered.examples
     check_references(run, examples[Split.train])
+    placement = ALONE
     sides, fitted = _sides(run, device)
+    for model in sides.models:
+        model.module = placement.place(model.module)
     notes = [*(remark.sentence() for remark in gathered.remarks), *fitted]
     train, dropped = _fitting(run, examples[Split.train], sides.readers)
     if dropped:
@@ -60,6 +67,7 @@ def assemble(run: TrainRun) -> Assembled:
         notes += [f"dataset_pt: {remark.sentence()}" for remark in other.remarks]
     return Assembled(
         sides=sides,
+        placement=placement,
         train=train,
         validation=validation,
         test=test,

@@ -173,8 +173,9 @@ def _close(
             )
         load_weights(parts.sides.student, best, way_out=WAY_OUT)
         selection = f"best-by-validation (step {session.progress.best_step})"
-    with new_folder(directory.student) as folder:
-        parts.sides.student.save(folder)
+    student = parts.sides.student
+    with parts.placement.whole(student.module), new_folder(directory.student) as folder:
+        student.save(folder)
     final = _measured(run, parts.sides.student, parts, stop)
     if isinstance(final, Quality):
         write_json_lines(directory.path / VERDICTS, _verdicts(final))
@@ -192,7 +193,7 @@ def _close(
 
 
 def _verdicts(quality: Quality) -> Iterator[Verdict]:
-    for item in quality.completions:
+    for item in quality.answers:
         if item.correct is not None:
             yield {"split": "test", "id": item.example.id, "student": item.correct}
 

@@ -52,6 +52,7 @@ class Session:
         self._run, self._directory, self._display, self._stop = run, directory, display, stop
         self._tracked = tracked
         self._validation, self._student = parts.validation, parts.sides.student
+        self._placement = parts.placement
         self._parts = Parts(
             sides=parts.sides,
             pool=Pool.of(parts.train),
@@ -64,6 +65,7 @@ class Session:
             steps=run.steps,
             judge=parts.judge,
             other=parts.other,
+            placement=parts.placement,
         )
         self._optimizer = build_optimizer(self._parts)
         self.progress, self._kept = standing.progress, standing.kept
@@ -107,7 +109,7 @@ class Session:
                 last = update.step == run.steps
                 if run.evaluation.every and (update.step % run.evaluation.every == 0 or last):
                     self._validate(update.step)
-                stopped = self._stop.signal is not None
+                stopped = self._placement.agreed(self._stop.signal is not None)
                 if update.step % run.checkpoint.every == 0 or last or stopped or self._guard.stops:
                     self._save()
                 self._heed()
@@ -118,8 +120,9 @@ class Session:
             journal.close()
 
     def _log(self, update: Update, timing: Mapping[str, float]) -> None:
-        self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
-        self._tracked.log({**update.metrics, **timing}, step=update.step)
+        if self._placement.chief:
+            self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
+            self._tracked.log({**update.metrics, **timing}, step=update.step)
         for warning in self._guard.look(update.step, update.metrics):
             self._display.say(f"warning: {warning}")
 
@@ -144,11 +147,11 @@ class Session:
             {
                 "step": step,
                 "id": item.example.id,
-                "prompt": item.asked,
+                "prompt": item.example.question,
                 "completion": item.text,
                 "correct": str(item.correct),
             }
-            for item in quality.completions[: run.evaluation.samples]
+            for item in quality.answers[: run.evaluation.samples]
         ]
         for row in rows:
             self._journals["samples.jsonl"].write(row)
@@ -157,7 +160,9 @@ class Session:
         best = self.progress.best_score
         if best is None or quality.score > best:
             self.progress.best_score, self.progress.best_step = quality.score, step
-            save_weights(self._student, self._directory.path / BEST)
+            with self._placement.whole(self._student.module):
+                if self._placement.chief:
+                    save_weights(self._student, self._directory.path / BEST)
 
     def _spent(self) -> float:
         return self._earlier + self._display.seconds()
@@ -168,14 +173,17 @@ class Session:
         self.progress.seconds = round(self._spent(), 1)
         self.progress.digests = {name: journal.digest() for name, journal in journals}
         folder, best = self._directory.checkpoints, self._directory.path / BEST
-        save_checkpoint(
-            folder,
-            student=self._student,
-            optimizer=self._optimizer,
-            progress=self.progress,
-            rollouts=self._kept,
-            best=None if self.progress.best_step is None else best,
-        )
+        with self._placement.whole(self._student.module):
+            if not self._placement.chief:
+                return
+            save_checkpoint(
+                folder,
+                student=self._student,
+                optimizer=self._optimizer,
+                progress=self.progress,
+                rollouts=self._kept,
+                best=None if self.progress.best_step is None else best,
+            )
         keep_newest(folder, self._run.checkpoint.keep_last)
 
     def _heed(self) -> None:

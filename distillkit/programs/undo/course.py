@@ -11,14 +11,14 @@ from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.keeper import Keeper
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.spec import name_of
-from distillkit.core.types import Author, Example, Split
+from distillkit.core.types import Answer, Author, Example, Split
 from distillkit.datasets.base import Dataset
 from distillkit.datasets.lessons import Lessons
 from distillkit.evaluation.evidence import ModelEvidence
 from distillkit.evaluation.parts import Decoding, Judged, Subject
 from distillkit.evaluation.quality import reference_nll
 from distillkit.lessons.tutor import RuleTutor, Tutor
-from distillkit.metrics.evidence import Source, Text
+from distillkit.metrics.evidence import Source
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pair import check_pair
@@ -106,7 +106,7 @@ class Course:
 
     def answered(
         self, student: LanguageModel, dataset: Dataset, examples: Sequence[Example]
-    ) -> list[Text]:
+    ) -> list[Answer]:
         """Greedy answers, judged by the dataset; none is written twice."""
         check_evaluated(examples, [student])
         run = self.run

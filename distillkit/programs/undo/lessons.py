@@ -8,6 +8,7 @@ from typing import Any
 from distillkit.core.errors import DataError
 from distillkit.core.files import write_json_lines
 from distillkit.core.seeds import child_random
+from distillkit.core.types import Answer
 from distillkit.datasets.faults import Fault
 from distillkit.datasets.json_lines import read_json_lines
 from distillkit.lessons.base import Record, Request, WritingTeacher
@@ -16,7 +17,6 @@ from distillkit.lessons.evidence import choose
 from distillkit.lessons.lessons import Lesson, Status, shares, total, write_lessons
 from distillkit.lessons.local import LocalTeacher
 from distillkit.lessons.tutor import RuleTutor, Tutor
-from distillkit.metrics.evidence import Text
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pretrained import Teacher
 from distillkit.programs.undo.course import Course
@@ -35,7 +35,7 @@ class Errors:
 
     records: Sequence[Record]
     faults: Sequence[Fault | None]
-    own: Sequence[Text]
+    own: Sequence[Answer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,7 @@ def _by_id(file: Path, number: int) -> Mapping[str, str]:
     return {row["id"]: row["lesson"] for row in rows if row["iteration"] == number}
 
 
-def records_of(course: Course, answers: Sequence[Text]) -> list[Record]:
+def records_of(course: Course, answers: Sequence[Answer]) -> list[Record]:
     """The student's validation answers as a teacher is shown them."""
     return [
         Record(each.id, each.question, each.reference or each.answer, text.text, bool(text.correct))

@@ -11,9 +11,9 @@ from typing import Any
 
 from distillkit.core.files import write_json_lines
 from distillkit.core.shapes import Learnability
+from distillkit.core.types import Answer
 from distillkit.datasets.faults import Fault, fault_of
 from distillkit.evaluation.convergence import Decision, decide
-from distillkit.metrics.evidence import Text
 from distillkit.programs.undo.course import Course
 from distillkit.programs.undo.lessons import Errors, Round, account, records_of, write_round
 from distillkit.run import Begin
@@ -37,7 +37,7 @@ class Iteration:
     number: int
     lessons: Path
     student: Path
-    validation: Sequence[Text]
+    validation: Sequence[Answer]
     faults: Sequence[Fault | None]
     numbers: dict[str, Any]
 
@@ -149,7 +149,7 @@ def _distilled(
     return found
 
 
-def _changes(now: Sequence[Text], before: Sequence[Text] | None) -> list[str]:
+def _changes(now: Sequence[Answer], before: Sequence[Answer] | None) -> list[str]:
     """What became of each item since the iteration before."""
     names = {
         (False, True): "fixed",
@@ -167,7 +167,7 @@ def _changes(now: Sequence[Text], before: Sequence[Text] | None) -> list[str]:
 def _write_errors(
     course: Course,
     name: str,
-    answers: Sequence[Text],
+    answers: Sequence[Answer],
     faults: Sequence[Fault | None],
     changes: Sequence[str],
 ) -> None:

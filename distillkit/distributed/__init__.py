@@ -1,0 +1,1 @@
+"""Placements: one process alone, and several that share an update."""
