@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.core.types import Batch, Example
-from distillkit.models.batching import collate
 from distillkit.models.decoder import Decoder, decodes
+from distillkit.models.forms.base import Form
+from distillkit.models.forms.decoder_only import DecoderOnly
 from distillkit.models.full_decoder import FullDecoder
 from distillkit.models.head import Head
 from distillkit.models.module_decoder import ModuleDecoder
@@ -101,26 +102,16 @@ class LanguageModel:
 
     def batch(self, prompts: Sequence[Sequence[int]], responses: Sequence[Sequence[int]]) -> Batch:
         """Prompts and responses as one padded batch on this model's device."""
-        return collate(prompts, responses, pad_id=self.end_id, device=self.device)
+        return self.form.collate(prompts, responses, pad_id=self.end_id, device=self.device)
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        if self.packs:
-            return self._hidden_unpadded(batch)
-        # A batch without padding needs no mask, and attention is quicker without one.
-        mask = None if batch.even else batch.mask
-        output = self.body(input_ids=batch.tokens, attention_mask=mask, use_cache=False)
-        return output.last_hidden_state[batch.rows, batch.columns]
+        return self.form.hidden(self.body, batch)
 
-    def _hidden_unpadded(self, batch: Batch) -> Tensor:
-        """The same with all rows end to end; positions that begin anew keep them apart."""
-        real = batch.mask.bool()
-        place = real.flatten().cumsum(0).view(real.shape) - 1
-        positions = (real.cumsum(-1) - 1)[real]
-        output = self.body(
-            input_ids=batch.tokens[real][None], position_ids=positions[None], use_cache=False
-        )
-        return output.last_hidden_state[0, place[batch.rows, batch.columns]]
+    @property
+    def form(self) -> Form:
+        """How prompt and response go through the body."""
+        return DecoderOnly(packs=self.packs)
 
     @property
     def packs(self) -> bool:

@@ -8,6 +8,7 @@ from distillkit.core.errors import DataError, ModelError
 from distillkit.core.templates import RenderingError
 from distillkit.core.types import Example, Message
 from distillkit.models.chat_template import ChatTemplate
+from distillkit.models.forms.base import Prompt
 from distillkit.models.plain_text import PlainText
 from distillkit.models.pretrained import PromptStyle
 
@@ -76,7 +77,7 @@ class PromptFormat:
         frame = "" if self.chat is None else self.chat.frame()
         return PlainText(self.tokenizer, frame=frame, asked=self._asked)
 
-    def prompt_ids(self, example: Example) -> tuple[int, ...]:
+    def prompt_ids(self, example: Example) -> Prompt:
         """Token ids up to and including the invitation to answer, never truncated.
 
         Where nothing is asked there is no invitation either: one token opens the text, in every
@@ -94,22 +95,22 @@ class PromptFormat:
         except UnknownTokenError as error:
             raise DataError(f"the prompt of {example.id} {error}") from error
 
-    def of(self, examples: Sequence[Example]) -> list[tuple[int, ...]]:
+    def of(self, examples: Sequence[Example]) -> list[Prompt]:
         """:meth:`prompt_ids` of each."""
         return [self.prompt_ids(example) for example in examples]
 
-    def _render(self, prompt: tuple[Message, ...], opening: str) -> tuple[int, ...]:
+    def _render(self, prompt: tuple[Message, ...], opening: str) -> Prompt:
         if not prompt:
             given = self.plain.ids(opening) if opening else ()
             self._check(given, self.unread, "cannot read")
-            return (*(self._with_bos("") or (self.tokenizer.eos_token_id,)), *given)
+            return Prompt((*(self._with_bos("") or (self.tokenizer.eos_token_id,)), *given))
         ids = (
             self._with_bos(self.text(prompt))
             if self.chat is None
             else self.chat.ids(prompt, self.plain)
         )
         self._check(ids, self.unread, "cannot read")
-        return ids
+        return Prompt(ids)
 
     def reference_ids(self, example: Example) -> tuple[int, ...]:
         """Token ids of the reference response, without an end-of-sequence token.

@@ -9,9 +9,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
 from distillkit.core.errors import DistillkitError, ModelError
+from distillkit.core.types import Response
 from distillkit.models.decoder import Decoder
 from distillkit.models.full_decoder import FullDecoder
-from distillkit.models.generation import Written, generate
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.loading import load
 from distillkit.models.mixture import generate_mixture
@@ -56,7 +57,7 @@ def loaded(family: str, folder: Path) -> LanguageModel:
     return model
 
 
-def is_right(model: LanguageModel, prompt: list[int], written: Written) -> bool:
+def is_right(model: LanguageModel, prompt: list[int], written: Response) -> bool:
     """Whether each token is as likely as a pass over the text before it, alone, makes it."""
     text = list(prompt)
     with evaluating(model):

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from distillkit.core.errors import DataError, ModelError
-from distillkit.models.generation import Written, generate
+from distillkit.core.types import Response
+from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.mixture import choose_together, generate_mixture
 from distillkit.models.pretrained import Teacher
@@ -59,7 +60,7 @@ def mixed(
     share: float = 0.3,
     seed: int = 7,
     **sampling: Any,
-) -> list[Written]:
+) -> list[Response]:
     return generate_mixture(
         student,
         teacher,
@@ -71,7 +72,7 @@ def mixed(
     )
 
 
-def columns(text: Written) -> tuple[tuple[float, ...], ...]:
+def columns(text: Response) -> tuple[tuple[float, ...], ...]:
     return text.log_probs, text.of_student, text.of_teacher
 
 

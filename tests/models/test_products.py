@@ -11,7 +11,6 @@ from distillkit.models.head import Head
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.supports.full import Full
-from tests.models.test_batching import collate
 from tests.tiny import CPU, opinion
 
 POSITIONS, ENTRIES, WIDTH = 64, 151_936, 48
@@ -41,7 +40,7 @@ def gradients() -> dict[str, tuple[Tensor, Tensor, Tensor]]:
         Layer(noise=0.0, learns=False),
     )
     divergence = JensenShannon(beta=0.5)
-    batch = collate([[0]], [[0] * POSITIONS], pad_id=0, device=CPU)
+    batch = DecoderOnly().collate([[0]], [[0] * POSITIONS], pad_id=0, device=CPU)
     weights = torch.full((POSITIONS,), 1 / POSITIONS)
     DivergenceObjective(divergence=divergence, support=Full()).backward(
         Scored(batch, weights, opinion=opinion(teacher, batch)), student=student

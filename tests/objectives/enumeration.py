@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import Author, Response, Rollout
-from distillkit.models.batching import collate
+from distillkit.models.forms.decoder_only import DecoderOnly
 from distillkit.objectives.base import Credit, Objective, Scored
 from tests.tiny import CPU, TableModel, example, opinion
 
@@ -103,7 +103,7 @@ def scored(
     """A micro-batch of these rollouts with credit and the teacher's opinion, all in float64."""
     texts = [rollout.response.tokens for rollout in rollouts]
     earned = objective.credit(rollouts, weights)
-    batch = collate([[PROMPT]] * len(texts), texts, pad_id=END, device=CPU)
+    batch = DecoderOnly().collate([[PROMPT]] * len(texts), texts, pad_id=END, device=CPU)
     shares = [share for share, text in zip(weights, texts, strict=True) for _ in text]
     return Scored(
         student=batch,

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distillkit.core.types import Batch
-from distillkit.models.batching import collate
+from distillkit.models.forms.decoder_only import DecoderOnly
 from distillkit.objectives.base import Scored
 from tests.tiny import CPU, TableModel, opinion
 
@@ -30,7 +30,7 @@ def table(seed: int) -> Tensor:
 
 def batch(prompts: list[list[int]] = PROMPTS) -> Batch:
     """The responses after prompts of one format."""
-    return collate(prompts, RESPONSES, pad_id=1, device=CPU)
+    return DecoderOnly().collate(prompts, RESPONSES, pad_id=1, device=CPU)
 
 
 def scored(teacher: TableModel | None = None) -> Scored:

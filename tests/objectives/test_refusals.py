@@ -38,7 +38,7 @@ SETTINGS: list[tuple[type[Objective], str, float, str]] = [
     ),
     (SampledKL, "amplify", -0.5, r"objective\.amplify must be 0 or more, got -0\.5\."),
     *(
-        (RewardObjective, "alpha", value, rf"alpha must lie in \[0, 1\], got {value}: 1 is the tea")
+        (RewardObjective, "alpha", value, rf"alpha must lie in \[0, 1\], got {value}. 1 is the tea")
         for value in (-0.1, 1.1)
     ),
     (RewardObjective, "student_temperature", 0.7, r"student_temperature=0\.7 would change the pol"),

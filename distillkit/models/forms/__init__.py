@@ -1,0 +1,1 @@
+"""Forms: how prompt and response become a batch, and where in it hidden states are read."""

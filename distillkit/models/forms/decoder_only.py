@@ -1,0 +1,72 @@
+"""Prompt and response as one padded row, the response predicted from the columns before it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from distillkit.core.types import Batch
+from distillkit.models.forms.base import Body
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderOnly:
+    """Causal language models; see :class:`distillkit.models.forms.base.Form`.
+
+    Attributes:
+        packs: rows go through the body end to end instead of padded, which its attention
+            implementation must know how to keep apart.
+    """
+
+    packs: bool = False
+
+    def collate(
+        self,
+        prompts: Sequence[Sequence[int]],
+        responses: Sequence[Sequence[int]],
+        *,
+        pad_id: int,
+        device: torch.device,
+    ) -> Batch:
+        """Padded on the right.
+
+        Positions are found from lengths alone, never from token ids: an end-of-sequence token that
+        equals the padding token is still a target.
+        """
+        rows: list[int] = []
+        columns: list[int] = []
+        targets: list[int] = []
+        width = max(len(p) + len(r) for p, r in zip(prompts, responses, strict=True))
+        tokens = torch.full((len(prompts), width), pad_id)
+        mask = torch.zeros_like(tokens)
+        for row, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
+            whole = [*prompt, *response]
+            tokens[row, : len(whole)] = torch.tensor(whole)
+            mask[row, : len(whole)] = 1
+            rows += [row] * len(response)
+            # The hidden state one column before a token predicts it.
+            columns += range(len(prompt) - 1, len(whole) - 1)
+            targets += response
+        where, which, wanted = (
+            torch.tensor(part, dtype=torch.long, device=device) for part in (rows, columns, targets)
+        )
+        even = bool(mask.all())
+        return Batch(tokens.to(device), mask.to(device), where, which, wanted, even=even)
+
+    def hidden(self, body: Body, batch: Batch) -> Tensor:
+        """A batch without padding needs no mask, and attention is quicker without one."""
+        if self.packs:
+            return _unpadded(body, batch)
+        mask = None if batch.even else batch.mask
+        output = body(input_ids=batch.tokens, attention_mask=mask, use_cache=False)
+        return output.last_hidden_state[batch.rows, batch.columns]
+
+
+def _unpadded(body: Body, batch: Batch) -> Tensor:
+    """The same with all rows end to end; positions that begin anew keep them apart."""
+    real = batch.mask.bool()
+    place = real.flatten().cumsum(0).view(real.shape) - 1
+    positions = (real.cumsum(-1) - 1)[real]
+    output = body(input_ids=batch.tokens[real][None], position_ids=positions[None], use_cache=False)
+    return output.last_hidden_state[0, place[batch.rows, batch.columns]]
