@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from distillkit.divergences.base import log_probs
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models import products
+from distillkit.models.forms.decoder_only import DecoderOnly
 from distillkit.models.head import Head
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
