@@ -27,7 +27,7 @@ from distillkit.metrics.diversity import n_grams
 from distillkit.models.loading import load, pick_device
 from distillkit.models.pretrained import of_folder
 from distillkit.models.sampling import Sampling
-from distillkit.report.comparing import Comparison
+from distillkit.report.comparing import PairedRuns
 from distillkit.report.groups import Group
 from distillkit.report.runs import Run
 from scripts.seeded import by_configuration
@@ -63,7 +63,7 @@ def main(
     shown = {title: column for title, column in cells.items() if set(column) != {ABSENT}}
     head = ("configuration", "accuracy, each seed", "mean", f"points over {against}", *shown)
     print(f"| {' | '.join(head)} |\n|{'---|' * len(head)}")
-    comparison, baseline = Comparison(), groups[against]
+    comparison, baseline = PairedRuns(), groups[against]
     for row, name in enumerate(order):
         each = ", ".join(_written(_number("accuracy")(run), ".1%") for run in groups[name].runs)
         mean = _mean(_number("accuracy"), groups[name].runs, ".1%")
@@ -92,7 +92,7 @@ def _columns() -> dict[str, tuple[str, Reading]]:
     }
 
 
-def _difference(comparison: Comparison, group: Group, baseline: Group) -> str:
+def _difference(comparison: PairedRuns, group: Group, baseline: Group) -> str:
     """Points of accuracy, with both intervals; or why there are none."""
     found = comparison.difference(group.runs, baseline.runs, metric="accuracy", number="accuracy")
     if isinstance(found, str):

@@ -38,7 +38,7 @@ class Table(OnlyReads):
 
 
 class Bigrams:
-    context, weights = 1 << 20, 0
+    context, active_parameters = 1 << 20, 0
 
     def __init__(self, settings, student):
         self.student = student

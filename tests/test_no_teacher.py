@@ -16,8 +16,8 @@ from distillkit.core.spec import SPECS, discover
 from distillkit.core.store import Store
 from distillkit.core.types import Split
 from distillkit.datasets.arithmetic import Arithmetic
-from distillkit.evaluation.evidence import ModelEvidence
-from distillkit.evaluation.parts import Decoding, Judged, Subject
+from distillkit.evaluation.gathering import ModelEvidence
+from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.metrics.base import Metric
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
@@ -182,7 +182,7 @@ def test_metrics_say_rightly_whether_their_evidence_takes_a_teacher(tmp_path: Pa
     source = Student(name="embedded:student")
     evidence = ModelEvidence(
         "student",
-        Subject(load(source, device=torch.device("cpu"), precision="fp32"), "student"),
+        Measured(load(source, device=torch.device("cpu"), precision="fp32"), "student"),
         teacher=None,
         judged=Judged(dataset, dataset.examples(Split.test)),
         decoding=Decoding(max_new_tokens=4, samples=2, seed=0, batch_size=4),

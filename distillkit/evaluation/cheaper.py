@@ -21,7 +21,7 @@ from distillkit.evaluation.estimators import (
     second_moments,
     squared_gradients,
 )
-from distillkit.evaluation.tally import Row, Tally
+from distillkit.evaluation.tally import EstimateRow, EstimateTally
 from distillkit.models.head import Head
 from distillkit.models.likelihood import rows_within
 from distillkit.objectives.comparison import Comparison
@@ -121,16 +121,18 @@ class Estimates:
         self._ours = student.prepared()
         self._generator = torch.Generator().manual_seed(seed)
         device = student.weight.device
-        self._dense = Tally("dense", device=device)
+        self._dense = EstimateTally("dense", device=device)
         self._supports = [
-            (support, Tally(name, device=device, k=getattr(support, "k", None)))
+            (support, EstimateTally(name, device=device, k=getattr(support, "k", None)))
             for name, support in self._cheaper(student.vocabulary)
         ]
         wide = torch.promote_types(self._ours.weight.dtype, torch.float32)
         self._rows = torch.linalg.vector_norm(self._ours.weight, dim=-1, dtype=wide).square()
         self._draws = sorted(set(plan.draws)) if self.random else []
         self._random = [
-            Tally(kind.name, device=device, draws=count) for kind in KINDS for count in self._draws
+            EstimateTally(kind.name, device=device, draws=count)
+            for kind in KINDS
+            for count in self._draws
         ]
 
     @property
@@ -153,7 +155,7 @@ class Estimates:
             with torch.no_grad():
                 self._count(reading, theirs, slice(start, start + rows))
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[EstimateRow]:
         """One row for each estimator, the dense one first."""
         tallies = [self._dense, *(tally for _, tally in self._supports), *self._random]
         return [tally.row(self._dense) for tally in tallies]
@@ -187,7 +189,7 @@ class Estimates:
         self._dense.add(values, weights, dense, dense.double())
         return _Chunk(logits, student, teacher, targets, weights, dense.double())
 
-    def _count_support(self, chunk: _Chunk, support: Support, tally: Tally) -> None:
+    def _count_support(self, chunk: _Chunk, support: Support, tally: EstimateTally) -> None:
         read = (chunk.teacher, chunk.student, chunk.targets)
         values, slope = on_support(support, self._comparison.divergence, *read)
         gradient = self._through_head(slope, chunk.logits, chunk.weights)

@@ -18,7 +18,7 @@ from distillkit.supports.base import Support, merge
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class EstimatorKind:
     """What is done with one drawn token, given log r = log teacher - log student there.
 
     Attributes:
@@ -34,11 +34,11 @@ class Kind:
 
 KINDS = (
     # By the score function: the value as a cost of the token drawn.
-    Kind("k1", torch.neg, torch.neg),
+    EstimatorKind("k1", torch.neg, torch.neg),
     # Half the squared log ratio, back-propagated. Its gradient is the one above, token by token.
-    Kind("k2", lambda log_r: log_r.square() / 2, torch.neg),
+    EstimatorKind("k2", lambda log_r: log_r.square() / 2, torch.neg),
     # r - 1 - log r, back-propagated. Its expected gradient is that of forward KL.
-    Kind("k3", lambda log_r: log_r.expm1() - log_r, lambda log_r: -log_r.expm1()),
+    EstimatorKind("k3", lambda log_r: log_r.expm1() - log_r, lambda log_r: -log_r.expm1()),
 )
 
 
@@ -63,7 +63,9 @@ def outside(
     return theirs, ours
 
 
-def expectation(kind: Kind, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, Tensor]:
+def expectation(
+    kind: EstimatorKind, teacher: LogProbs, student: LogProbs
+) -> tuple[PerToken, Tensor]:
     """Mean of an estimator over all tokens, and of its gradient by the student's scaled logits.
 
     Every token of the vocabulary is counted with its probability, so there is no noise. In fp64,
@@ -79,7 +81,7 @@ def expectation(kind: Kind, teacher: LogProbs, student: LogProbs) -> tuple[PerTo
 
 
 def second_moments(
-    kind: Kind, teacher: LogProbs, student: LogProbs, squares: Tensor
+    kind: EstimatorKind, teacher: LogProbs, student: LogProbs, squares: Tensor
 ) -> tuple[PerToken, PerToken]:
     """Mean squares of one token's value and of its gradient by the hidden states [n], in fp64.
 

@@ -23,7 +23,7 @@ RESULTS, RECORDS, ITEMS, WEIGHTS = "results.json", "records.jsonl", "items.jsonl
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptEvaluation:
     """What an evaluation left, as its files have it.
 
     Attributes:
@@ -100,7 +100,7 @@ class EvaluationFolder:
         self._check_owner(file, found.pop("run"))
         return {who: str(digest) for who, digest in found.items()}
 
-    def kept(self) -> Kept | None:
+    def kept(self) -> KeptEvaluation | None:
         """What is there; None where there are no results.
 
         Raises:
@@ -121,7 +121,7 @@ class EvaluationFolder:
             else []
             for name, shape in ((RECORDS, Measured), (ITEMS, Item))
         }
-        return Kept(results, lines[RECORDS], lines[ITEMS])
+        return KeptEvaluation(results, lines[RECORDS], lines[ITEMS])
 
     def earlier(self, fingerprint: str) -> tuple[dict[str, Metric], dict[str, dict[str, Tally]]]:
         """Metrics of earlier calls with the same examples, decoding and weights, and tallies."""

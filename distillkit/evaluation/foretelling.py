@@ -7,14 +7,14 @@ import numpy as np
 from distillkit.core.keeper import Keeper
 from distillkit.core.store import key_of
 from distillkit.core.types import Example
-from distillkit.evaluation.parts import Subject
+from distillkit.evaluation.parts import Measured
 from distillkit.evaluation.scoring import foretell
 from distillkit.metrics.evidence import Foretold
 from distillkit.models.language_model import LanguageModel
 
 
 def foretold(
-    subject: Subject,
+    subject: Measured,
     examples: Sequence[Example],
     texts: Sequence[Sequence[tuple[int, ...]]],
     *,
@@ -36,7 +36,7 @@ def foretold(
         for example, several in zip(examples, texts, strict=True)
         for tokens in several
     ]
-    keys = [key_of(layout, "foretold", subject.weights, *row) for row in rows]
+    keys = [key_of(layout, "foretold", subject.digest, *row) for row in rows]
 
     def score(part: Sequence[int]) -> list[bytes]:
         some = [rows[row] for row in part]

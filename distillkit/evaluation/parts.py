@@ -10,16 +10,16 @@ from distillkit.models.sampling import Sampling
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Measured:
     """A loaded model and what tells it from all others.
 
     Attributes:
         model: the model.
-        weights: digest of its weights and of how they are computed with.
+        digest: of its weights and of how they are computed with.
     """
 
     model: LanguageModel
-    weights: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ COLUMNS = tuple(field.name for field in fields(Compared))
 Tokens = Sequence[int]
 
 
-def compare(
+def side_by_side(
     teacher: LanguageModel,
     model: LanguageModel,
     prompts: Sequence[tuple[Tokens, Tokens]],
@@ -84,7 +84,7 @@ def likelihoods(
 
 
 def as_compared(table: np.ndarray) -> Compared:
-    """One row of :func:`compare` under its names."""
+    """One row of :func:`side_by_side` under its names."""
     return Compared(**dict(zip(COLUMNS, table, strict=True)))
 
 

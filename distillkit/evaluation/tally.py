@@ -10,7 +10,7 @@ from distillkit.core.types import PerToken
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class EstimateRow:
     """What one estimator makes of a batch. None where a number has no meaning.
 
     What is called exact counts every token of the vocabulary, drawn or not.
@@ -48,7 +48,7 @@ class Row:
     outside_student: float | None
 
 
-class Tally:
+class EstimateTally:
     """Sums for one estimator; a deterministic one has no repeats."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Tally:
         self._values, self._dots = self._values + values, self._dots + dots
         self._squares = self._squares + squares
 
-    def row(self, dense: "Tally") -> Row:
+    def row(self, dense: "EstimateTally") -> EstimateRow:
         """The sums as numbers, against those of the dense divergence."""
         length = dense.square.sqrt().item()
         values, repeats = self._values, self._values.numel()
@@ -103,7 +103,7 @@ class Tally:
         cosines = self._dots / (self._squares.sqrt() * length)
         outside = (None, None) if self._outside is None else [m.item() for m in self._outside]
         own = self.square.sqrt().item()
-        return Row(
+        return EstimateRow(
             estimator=self.estimator,
             k=self.k,
             draws=self.draws,

@@ -14,7 +14,7 @@ from distillkit.endpoints.replies import Reply
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ValidationRecord:
     """A validation question as evidence of what the student can do.
 
     Attributes:
@@ -52,7 +52,7 @@ class Request:
     lessons: tuple[str, ...] = ()
     answer: str | None = None
     correct: bool | None = None
-    evidence: tuple[Record, ...] = ()
+    evidence: tuple[ValidationRecord, ...] = ()
     words: int | None = None
     attempt: int = 0
 

@@ -13,12 +13,12 @@ from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.templates import RenderingError, render_strict, variables_of
 from distillkit.core.types import Example, Message
-from distillkit.lessons.base import Record
+from distillkit.lessons.base import ValidationRecord
 
 NEW_ANSWER = re.compile(r"^[ \t]*#+[ \t]*\**new\\?_answer\b[:* \t]*", re.IGNORECASE | re.MULTILINE)
 """The heading under which a rewritten lesson stands."""
 
-SAMPLE = Record(id="0", question="Why?", lesson="Because.", answer="So.", correct=False)
+SAMPLE = ValidationRecord(id="0", question="Why?", lesson="Because.", answer="So.", correct=False)
 
 
 @spec("prompt/maths")
@@ -62,7 +62,7 @@ class Prompts:
         lessons: Sequence[str] = (),
         answer: str | None = None,
         correct: bool | None = None,
-        evidence: Sequence[Record] = (),
+        evidence: Sequence[ValidationRecord] = (),
         words: int | None = None,
     ) -> tuple[Message, ...]:
         """What a teacher is asked for a lesson, by the template that fits what is given.

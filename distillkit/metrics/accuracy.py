@@ -6,7 +6,7 @@ import numpy as np
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 
 @spec("metric/accuracy")
@@ -15,7 +15,7 @@ class Accuracy(Ratios):
 
     def measure(self, evidence: Evidence) -> Tally:
         records = {}
-        for example, text in zip(evidence.examples, evidence.greedy(Source.own), strict=True):
+        for example, text in zip(evidence.examples, evidence.greedy(Whose.own), strict=True):
             record = {"parse_rate": [float(text.stated is not None), 1]}
             if text.correct is not None:
                 record["accuracy"] = [float(text.correct), 1]

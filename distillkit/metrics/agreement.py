@@ -7,7 +7,7 @@ import numpy as np
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 
 @spec("metric/agreement")
@@ -25,8 +25,8 @@ class Agreement(Ratios):
         records = {}
         for example, own, teacher in zip(
             evidence.examples,
-            evidence.greedy(Source.own),
-            evidence.greedy(Source.teacher),
+            evidence.greedy(Whose.own),
+            evidence.greedy(Whose.teacher),
             strict=True,
         ):
             if teacher.correct is not None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Sums, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 from distillkit.metrics.references import references
 
 
@@ -24,9 +24,7 @@ class Bleu(Sums):
                     "bleu": bleu_counts(text.text, known),
                     "chrf": chrf_counts(text.text, known),
                 }
-                for example, text in zip(
-                    evidence.examples, evidence.greedy(Source.own), strict=True
-                )
+                for example, text in zip(evidence.examples, evidence.greedy(Whose.own), strict=True)
                 if (known := references(example))
             }
         )

@@ -10,7 +10,7 @@ from distillkit.core.bounds import MANY, check_bound
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Metric, Record, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 Pairs = np.ndarray
 """Confidences and hits [2, N]."""
@@ -41,7 +41,7 @@ class Calibration(Metric):
         records = {}
         for example, texts, options in zip(
             evidence.examples,
-            evidence.compared(Source.dataset),
+            evidence.compared(Whose.dataset),
             evidence.options(),
             strict=True,
         ):

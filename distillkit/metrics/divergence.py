@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 from distillkit.metrics.token_mean import token_mean
 
 NUMBERS = ("forward_kl", "reverse_kl", "overlap", "top1", "top5")
@@ -22,7 +22,7 @@ class TokenDivergence(Ratios):
     COMPARES: ClassVar = True
 
     def measure(self, evidence: Evidence) -> Tally:
-        compared = [(source, evidence.compared(source)) for source in Source]
+        compared = [(source, evidence.compared(source)) for source in Whose]
         return Tally(
             {
                 example.id: {

@@ -8,7 +8,7 @@ import numpy as np
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Metric, Record, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 ORDERS = (1, 2, 3, 4)
 
@@ -30,7 +30,7 @@ class Diversity(Metric):
 
     def measure(self, evidence: Evidence) -> Tally:
         records = {}
-        for example, samples in zip(evidence.examples, evidence.samples(Source.own), strict=True):
+        for example, samples in zip(evidence.examples, evidence.samples(Whose.own), strict=True):
             evidence.poll()
             texts = [sample.text for sample in samples]
             scores = self_bleu(texts)

@@ -15,7 +15,7 @@ from distillkit.core.store import Store
 from distillkit.core.types import Answer, Example
 
 
-class Source(StrEnum):
+class Whose(StrEnum):
     """Whose text."""
 
     dataset = "dataset"
@@ -142,22 +142,22 @@ class Evidence(Protocol):
         """Takes a line for the person who waits."""
         ...
 
-    def greedy(self, source: Source) -> Sequence[Answer]:
+    def greedy(self, source: Whose) -> Sequence[Answer]:
         """The likeliest response by ``own`` or ``teacher``, token by token."""
         ...
 
-    def samples(self, source: Source) -> Sequence[Sequence[Answer]]:
+    def samples(self, source: Whose) -> Sequence[Sequence[Answer]]:
         """Several responses each by ``own`` or ``teacher``, drawn at temperature 1."""
         ...
 
-    def compared(self, source: Source) -> Sequence[Sequence[Compared]]:
+    def compared(self, source: Whose) -> Sequence[Sequence[Compared]]:
         """Both models on each of ``samples(source)``, or on the one reference of the dataset.
 
         An example without a reference has none.
         """
         ...
 
-    def foretold(self, source: Source) -> Sequence[tuple[Foretold, ...]]:
+    def foretold(self, source: Whose) -> Sequence[tuple[Foretold, ...]]:
         """The measured model on the texts that ``compared`` compares; needs no teacher to judge."""
         ...
 

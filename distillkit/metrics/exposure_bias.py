@@ -21,9 +21,9 @@ import numpy as np
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Record, Sums, Tally, sums_of
-from distillkit.metrics.evidence import Compared, Evidence, Source
+from distillkit.metrics.evidence import Compared, Evidence, Whose
 
-SIDES = (Source.own, Source.teacher)
+SIDES = (Whose.own, Whose.teacher)
 
 
 @spec("metric/exposure_bias")
@@ -98,7 +98,7 @@ class ExposureBias(Sums):
         ]
 
 
-def _columns(side: Source, texts: Iterable[Compared]) -> dict[str, list[float]]:
+def _columns(side: Whose, texts: Iterable[Compared]) -> dict[str, list[float]]:
     """Sum of the cost over a side's samples at each position, and how many are alive there."""
     positions = zip_longest(*(text.forward_kl.tolist() for text in texts))
     there = [[cost for cost in position if cost is not None] for position in positions]

@@ -16,7 +16,7 @@ from distillkit.core.types import Example, Message
 from distillkit.endpoints.chat import ChatEndpoint
 from distillkit.endpoints.replies import Reply, complaint, is_whole
 from distillkit.metrics.base import Ratios, Record, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 INSTRUCTIONS = """\
 [Question]
@@ -78,7 +78,7 @@ class Judge(Ratios):
             raise ConfigError(f"metric.judge.limit must be at least 1, got {self.limit}.")
 
     def measure(self, evidence: Evidence) -> Tally:
-        written = zip(evidence.examples, evidence.greedy(Source.own), strict=True)
+        written = zip(evidence.examples, evidence.greedy(Whose.own), strict=True)
         judged = [(example, own.text) for example, own in written if example.reference]
         judged = judged[: self.limit]
         questions = [

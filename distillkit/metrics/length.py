@@ -2,7 +2,7 @@
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 
 @spec("metric/length")
@@ -20,8 +20,6 @@ class Length(Ratios):
                     "response_tokens": [len(text.tokens), 1],
                     "truncated_share": [float(text.truncated), 1],
                 }
-                for example, text in zip(
-                    evidence.examples, evidence.greedy(Source.own), strict=True
-                )
+                for example, text in zip(evidence.examples, evidence.greedy(Whose.own), strict=True)
             }
         )

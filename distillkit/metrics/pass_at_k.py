@@ -6,7 +6,7 @@ from math import comb
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 
 @spec("metric/pass_at_k")
@@ -29,7 +29,7 @@ class PassAtK(Ratios):
 
     def measure(self, evidence: Evidence) -> Tally:
         records = {}
-        for example, texts in zip(evidence.examples, evidence.samples(Source.own), strict=True):
+        for example, texts in zip(evidence.examples, evidence.samples(Whose.own), strict=True):
             verdicts = [text.correct for text in texts if text.correct is not None]
             if verdicts:
                 records[example.id] = {

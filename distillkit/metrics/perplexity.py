@@ -9,7 +9,7 @@ import numpy as np
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Sums, Tally
-from distillkit.metrics.evidence import Evidence, Foretold, Source
+from distillkit.metrics.evidence import Evidence, Foretold, Whose
 
 
 @spec("metric/perplexity")
@@ -30,7 +30,7 @@ class Perplexity(Sums):
     teacher's. No average is taken of averages. An example without a reference has no such text.
     """
 
-    texts: list[Source] = field(default_factory=lambda: [Source.dataset, Source.own])
+    texts: list[Whose] = field(default_factory=lambda: [Whose.dataset, Whose.own])
     """Whose texts: ``dataset``, ``own``, ``teacher``. Samples have to be written first."""
 
     def __post_init__(self) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 from distillkit.metrics.token_mean import token_mean
 
 
@@ -37,8 +37,8 @@ class PrecisionRecall(Ratios):
                 for example, judged, own, known in zip(
                     evidence.examples,
                     evidence.reference_log_probs(),
-                    evidence.compared(Source.own),
-                    evidence.compared(Source.dataset),
+                    evidence.compared(Whose.own),
+                    evidence.compared(Whose.dataset),
                     strict=True,
                 )
             }

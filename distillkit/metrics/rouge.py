@@ -5,7 +5,7 @@ from math import fsum
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 from distillkit.metrics.references import references
 
 
@@ -22,8 +22,8 @@ class Rouge(Ratios):
         records = {}
         for example, greedy, texts in zip(
             evidence.examples,
-            evidence.greedy(Source.own),
-            evidence.samples(Source.own),
+            evidence.greedy(Whose.own),
+            evidence.samples(Whose.own),
             strict=True,
         ):
             evidence.poll()

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 from distillkit.metrics.rouge import rouge_l
 
 
@@ -26,7 +26,7 @@ class Similarity(Ratios):
         from sacrebleu.metrics import BLEU
 
         bleu, rouge = BLEU(effective_order=True), rouge_l()
-        left, right = evidence.greedy(Source.own), evidence.greedy(Source.teacher)
+        left, right = evidence.greedy(Whose.own), evidence.greedy(Whose.teacher)
         records: dict[str, dict[str, list[float]]] = {}
         for example, own, teacher in zip(evidence.examples, left, right, strict=True):
             evidence.poll()

@@ -15,7 +15,7 @@ import numpy as np
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 from distillkit.metrics.token_mean import token_mean
 
 
@@ -45,7 +45,7 @@ class Speculation(Ratios):
             {
                 example.id: {"alpha": token_mean(text.overlap for text in texts)}
                 for example, texts in zip(
-                    evidence.examples, evidence.compared(Source.teacher), strict=True
+                    evidence.examples, evidence.compared(Whose.teacher), strict=True
                 )
             }
         )

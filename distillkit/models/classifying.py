@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from omegaconf import MISSING
 
 from distillkit.core.bounds import POSITIVE, check_range
-from distillkit.models.exchange import Form
+from distillkit.models.exchange import ExchangeForm
 from distillkit.models.pretrained import DType
 
 
@@ -21,7 +21,7 @@ class Classifying:
     """Type of the weights; ``auto`` is the one that they were saved in."""
     label: str | int | None = None
     """Name or number of the output that counts; null where there is but one."""
-    form: Form = Form.auto
+    form: ExchangeForm = ExchangeForm.auto
     """How prompt and answer are put together: ``chat`` (by the model's template), ``pair`` (as its
     text pair), ``text`` (as one text) or ``answer`` (it alone); ``auto`` is the first of the first
     three that its tokenizer can do."""

@@ -26,7 +26,7 @@ class Encoder:
         ModelError: it cannot be loaded.
 
     Attributes:
-        weights: digest of its weights.
+        digest: of its weights.
     """
 
     def __init__(self, name: str, *, device: torch.device) -> None:
@@ -45,7 +45,7 @@ class Encoder:
             )
         check_weights(field, name, self._module, found)
         self._module.to(device).eval()
-        self.weights = digest_of(self._module)
+        self.digest = digest_of(self._module)
 
     def __call__(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of length 1 [n, D], fp32."""

@@ -16,7 +16,7 @@ Row = dict[str, Sequence[int]]
 """``input_ids`` and what else the tokenizer says of each token, of one length."""
 
 
-class Form(StrEnum):
+class ExchangeForm(StrEnum):
     """How prompt and answer are put together; ``auto`` is the first of these that can be done."""
 
     auto = "auto"
@@ -45,16 +45,19 @@ class Exchanges:
             and nothing would stand between the two.
     """
 
-    def __init__(self, tokenizer: Any, form: Form, *, longest: int) -> None:
+    def __init__(self, tokenizer: Any, form: ExchangeForm, *, longest: int) -> None:
         self._tokenizer, self._form, self._longest = tokenizer, form, longest
         self._plain = PlainText(tokenizer)
         self._template: ChatTemplate | None = None
-        if form is Form.auto:
-            possible = {Form.chat: tokenizer.chat_template, Form.pair: self._separates()}
-            self._form = next((form for form, able in possible.items() if able), Form.text)
-        if self._form is Form.chat:
+        if form is ExchangeForm.auto:
+            possible = {
+                ExchangeForm.chat: tokenizer.chat_template,
+                ExchangeForm.pair: self._separates(),
+            }
+            self._form = next((form for form, able in possible.items() if able), ExchangeForm.text)
+        if self._form is ExchangeForm.chat:
             self._check_template()
-        if self._form is Form.pair and not self._separates():
+        if self._form is ExchangeForm.pair and not self._separates():
             raise ModelError(
                 "reward.form=pair, but the tokenizer puts nothing between two texts. Use "
                 "reward.form=text."
@@ -90,13 +93,13 @@ class Exchanges:
         return len(row["input_ids"]) <= self._longest
 
     def _together(self, prompt: tuple[Message, ...], answer: str) -> Row:
-        if self._form is Form.chat:
+        if self._form is ExchangeForm.chat:
             return self._chat((*prompt, Message("assistant", answer)))
         question = "\n\n".join(turn.content for turn in prompt)
         texts = {
-            Form.pair: ([question], [answer]),
-            Form.text: ([f"{question}\n{answer}"],),
-            Form.answer: ([answer],),
+            ExchangeForm.pair: ([question], [answer]),
+            ExchangeForm.text: ([f"{question}\n{answer}"],),
+            ExchangeForm.answer: ([answer],),
         }
         # In lists: alone, an empty second text would be taken for none.
         # What they spell is text: special tokens stand only where the tokenizer puts them.

@@ -19,7 +19,7 @@ from distillkit.models.head import Head
 from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import UNCACHED, Way, quickest
-from distillkit.models.voice import Decoding
+from distillkit.models.voice import DecodingStep
 
 PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
 """Attention implementations of transformers that skip other rows' blocks of a packed batch."""
@@ -82,7 +82,7 @@ class LanguageModel:
         with evaluating(self):
             return quickest(self, ways)
 
-    def decoder(self, *, rows: int, length: int) -> Decoding:
+    def decoder(self, *, rows: int, length: int) -> DecodingStep:
         """What reads tokens one by one for so many rows; see :class:`Decoder`."""
         return self.way.opened(rows=rows, length=length)
 
@@ -119,7 +119,7 @@ class LanguageModel:
         return self.module.config._attn_implementation in PACKING
 
     @cached_property
-    def weights(self) -> int:
+    def active_parameters(self) -> int:
         """Numbers in the body without its embedding: what every token is multiplied with."""
         body = self.module.base_model
         embedding = body.get_input_embeddings().weight.numel()

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 
-class Decoding(Protocol):
+class DecodingStep(Protocol):
     """Reads tokens behind those it has read; see :class:`distillkit.models.decoder.Decoder`."""
 
     def __call__(self, tokens: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
@@ -20,7 +20,7 @@ class Decoding(Protocol):
 class Opened(Protocol):
     """Begins a batch of texts."""
 
-    def __call__(self, *, rows: int, length: int) -> Decoding:
+    def __call__(self, *, rows: int, length: int) -> DecodingStep:
         """What reads so many rows side by side, of at most so many tokens each."""
 
 

@@ -11,7 +11,7 @@ from distillkit.models.likelihood import Scorer
 from distillkit.objectives.base import Credit, Scored
 from distillkit.objectives.comparison import Comparison
 from distillkit.objectives.pulls import Surrogate
-from distillkit.objectives.scoring import Pulled, Sums, compare, pull_tokens
+from distillkit.objectives.scoring import LossSums, Pulled, compare, pull_tokens
 
 
 class PolicyGradient(Protocol):
@@ -51,7 +51,7 @@ def backward_on_credit(
     return _parts(sums, credit)
 
 
-def _parts(sums: Sums, credit: Credit) -> dict[str, float]:
+def _parts(sums: LossSums, credit: Credit) -> dict[str, float]:
     return {
         "loss": sums.exact + sums.pulled,
         "loss/divergence": sums.exact,

@@ -16,12 +16,12 @@ class Pull(ABC):
     """A loss of the log-likelihoods of the text's own tokens."""
 
     @abstractmethod
-    def __call__(self, likelihood: PerToken, numbers: Tensor) -> tuple[Tensor, PerToken, Tensor]:
+    def __call__(self, likelihood: PerToken, known: Tensor) -> tuple[Tensor, PerToken, Tensor]:
         """The loss and its slope.
 
         Args:
             likelihood: log-probability of each token under the student as it is [n].
-            numbers: what the pull knows of each position [n, K].
+            known: what the pull knows of each position [n, K].
 
         Returns:
             The sum of the loss, its derivative by each log-likelihood [n], and at how many
@@ -31,16 +31,16 @@ class Pull(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Likelihood(Pull):
-    """Cross-entropy; the one number of a position is its weight."""
+    """Cross-entropy; what is known of a position is its weight."""
 
-    def __call__(self, likelihood: PerToken, numbers: Tensor) -> tuple[Tensor, PerToken, Tensor]:
-        weights = numbers[:, 0]
+    def __call__(self, likelihood: PerToken, known: Tensor) -> tuple[Tensor, PerToken, Tensor]:
+        weights = known[:, 0]
         return -(likelihood * weights).sum(), -weights, likelihood.new_zeros(())
 
 
 @dataclass(frozen=True, slots=True)
 class Surrogate(Pull):
-    """A policy gradient; the numbers are the advantage, and the log-probability when drawn.
+    """A policy gradient; what is known is the advantage, and the log-probability when drawn.
 
     The ratio of today's probability to that at the time of drawing corrects for both the steps
     that were taken since and the distribution that was drawn from.
@@ -52,8 +52,8 @@ class Surrogate(Pull):
 
     clip: float | None
 
-    def __call__(self, likelihood: PerToken, numbers: Tensor) -> tuple[Tensor, PerToken, Tensor]:
-        advantages, drawn = numbers.unbind(-1)
+    def __call__(self, likelihood: PerToken, known: Tensor) -> tuple[Tensor, PerToken, Tensor]:
+        advantages, drawn = known.unbind(-1)
         ratio = (likelihood - drawn).exp()
         gain = advantages * ratio
         if self.clip is None:

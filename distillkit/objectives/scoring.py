@@ -22,13 +22,13 @@ from distillkit.supports.base import Sparse
 
 
 class Pulled(NamedTuple):
-    """A pull and its numbers of every packed position [N, K]."""
+    """A pull, and what it knows of every packed position [N, K]."""
 
     pull: Pull
-    numbers: Tensor
+    known: Tensor
 
 
-class Sums(NamedTuple):
+class LossSums(NamedTuple):
     """Over the positions: the weighted divergence, the pull's loss, and how often it was cut."""
 
     exact: float
@@ -45,7 +45,7 @@ def compare(
     chunk_mb: int,
     clock: Clock,
     pulled: Pulled | None = None,
-) -> Sums:
+) -> LossSums:
     """Add the gradient of a weighted divergence, and of a pull if there is one.
 
     Args:
@@ -62,7 +62,7 @@ def compare(
         assert batch.opinion is not None
         theirs = exact.heard(batch.opinion).opened(rows)
     both = fused(_both, batch.weights.device)
-    pull, numbers = pulled or (None, weights[:, None])
+    pull, known = pulled or (None, weights[:, None])
     targets = batch.student.targets
 
     def loss_of(given: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ def compare(
         gradient = torch.empty_like(given) if isinstance(heard, Sparse) else heard
         for block in blocks(given):
             said = heard.part(block) if isinstance(heard, Sparse) else heard[block]
-            where = targets[part][block], weights[part][block], numbers[part][block]
+            where = targets[part][block], weights[part][block], known[part][block]
             sums, gradient[block] = both(exact, pull, said, given[block], *where)
             total += sums
         return total, gradient
@@ -81,16 +81,16 @@ def compare(
 
 def pull_tokens(
     pulled: Pulled, batch: Scored, *, student: Scorer, chunk_mb: int, clock: Clock
-) -> Sums:
+) -> LossSums:
     """Add the gradient of a pull alone."""
     alone = fused(_alone, batch.weights.device)
-    pull, numbers = pulled
+    pull, known = pulled
     targets = batch.student.targets
 
     def loss_of(given: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         total, gradient = batch.weights.new_zeros(3), torch.empty_like(given)
         for block in blocks(given):
-            where = targets[part][block], numbers[part][block]
+            where = targets[part][block], known[part][block]
             sums, gradient[block] = alone(pull, given[block], *where)
             total += sums
         return total, gradient
@@ -99,10 +99,10 @@ def pull_tokens(
     return _sums(loss_of, batch, student, rows=rows, clock=clock)
 
 
-def _sums(loss_of: LossOf, batch: Scored, student: Scorer, *, rows: int, clock: Clock) -> Sums:
+def _sums(loss_of: LossOf, batch: Scored, student: Scorer, *, rows: int, clock: Clock) -> LossSums:
     with clock("student"):
         hidden = student.hidden(batch.student)
-    return Sums(*backward_in_chunks(hidden, student.head, loss_of, rows=rows, clock=clock))
+    return LossSums(*backward_in_chunks(hidden, student.head, loss_of, rows=rows, clock=clock))
 
 
 def _both(
@@ -112,7 +112,7 @@ def _both(
     given: Tensor,
     targets: Tensor,
     weights: Tensor,
-    numbers: Tensor,
+    known: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The sums [3], and their gradient by the student's logits ``given`` [n, V]."""
     student = log_probs(given, exact.student_temperature)
@@ -122,17 +122,17 @@ def _both(
     sums = torch.stack([loss, torch.zeros_like(loss), torch.zeros_like(loss)])
     if pull is not None:
         token = targets[:, None]
-        value, push, cut = pull(student.gather(-1, token)[:, 0], numbers)
+        value, push, cut = pull(student.gather(-1, token)[:, 0], known)
         slope.scatter_add_(-1, token, push[:, None])
         sums = torch.stack([loss, value, cut.to(loss.dtype)])
     return sums, through_softmax(slope, student)
 
 
-def _alone(pull: Pull, given: Tensor, targets: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
+def _alone(pull: Pull, given: Tensor, targets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """The same without a teacher."""
     student, token = given.log_softmax(-1), targets[:, None]
     likelihood = student.gather(-1, token)
-    value, push, cut = pull(likelihood[:, 0], numbers)
+    value, push, cut = pull(likelihood[:, 0], known)
     gradient = student.exp_()
     gradient.scatter_add_(-1, token, torch.full_like(likelihood, -1))
     sums = torch.stack([torch.zeros_like(value), value, cut.to(value.dtype)])

@@ -55,7 +55,7 @@ class Reader(Protocol):
         ...
 
     @property
-    def weights(self) -> int:
+    def active_parameters(self) -> int:
         """Numbers of this process that every token is multiplied with; 0 for none."""
         ...
 

@@ -71,9 +71,9 @@ class ModelReader:
         return self._model.context
 
     @property
-    def weights(self) -> int:
+    def active_parameters(self) -> int:
         """The model's."""
-        return self._model.weights
+        return self._model.active_parameters
 
     def prompt_length(self, example: Example) -> int:
         """In the model's format."""

@@ -42,7 +42,7 @@ class Difference:
 
 
 @dataclass(slots=True)
-class Comparison:
+class PairedRuns:
     """Values and differences of runs; draws are made once for each run and metric."""
 
     _drawn: dict[tuple[str, str], Draws] = field(default_factory=dict)

@@ -29,7 +29,7 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ShownAnswer:
     """One model's text.
 
     Attributes:
@@ -55,7 +55,7 @@ class Shown:
     id: str
     prompt: str
     expected: str | None
-    answers: tuple[Answer, ...]
+    answers: tuple[ShownAnswer, ...]
 
 
 def choose(items: Sequence[Item]) -> tuple[Shown, ...]:
@@ -128,11 +128,11 @@ def _shown(kind: str, item: Item) -> Shown:
     )
 
 
-def _answer(who: str, text: Mapping[str, Any], teacher: str) -> Answer:
+def _answer(who: str, text: Mapping[str, Any], teacher: str) -> ShownAnswer:
     correct = text.get("correct")
     shown = _clipped(text["text"])
     plain = who == "teacher" or not teacher
-    return Answer(
+    return ShownAnswer(
         who=who,
         verdict="not judged" if correct is None else "right" if correct else "wrong",
         answer=text.get("answer"),

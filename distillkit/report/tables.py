@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from distillkit.report.comparing import Comparison, Difference, same_seed, value_of
+from distillkit.report.comparing import Difference, PairedRuns, same_seed, value_of
 from distillkit.report.evaluations import Value
 from distillkit.report.groups import Group
 from distillkit.report.runs import Run
@@ -108,7 +108,7 @@ class Table:
 def build(groups: Sequence[Group], baseline: Group) -> Table:
     """Values, differences and the correction over the primary column."""
     columns = columns_of(groups)
-    comparison = Comparison()
+    comparison = PairedRuns()
     blocks = [_block(found, baseline, columns, comparison) for found in groups]
     return Table(
         columns=columns,
@@ -140,7 +140,7 @@ def _column(names: tuple[str, str]) -> Column:
 
 
 def _block(
-    group: Group, baseline: Group, columns: Sequence[Column], comparison: Comparison
+    group: Group, baseline: Group, columns: Sequence[Column], comparison: PairedRuns
 ) -> Block:
     is_baseline = group is baseline
 

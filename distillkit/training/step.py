@@ -100,8 +100,8 @@ def spare_padding(student: LanguageModel, reader: Reader | None) -> int:
     """
     if student.packs:
         return 1 << 40
-    read = student.weights if reader is None else reader.weights
-    operations = 6 * student.weights + 2 * read
+    read = (reader or student).active_parameters
+    operations = 6 * student.active_parameters + 2 * read
     return round(OVERHEAD[student.device.type] / operations)
 
 

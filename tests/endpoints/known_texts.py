@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from distillkit.core.store import Store
 from distillkit.core.types import Answer, Example, Message
-from distillkit.metrics.evidence import Evidence, Source
+from distillkit.metrics.evidence import Evidence, Whose
 
 from ..metrics.known import KnownEvidence
 
@@ -25,4 +25,4 @@ def known(
         for place, reference in enumerate(references)
     ]
     own = [Answer(asked, text, (), False) for asked, text in zip(examples, texts, strict=True)]
-    return KnownEvidence(examples, {Source.own: own}, store=store, poll=poll)
+    return KnownEvidence(examples, {Whose.own: own}, store=store, poll=poll)

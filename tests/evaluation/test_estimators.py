@@ -9,7 +9,7 @@ from torch import Tensor
 from distillkit.divergences.base import log_probs
 from distillkit.evaluation.estimators import (
     KINDS,
-    Kind,
+    EstimatorKind,
     centre,
     draw,
     expectation,
@@ -30,7 +30,7 @@ K1, K2, K3 = KINDS
 each_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 
 
-def enumerated(kind: Kind) -> tuple[Tensor, Tensor]:
+def enumerated(kind: EstimatorKind) -> tuple[Tensor, Tensor]:
     """Mean value, and mean gradient by autograd, of one drawn token; the draw has no gradient."""
     leaf = STUDENT.clone().requires_grad_()
     student = leaf.log_softmax(-1)
@@ -44,7 +44,7 @@ def enumerated(kind: Kind) -> tuple[Tensor, Tensor]:
 
 
 @each_kind
-def test_the_expectation_is_that_of_every_token_taken_one_by_one(kind: Kind) -> None:
+def test_the_expectation_is_that_of_every_token_taken_one_by_one(kind: EstimatorKind) -> None:
     teacher, student = log_probs(TEACHER), log_probs(STUDENT)
     found = expectation(kind, teacher, student)
     assert torch.equal(student, log_probs(STUDENT))
@@ -69,7 +69,9 @@ def test_k1_and_k2_have_the_gradient_of_reverse_kl_and_k3_that_of_forward_kl() -
 
 
 @each_kind
-def test_tokens_that_the_student_never_draws_leave_an_expectation_finite(kind: Kind) -> None:
+def test_tokens_that_the_student_never_draws_leave_an_expectation_finite(
+    kind: EstimatorKind,
+) -> None:
     student = torch.tensor([[0.0, 1.0, -torch.inf, -120.0]])
     found = expectation(kind, log_probs(torch.zeros(1, 4)), log_probs(student))
     assert all(part.isfinite().all() for part in found)
@@ -128,7 +130,9 @@ def test_a_head_with_bf16_operands_pulls_with_the_rows_that_it_multiplies() -> N
 
 @pytest.mark.parametrize("name", HEADS)
 @each_kind
-def test_second_moments_are_those_of_every_token_taken_one_by_one(kind: Kind, name: str) -> None:
+def test_second_moments_are_those_of_every_token_taken_one_by_one(
+    kind: EstimatorKind, name: str
+) -> None:
     ready = HEADS[name].prepared()
     scores = ready.logits(logits(5, 4, seed=3, spread=0.5))
     teacher, student = log_probs(TEACHER), log_probs(scores)

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from distillkit.core.errors import DataError
-from distillkit.evaluation.fidelity_study.hypotheses import Answer, Question, answers
+from distillkit.evaluation.fidelity_study.hypotheses import Outcome, Question, answers
 from distillkit.evaluation.fidelity_study.published import Likeness, published
 from distillkit.evaluation.fidelity_study.results import (
     Result,
@@ -73,16 +73,16 @@ def folder() -> Path:
 
 
 @pytest.fixture(scope="module")
-def best(folder: Path) -> list[Answer]:
+def best(folder: Path) -> list[Outcome]:
     return answers(published(folder), selection=Selection.best)
 
 
 @pytest.fixture(scope="module")
-def fixed(folder: Path) -> list[Answer]:
+def fixed(folder: Path) -> list[Outcome]:
     return answers(published(folder), selection=Selection.fixed, tau=1)
 
 
-def one(found: list[Answer], task: str, question: Question, method: str | None = None) -> Answer:
+def one(found: list[Outcome], task: str, question: Question, method: str | None = None) -> Outcome:
     (answer,) = (a for a in found if (a.task, a.question, a.method) == (task, question, method))
     return answer
 
@@ -96,7 +96,7 @@ def printed(value: float, like: str) -> str:
     return text if re.match(r"-?\d", like) else text.replace("0.", ".", 1)
 
 
-def number(answer: Answer) -> float:
+def number(answer: Outcome) -> float:
     found = answer.finding
     return found.statistic if answer.question is Question.improvement else found.estimate
 
@@ -111,7 +111,7 @@ def golden() -> list[tuple[str, Question, str, str]]:
     ]
 
 
-def test_every_golden_number_comes_out_to_the_printed_digits(best: list[Answer]) -> None:
+def test_every_golden_number_comes_out_to_the_printed_digits(best: list[Outcome]) -> None:
     expected = golden()
     assert len(expected) == 16 * 4 + 14 + 6
     found = []
@@ -123,7 +123,7 @@ def test_every_golden_number_comes_out_to_the_printed_digits(best: list[Answer])
 
 
 def test_the_robustness_check_comes_out_to_the_printed_digits(
-    folder: Path, fixed: list[Answer]
+    folder: Path, fixed: list[Outcome]
 ) -> None:
     blue = answers(published(folder, likeness=Likeness.bleu), selection=Selection.best)
     for found, rows in ((fixed, ROBUST[Selection.fixed]), (blue, ROBUST[Selection.best])):
@@ -151,7 +151,7 @@ def test_the_averages_at_tau_1_are_those_of_the_papers_table(folder: Path) -> No
 
 
 def test_each_method_has_its_own_answers_from_eleven_pairs(
-    folder: Path, best: list[Answer]
+    folder: Path, best: list[Outcome]
 ) -> None:
     found = one(best, "gsm8k", Question.start, "gkd")
     own = [r for r in published(folder) if (r.method, r.task) == ("gkd", "gsm8k")]
@@ -160,12 +160,12 @@ def test_each_method_has_its_own_answers_from_eleven_pairs(
     assert found.finding.unit == "(teacher, student, method)"
 
 
-def test_findings_carry_the_rule_that_chose_them(best: list[Answer], fixed: list[Answer]) -> None:
+def test_findings_carry_the_rule_that_chose_them(best: list[Outcome], fixed: list[Outcome]) -> None:
     assert {a.finding.selection for a in best} == {"best tau on the test score, for each task"}
     assert {a.finding.selection for a in fixed} == {"tau fixed at 1"}
 
 
-def test_holm_corrects_one_question_over_all_tasks(best: list[Answer]) -> None:
+def test_holm_corrects_one_question_over_all_tasks(best: list[Outcome]) -> None:
     family = [a for a in best if (a.question, a.method) == (Question.fidelity, None)]
     assert len(family) == 7
     smallest = min(family, key=lambda a: a.finding.p)

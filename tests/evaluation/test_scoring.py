@@ -8,7 +8,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from distillkit.evaluation import scoring
-from distillkit.evaluation.scoring import COLUMNS, as_compared, compare, likelihoods
+from distillkit.evaluation.scoring import COLUMNS, as_compared, likelihoods, side_by_side
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
 
@@ -52,7 +52,7 @@ def test_every_column_is_what_its_definition_gives(
 ) -> None:
     monkeypatch.setattr(scoring, "CHUNK_MB", chunk_mb)
     entries = pair[1].head.vocabulary
-    tables = compare(*pair, PROMPTS, RESPONSES)
+    tables = side_by_side(*pair, PROMPTS, RESPONSES)
     for (left, right), response, table in zip(PROMPTS, RESPONSES, tables, strict=True):
         assert table.shape == (len(COLUMNS), len(response))
         teacher = predictions(folders[0], left, response, entries)
@@ -81,7 +81,7 @@ def test_every_column_is_what_its_definition_gives(
 
 
 def test_a_model_beside_itself_agrees_in_everything(pair) -> None:
-    for table in compare(pair[0], pair[0], PROMPTS, RESPONSES):
+    for table in side_by_side(pair[0], pair[0], PROMPTS, RESPONSES):
         found = as_compared(table)
         assert not found.forward_kl.any()
         assert not found.reverse_kl.any()
@@ -94,13 +94,13 @@ def test_a_model_beside_itself_agrees_in_everything(pair) -> None:
 
 def test_a_response_is_as_likely_as_its_tokens_together(pair) -> None:
     prompts = [right for _, right in PROMPTS]
-    tables = compare(*pair, PROMPTS, RESPONSES)
+    tables = side_by_side(*pair, PROMPTS, RESPONSES)
     expected = [as_compared(table).log_prob.sum() for table in tables]
     assert likelihoods(pair[1], prompts, RESPONSES) == pytest.approx(expected, rel=1e-5)
 
 
 def test_models_are_left_in_their_mode_and_without_gradients(pair) -> None:
     assert pair[1].module.training
-    compare(*pair, PROMPTS, RESPONSES)
+    side_by_side(*pair, PROMPTS, RESPONSES)
     assert pair[1].module.training
     assert all(parameter.grad is None for parameter in pair[1].parameters())

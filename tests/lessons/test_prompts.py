@@ -11,14 +11,18 @@ from distillkit.core.types import Example, Message
 from distillkit.datasets.commonsenseqa import CommonsenseQa
 from distillkit.datasets.gsm8k import Gsm8k
 from distillkit.datasets.strategyqa import StrategyQa
-from distillkit.lessons.base import Record
+from distillkit.lessons.base import ValidationRecord
 from distillkit.lessons.prompts import Prompts, lesson_of
 
 NAMES = sorted(file.stem for file in (conf_folder() / "prompt").glob("*.yaml"))
 EXAMPLE = Example("t1", (Message("user", "How many <geese>?"),), "secret reference", "4321")
 EVIDENCE = (
-    Record("v1", "first validation question", "first right work", "first wrong work", False),
-    Record("v2", "second validation question", "second right work", "second own work", True),
+    ValidationRecord(
+        "v1", "first validation question", "first right work", "first wrong work", False
+    ),
+    ValidationRecord(
+        "v2", "second validation question", "second right work", "second own work", True
+    ),
 )
 STUDENT = {"answer": "the student's own answer", "correct": False, "evidence": EVIDENCE}
 PLAIN = {

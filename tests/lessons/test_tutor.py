@@ -14,7 +14,7 @@ from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.datasets.gsm8k import Gsm8k
 from distillkit.datasets.rationale import Detail, Step, possible, write_rationale
 from distillkit.datasets.wording import Operation
-from distillkit.lessons.base import Record, Request
+from distillkit.lessons.base import Request, ValidationRecord
 from distillkit.lessons.tutor import RuleTutor, Tutor, details_of
 
 WORLD = Arithmetic(train=400)
@@ -50,8 +50,8 @@ def with_operations(*operations: str):
     )
 
 
-def wrong(answer: str, *, correct: bool = False) -> Record:
-    return Record("v", "How many?", "1 + 1 = 2\n#### 2", answer, correct)
+def wrong(answer: str, *, correct: bool = False) -> ValidationRecord:
+    return ValidationRecord("v", "How many?", "1 + 1 = 2\n#### 2", answer, correct)
 
 
 def details(example, text):

@@ -8,7 +8,7 @@ import numpy as np
 
 from distillkit.core.store import Store
 from distillkit.core.types import Answer, Example, Message
-from distillkit.metrics.evidence import Compared, Foretold, Options, Source
+from distillkit.metrics.evidence import Compared, Foretold, Options, Whose
 
 WORDS = ("stop", "red", "4", "blue.", "Green", "7", "the")
 """What each entry of a table is as text; the first is the end token."""
@@ -20,25 +20,25 @@ class KnownEvidence:
     """The protocol ``Evidence``, with everything given."""
 
     examples: Sequence[Example]
-    greedy_texts: dict[Source, list[Answer]] = field(default_factory=dict)
-    sampled: dict[Source, list[list[Answer]]] = field(default_factory=dict)
-    both: dict[Source, list[list[Compared]]] = field(default_factory=dict)
+    greedy_texts: dict[Whose, list[Answer]] = field(default_factory=dict)
+    sampled: dict[Whose, list[list[Answer]]] = field(default_factory=dict)
+    both: dict[Whose, list[list[Compared]]] = field(default_factory=dict)
     choices: list[Options | None] | None = None
     name: str = "student"
     poll: Callable[[], None] = lambda: None
     say: Callable[[str], None] = print
     store: Store = field(default_factory=lambda: Store(Path("nowhere")))
 
-    def greedy(self, source: Source) -> Sequence[Answer]:
+    def greedy(self, source: Whose) -> Sequence[Answer]:
         return self.greedy_texts[source]
 
-    def samples(self, source: Source) -> Sequence[Sequence[Answer]]:
+    def samples(self, source: Whose) -> Sequence[Sequence[Answer]]:
         return self.sampled[source]
 
-    def compared(self, source: Source) -> Sequence[Sequence[Compared]]:
+    def compared(self, source: Whose) -> Sequence[Sequence[Compared]]:
         return self.both.get(source) or [[] for _ in self.examples]
 
-    def foretold(self, source: Source) -> Sequence[tuple[Foretold, ...]]:
+    def foretold(self, source: Whose) -> Sequence[tuple[Foretold, ...]]:
         """A byte a token and one more a text, of what is compared."""
         return [
             tuple(Foretold(text.log_prob, 1 + len(text.log_prob)) for text in texts)
@@ -46,7 +46,7 @@ class KnownEvidence:
         ]
 
     def reference_log_probs(self) -> Sequence[Sequence[np.ndarray]]:
-        return [[text.teacher_log_prob for text in texts] for texts in self.compared(Source.own)]
+        return [[text.teacher_log_prob for text in texts] for texts in self.compared(Whose.own)]
 
     def embeddings(self, encoder: str, texts: Sequence[str]) -> list[np.ndarray]:
         """Shares of letters, as vectors of length 1."""
@@ -132,7 +132,7 @@ def alive(table: np.ndarray, first: int, *, longest: int) -> np.ndarray:
 def world(count: int, *, seed: int = 0) -> KnownEvidence:
     """Random evidence of every kind, with gaps: no reference, no answer, no options, no words."""
     rng = np.random.default_rng(seed)
-    tables = {source: rng.dirichlet(np.ones(len(WORDS)), len(WORDS)) for source in Source}
+    tables = {source: rng.dirichlet(np.ones(len(WORDS)), len(WORDS)) for source in Whose}
     examples = [
         example(f"e{n}", "" if n % 5 == 4 else "the red 4 the blue. 7", "" if n % 4 == 3 else "4")
         for n in range(count)
@@ -145,32 +145,32 @@ def world(count: int, *, seed: int = 0) -> KnownEvidence:
         correct = answer == one.answer if one.answer else None
         return Answer(one, " ".join(words), tokens, tokens[-1] != END, answer, correct)
 
-    def draw(source: Source) -> tuple[int, ...]:
+    def draw(source: Whose) -> tuple[int, ...]:
         tokens = [int(rng.integers(1, len(WORDS)))]
         while tokens[-1] != END and len(tokens) < 30:
             tokens.append(int(rng.choice(len(WORDS), p=tables[source][tokens[-1]])))
         return tuple(tokens[1:])
 
     def on(drawn: tuple[int, ...]) -> Compared:
-        found = compare(tables[Source.teacher], tables[Source.own], 1, drawn)
+        found = compare(tables[Whose.teacher], tables[Whose.own], 1, drawn)
         parts = {part.name: getattr(found, part.name) for part in fields(Compared)}
         return Compared(**{name: part.astype(np.float32) for name, part in parts.items()})
 
-    drawn = {source: [[draw(source) for _ in range(4)] for _ in examples] for source in Source}
+    drawn = {source: [[draw(source) for _ in range(4)] for _ in examples] for source in Whose}
     for place, one in enumerate(examples):
-        drawn[Source.dataset][place] = drawn[Source.dataset][place][: bool(one.reference)]
+        drawn[Whose.dataset][place] = drawn[Whose.dataset][place][: bool(one.reference)]
     sampled = {
         source: [
             [text(one, tokens) for tokens in texts]
             for one, texts in zip(examples, drawn[source], strict=True)
         ]
-        for source in (Source.own, Source.teacher)
+        for source in (Whose.own, Whose.teacher)
     }
     return KnownEvidence(
         examples,
         {source: [texts[0] for texts in column] for source, column in sampled.items()},
         sampled,
-        {source: [[on(one) for one in texts] for texts in drawn[source]] for source in Source},
+        {source: [[on(one) for one in texts] for texts in drawn[source]] for source in Whose},
         [
             None if n % 3 == 2 else Options(tuple(rng.dirichlet(np.ones(4)).tolist()), n % 4)
             for n in range(count)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from distillkit.core.errors import ConfigError
 from distillkit.metrics.calibration import Calibration, calibration_error, equal_mass, equal_width
-from distillkit.metrics.evidence import Options, Source
+from distillkit.metrics.evidence import Options, Whose
 from tests.metrics.known import KnownEvidence, example, world
 
 
@@ -100,7 +100,7 @@ def test_tokens_are_those_of_the_datasets_text() -> None:
     evidence = world(6)
     metric = Calibration(bins=1)
     found = metric.compute(list(metric.measure(evidence).records.values()))["token_ece"]
-    texts = [text for texts in evidence.both[Source.dataset] for text in texts]
+    texts = [text for texts in evidence.both[Whose.dataset] for text in texts]
     gap = np.concatenate([text.hit - text.confidence.astype(float) for text in texts]).mean()
     assert found == pytest.approx(abs(gap))
 

@@ -8,7 +8,7 @@ import pytest
 from distillkit.core.errors import ConfigError
 from distillkit.metrics.base import Metric
 from distillkit.metrics.divergence import TokenDivergence
-from distillkit.metrics.evidence import Source
+from distillkit.metrics.evidence import Whose
 from distillkit.metrics.exposure_bias import ExposureBias
 from distillkit.metrics.precision_recall import PrecisionRecall
 from distillkit.metrics.speculation import Speculation, speed_up, tokens_per_round
@@ -16,12 +16,12 @@ from tests.metrics.known import KnownEvidence, alive, compare, exact_draws, exam
 
 FIRST, LONGEST = 1, 3
 TABLES = {
-    Source.dataset: np.array([[6, 1, 1], [1, 4, 3], [2, 5, 1]]) / 8,
-    Source.teacher: np.array([[6, 1, 1], [1, 2, 5], [3, 3, 2]]) / 8,
-    Source.own: np.array([[6, 1, 1], [2, 5, 1], [4, 2, 2]]) / 8,
+    Whose.dataset: np.array([[6, 1, 1], [1, 4, 3], [2, 5, 1]]) / 8,
+    Whose.teacher: np.array([[6, 1, 1], [1, 2, 5], [3, 3, 2]]) / 8,
+    Whose.own: np.array([[6, 1, 1], [2, 5, 1], [4, 2, 2]]) / 8,
 }
 """Rows are the token before, columns the next; the first is the end."""
-P, Q = TABLES[Source.teacher], TABLES[Source.own]
+P, Q = TABLES[Whose.teacher], TABLES[Whose.own]
 
 PUBLISHED = {  # alpha: speed-up at c = .02, .05, .1 for k = 3, 5 and 7
     0.3: [[1.34, 1.23, 1.09], [1.30, 1.14, 0.95], [1.25, 1.06, 0.84]],
@@ -34,9 +34,9 @@ PUBLISHED = {  # alpha: speed-up at c = .02, .05, .1 for k = 3, 5 and 7
 }
 
 
-def exact(tables: dict[Source, np.ndarray] = TABLES) -> KnownEvidence:
+def exact(tables: dict[Whose, np.ndarray] = TABLES) -> KnownEvidence:
     """512 examples, over which each side's responses have their exact shares."""
-    teacher, own = tables[Source.teacher], tables[Source.own]
+    teacher, own = tables[Whose.teacher], tables[Whose.own]
     both = {
         source: [
             [compare(teacher, own, FIRST, tokens)]
@@ -51,7 +51,7 @@ def numbers(metric: Metric, evidence: KnownEvidence) -> dict[str, float]:
     return metric.compute(list(metric.measure(evidence).records.values()))
 
 
-def mean(source: Source, values: np.ndarray) -> float:
+def mean(source: Whose, values: np.ndarray) -> float:
     """Expected mean over tokens on a side's text, of what depends on the token before [V]."""
     reached = alive(TABLES[source], FIRST, longest=LONGEST)
     return (reached @ values).sum() / reached.sum()
@@ -71,7 +71,7 @@ def test_the_exact_draws_have_the_shares_of_the_recursion() -> None:
 
 def test_divergences_are_means_over_the_tokens_of_each_sides_text() -> None:
     found = numbers(TokenDivergence(), exact())
-    for source in Source:
+    for source in Whose:
         overlap = np.minimum(P, Q).sum(-1)
         assert found[f"forward_kl_{source}"] == pytest.approx(mean(source, kl(P, Q)), rel=1e-12)
         assert found[f"reverse_kl_{source}"] == pytest.approx(mean(source, kl(Q, P)), rel=1e-12)
@@ -86,7 +86,7 @@ def test_divergences_are_means_over_the_tokens_of_each_sides_text() -> None:
 
 def test_top5_counts_common_tokens_whatever_their_order() -> None:
     evidence = world(30)
-    values = [text.top5 for texts in evidence.both[Source.teacher] for text in texts]
+    values = [text.top5 for texts in evidence.both[Whose.teacher] for text in texts]
     expected = float(np.concatenate(values).mean())
     found = numbers(TokenDivergence(), evidence)["top5_teacher"]
     assert 0.2 < found < 1
@@ -95,22 +95,22 @@ def test_top5_counts_common_tokens_whatever_their_order() -> None:
 
 def test_a_dataset_without_references_gives_no_divergence_on_its_text() -> None:
     evidence = exact()
-    del evidence.both[Source.dataset]
+    del evidence.both[Whose.dataset]
     found = numbers(TokenDivergence(), evidence)
     assert {name.rsplit("_", 1)[1] for name in found} == {"teacher", "own"}
 
 
 def test_precision_and_recall_are_cross_entropies_of_the_exact_draws() -> None:
     found = numbers(PrecisionRecall(), exact())
-    truth = TABLES[Source.dataset]
-    precision = mean(Source.own, (Q * np.log(P)).sum(-1))
-    recall = mean(Source.dataset, (truth * np.log(Q)).sum(-1))
+    truth = TABLES[Whose.dataset]
+    precision = mean(Whose.own, (Q * np.log(P)).sum(-1))
+    recall = mean(Whose.dataset, (truth * np.log(Q)).sum(-1))
     assert found == pytest.approx(
         {
             "precision": precision,
             "recall": recall,
-            "teacher_entropy": mean(Source.own, -(P * np.log(P)).sum(-1)),
-            "own_entropy": mean(Source.own, -(Q * np.log(Q)).sum(-1)),
+            "teacher_entropy": mean(Whose.own, -(P * np.log(P)).sum(-1)),
+            "own_entropy": mean(Whose.own, -(Q * np.log(Q)).sum(-1)),
             "precision_perplexity": np.exp(-precision),
             "recall_perplexity": np.exp(-recall),
         },
@@ -132,7 +132,7 @@ def bias(lengths: list[int], *, least: int = 1) -> ExposureBias:
 def by_definition() -> tuple[np.ndarray, np.ndarray]:
     """R(l) and l * epsilon(l) by recursion, of prefixes still alive."""
     costs = []
-    for side in (Source.own, Source.teacher):
+    for side in (Whose.own, Whose.teacher):
         reached = alive(TABLES[side], FIRST, longest=LONGEST)
         costs.append(np.cumsum(reached @ kl(P, Q) / reached.sum(-1)))
     return costs[0], costs[1]
@@ -170,10 +170,10 @@ def test_the_curve_holds_every_length_and_the_numbers_lie_on_it() -> None:
 def test_positions_that_too_few_samples_of_either_side_reach_are_not_reported() -> None:
     reached = {
         side: 8**LONGEST * alive(TABLES[side], FIRST, longest=LONGEST).sum(-1)
-        for side in (Source.own, Source.teacher)
+        for side in (Whose.own, Whose.teacher)
     }
-    fewer = np.minimum(reached[Source.own], reached[Source.teacher])
-    assert reached[Source.own][2] != reached[Source.teacher][2]
+    fewer = np.minimum(reached[Whose.own], reached[Whose.teacher])
+    assert reached[Whose.own][2] != reached[Whose.teacher][2]
     for least, last in ((int(fewer[2]), 3), (int(fewer[2]) + 1, 2)):
         metric = bias([1, 2, 3, 50], least=least)
         records = list(metric.measure(exact()).records.values())
@@ -183,13 +183,13 @@ def test_positions_that_too_few_samples_of_either_side_reach_are_not_reported() 
 
 
 def test_a_model_that_is_its_teacher_has_no_exposure_bias_to_speak_of() -> None:
-    same = exact({**TABLES, Source.own: P})
+    same = exact({**TABLES, Whose.own: P})
     assert numbers(bias([1, 3]), same) == {}
 
 
 def test_alpha_is_the_overlap_on_the_teachers_text() -> None:
     found = numbers(Speculation(k=[3], c=[0.05]), exact())
-    alpha = mean(Source.teacher, np.minimum(P, Q).sum(-1))
+    alpha = mean(Whose.teacher, np.minimum(P, Q).sum(-1))
     assert found["alpha"] == pytest.approx(alpha, rel=1e-12)
     assert found["tokens_per_round_k3"] == pytest.approx((1 - alpha**4) / (1 - alpha))
     assert found["speed_up_k3_c0.05"] == pytest.approx(found["tokens_per_round_k3"] / 1.15)
@@ -217,7 +217,7 @@ def test_the_best_k_at_alpha_0_6_is_that_of_the_authors_cost_model(cost: float, 
 def test_a_draft_that_is_never_refused_writes_k_plus_one_tokens() -> None:
     assert tokens_per_round(1.0, 5) == 6
     assert tokens_per_round(1 - 1e-12, 5) == pytest.approx(6)
-    assert numbers(Speculation(k=[5]), exact({**TABLES, Source.own: P}))["alpha"] == 1
+    assert numbers(Speculation(k=[5]), exact({**TABLES, Whose.own: P}))["alpha"] == 1
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ from distillkit.core.keeper import Keeper
 from distillkit.core.store import Store
 from distillkit.core.types import Example, Message
 from distillkit.datasets.arithmetic import Arithmetic
-from distillkit.evaluation.evidence import ModelEvidence
-from distillkit.evaluation.parts import Decoding, Judged, Subject
+from distillkit.evaluation.gathering import ModelEvidence
+from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.metrics.base import Record
-from distillkit.metrics.evidence import Foretold, Source
+from distillkit.metrics.evidence import Foretold, Whose
 from distillkit.metrics.perplexity import Perplexity
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def evidence(folder: Path, tmp_path: Path) -> ModelEvidence:
-    subject = Subject(load(Student(name=str(folder)), device=CPU, precision="fp32"), "one")
+    subject = Measured(load(Student(name=str(folder)), device=CPU, precision="fp32"), "one")
     keeper = Keeper(
         Store(tmp_path / "kept"),
         batch_size=2,
@@ -70,13 +70,13 @@ def by_hand(folder: Path, prompt: tuple[int, ...], text: tuple[int, ...]) -> flo
     return -sum(float(likely[place, token]) for place, token in zip(places, text, strict=True))
 
 
-def counted(evidence: ModelEvidence, folder: Path, source: Source) -> tuple[float, int, int]:
+def counted(evidence: ModelEvidence, folder: Path, source: Whose) -> tuple[float, int, int]:
     """Nats, tokens and bytes of all texts of a source, from their definitions."""
     model = evidence._subject.model
     nats, tokens, size = 0.0, 0, 0
     for place, one in enumerate(EXAMPLES):
         prompt = model.prompts.prompt_ids(one)
-        if source is Source.dataset:
+        if source is Whose.dataset:
             texts = [model.reference_ids(one)[: CONTEXT - len(prompt)]] if one.reference else []
         else:
             texts = [text.tokens for text in evidence.samples(source)[place]]
@@ -91,7 +91,7 @@ def test_it_is_exp_of_nats_a_token_and_a_byte_on_references_passages_and_own_tex
 ) -> None:
     metric = Perplexity()
     found = metric.compute([*metric.measure(evidence).records.values()])
-    for source in (Source.dataset, Source.own):
+    for source in (Whose.dataset, Whose.own):
         nats, tokens, size = counted(evidence, folder, source)
         assert found[f"token_perplexity_{source}"] == pytest.approx(exp(nats / tokens), rel=1e-5)
         assert found[f"byte_perplexity_{source}"] == pytest.approx(exp(nats / size), rel=1e-5)
@@ -100,7 +100,7 @@ def test_it_is_exp_of_nats_a_token_and_a_byte_on_references_passages_and_own_tex
 
 
 def test_every_token_counts_and_the_end_has_no_byte(evidence: ModelEvidence) -> None:
-    records = Perplexity(texts=[Source.dataset]).measure(evidence).records
+    records = Perplexity(texts=[Whose.dataset]).measure(evidence).records
     model = evidence._subject.model
     assert records["nothing known"] == {"dataset": [0, 0, 0]}
     for one in EXAMPLES[:3]:
@@ -115,10 +115,10 @@ def test_every_token_counts_and_the_end_has_no_byte(evidence: ModelEvidence) -> 
 
 def test_a_text_is_read_once_and_found_again(evidence: ModelEvidence) -> None:
     keeper = evidence._keeper
-    before = evidence.foretold(Source.dataset)
+    before = evidence.foretold(Whose.dataset)
     assert keeper.made["likelihoods"] == 4
     evidence._known.clear()
-    for left, right in zip(before, evidence.foretold(Source.dataset), strict=True):
+    for left, right in zip(before, evidence.foretold(Whose.dataset), strict=True):
         assert [text.size for text in left] == [text.size for text in right]
         assert all(map(np.array_equal, *[[t.log_prob for t in side] for side in (left, right)]))
     assert (keeper.made["likelihoods"], keeper.reused["likelihoods"]) == (4, 4)
@@ -127,19 +127,19 @@ def test_a_text_is_read_once_and_found_again(evidence: ModelEvidence) -> None:
 def test_it_averages_no_averages_and_does_not_depend_on_the_split() -> None:
     # exp((1 + 2 + 3 + 6) / 4) a token, exp(12 / 8) a byte.
     records = _known([([-1.0], 2)], [([-2.0, -3.0], 3), ([-6.0], 3)])
-    found = Perplexity(texts=[Source.dataset]).compute(records)
-    assert found == Perplexity(texts=[Source.dataset]).compute(records[::-1])
+    found = Perplexity(texts=[Whose.dataset]).compute(records)
+    assert found == Perplexity(texts=[Whose.dataset]).compute(records[::-1])
     assert found["token_perplexity_dataset"] == pytest.approx(exp(3), rel=1e-15)
     assert found["byte_perplexity_dataset"] == pytest.approx(exp(1.5), rel=1e-15)
 
 
 def _known(*texts: list[tuple[list[float], int]]) -> list[Record]:
     class Given(KnownEvidence):
-        def foretold(self, source: Source) -> list[tuple[Foretold, ...]]:
+        def foretold(self, source: Whose) -> list[tuple[Foretold, ...]]:
             return [tuple(Foretold(np.array(p), size) for p, size in each) for each in texts]
 
     evidence = Given([example(place) for place in range(len(texts))])
-    return [*Perplexity(texts=[Source.dataset]).measure(evidence).records.values()]
+    return [*Perplexity(texts=[Whose.dataset]).measure(evidence).records.values()]
 
 
 def test_what_is_impossible_has_no_finite_perplexity() -> None:
@@ -153,4 +153,4 @@ def test_no_text_and_no_teacher_are_refused(evidence: ModelEvidence) -> None:
     with pytest.raises(ConfigError, match=r"metric.perplexity.texts=\[\] names no text"):
         Perplexity(texts=[])
     with pytest.raises(RunError, match="this run has none"):
-        Perplexity(texts=[Source.teacher]).measure(evidence)
+        Perplexity(texts=[Whose.teacher]).measure(evidence)

@@ -17,7 +17,7 @@ from distillkit.metrics.agreement import Agreement
 from distillkit.metrics.base import Metric
 from distillkit.metrics.bleu import Bleu, bleu_counts, chrf_counts
 from distillkit.metrics.diversity import Diversity
-from distillkit.metrics.evidence import Source
+from distillkit.metrics.evidence import Whose
 from distillkit.metrics.length import Length
 from distillkit.metrics.pass_at_k import PassAtK, pass_at
 from distillkit.metrics.rouge import Rouge, rouge_l
@@ -42,8 +42,8 @@ def writing(own: list[Answer], teacher: list[Answer] = (), *, reference: str = "
     examples = [example(place, reference) for place in range(len(own))]
     return KnownEvidence(
         examples,
-        {Source.own: own, Source.teacher: list(teacher)},
-        {Source.own: [[text] for text in own]},
+        {Whose.own: own, Whose.teacher: list(teacher)},
+        {Whose.own: [[text] for text in own]},
     )
 
 
@@ -83,7 +83,7 @@ def test_pass_at_k_is_a_mean_over_judged_examples_and_leaves_out_a_k_above_the_s
         [said("", correct=verdict) for verdict in verdicts]
         for verdicts in ([True, False, False], [False] * 3, [None] * 3)
     ]
-    evidence = KnownEvidence([example(n) for n in range(3)], sampled={Source.own: samples})
+    evidence = KnownEvidence([example(n) for n in range(3)], sampled={Whose.own: samples})
     found = numbers(PassAtK(k=[1, 2, 4]), evidence)
     assert found == {"pass_at_1": pytest.approx(1 / 6), "pass_at_2": pytest.approx(1 / 3)}
 
@@ -101,8 +101,8 @@ def test_rouge_is_the_librarys_stemmed_f1_of_samples_and_of_greedy_texts() -> No
     assert 0 < scores[1] < 100  # the cases differ from the trivial ones
     evidence = KnownEvidence(
         [example("a", reference), example("none known")],
-        {Source.own: [said(SENTENCES[1]), said("x")]},
-        {Source.own: [[said(text) for text in SENTENCES], [said("x")]]},
+        {Whose.own: [said(SENTENCES[1]), said("x")]},
+        {Whose.own: [[said(text) for text in SENTENCES], [said("x")]]},
     )
     assert numbers(Rouge(), evidence) == {
         "rouge_l": pytest.approx(sum(scores) / len(scores)),
@@ -189,7 +189,7 @@ def test_a_model_that_writes_as_its_teacher_is_wholly_similar() -> None:
 
 def sampling(*prompts: list[str]) -> KnownEvidence:
     samples = [[said(text) for text in texts] for texts in prompts]
-    return KnownEvidence([example(n) for n in range(len(prompts))], sampled={Source.own: samples})
+    return KnownEvidence([example(n) for n in range(len(prompts))], sampled={Whose.own: samples})
 
 
 def test_distinct_n_is_over_all_samples_together() -> None:
@@ -251,7 +251,7 @@ def test_one_sample_of_a_prompt_has_no_self_bleu() -> None:
 def test_more_samples_alike_mean_less_diversity() -> None:
     evidence = world(20)
     alike = world(20)
-    alike.sampled[Source.own] = [[texts[0]] * 4 for texts in alike.sampled[Source.own]]
+    alike.sampled[Whose.own] = [[texts[0]] * 4 for texts in alike.sampled[Whose.own]]
     less, more = numbers(Diversity(), alike), numbers(Diversity(), evidence)
     assert less["distinct_4"] < more["distinct_4"]
     assert less["self_bleu"] > more["self_bleu"]

@@ -13,7 +13,7 @@ from distillkit.divergences.base import Divergence
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ForwardKL, ReverseKL
 from distillkit.evaluation.cheaper import Estimates, Plan, Reading
-from distillkit.evaluation.scoring import as_compared, compare, likelihoods
+from distillkit.evaluation.scoring import as_compared, likelihoods, side_by_side
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.likelihood import token_nlls
@@ -163,7 +163,7 @@ def test_sft_is_the_cross_entropy_over_the_real_ids() -> None:
 
 def test_evaluation_compares_over_the_real_ids() -> None:
     teacher, student = pair()
-    tables = compare(
+    tables = side_by_side(
         teacher, student, [(prompt, prompt) for prompt in PROMPTS], [tuple(r) for r in RESPONSES]
     )
     with torch.no_grad():

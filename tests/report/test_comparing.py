@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from distillkit.report.comparing import Comparison, Difference, over_seeds, value_of
+from distillkit.report.comparing import Difference, PairedRuns, over_seeds, value_of
 from distillkit.report.groups import group
 from distillkit.report.runs import Run, gather
 from distillkit.report.tables import Table, build
@@ -33,7 +33,7 @@ def verdicts(run: Run) -> np.ndarray:
 
 
 def difference(left: Run, right: Run, metric: str = "accuracy", number: str = "accuracy") -> object:
-    return Comparison().difference([left], [right], metric=metric, number=number)
+    return PairedRuns().difference([left], [right], metric=metric, number=number)
 
 
 def test_a_difference_has_the_spread_of_paired_differences(runs: tuple[Run, ...]) -> None:
@@ -67,7 +67,7 @@ def test_a_run_does_not_differ_from_itself(runs: tuple[Run, ...]) -> None:
 
 def test_seeds_are_averaged_with_the_same_draws_for_all(runs: tuple[Run, ...]) -> None:
     left, right = runs[2:4], runs[:2]
-    made = Comparison().difference(left, right, metric="accuracy", number="accuracy")
+    made = PairedRuns().difference(left, right, metric="accuracy", number="accuracy")
     assert isinstance(made, Difference)
     apart = sum(map(verdicts, left)) / 2 - sum(map(verdicts, right)) / 2
     assert made.value == pytest.approx(apart.mean(), abs=1e-12)

@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from distillkit.core.errors import ConfigError, DataError, ModelError
-from distillkit.models.exchange import Form
+from distillkit.models.exchange import ExchangeForm
 from distillkit.rewards.classifier import ClassifierReward
 from tests.rewards.judged import Answer, answer, rewards, rows
 from tests.tiny import TOKENIZER, save
@@ -153,7 +153,7 @@ def test_a_reward_is_what_the_model_gives_the_text_alone(
 ) -> None:
     config, more = MODELS[chosen]
     folder = classifier(tmp_path, config, **more)
-    found = judged(folder, *ANSWERS, form=Form.text, batch_size=batch_size)
+    found = judged(folder, *ANSWERS, form=ExchangeForm.text, batch_size=batch_size)
     expected = [
         float(alone(folder, f"{question}\n{text}", split=True)[0]) for question, text in ANSWERS
     ]
@@ -180,9 +180,9 @@ def test_a_reward_model_reads_its_chat_template(
 
 
 @pytest.mark.parametrize("label", ["entailment", 2])
-@pytest.mark.parametrize("form", [Form.pair, Form.auto])
+@pytest.mark.parametrize("form", [ExchangeForm.pair, ExchangeForm.auto])
 def test_of_several_outputs_the_probability_of_the_label_counts(
-    tmp_path: Path, label: str | int, form: Form
+    tmp_path: Path, label: str | int, form: ExchangeForm
 ) -> None:
     folder = classifier(tmp_path, bert, outputs=3, pad_token_id=0)
     outputs = [alone(folder, question, text, split=True).tolist() for question, text in ANSWERS]
@@ -207,7 +207,7 @@ def test_an_empty_answer_is_the_second_of_two_texts_all_the_same(tmp_path: Path)
 def test_an_empty_answer_alone_is_read_as_an_end_token_where_there_are_no_marks(
     tmp_path: Path,
 ) -> None:
-    found = judged(classifier(tmp_path), ("Why?", "No."), ("Why?", ""), form=Form.answer)
+    found = judged(classifier(tmp_path), ("Why?", "No."), ("Why?", ""), form=ExchangeForm.answer)
     expected = [float(alone(tmp_path, text)[0]) for text in ("No.", "<eos>")]
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
@@ -224,13 +224,13 @@ def test_outputs_that_exclude_nothing_are_no_shares_of_one(
 ) -> None:
     folder = classifier(tmp_path, roberta, outputs=3, pad_token_id=0, problem_type=kind)
     expected = [value(float(alone(folder, text, split=True)[1])) for _, text in ANSWERS]
-    found = judged(folder, *ANSWERS, form=Form.answer, label="neutral")
+    found = judged(folder, *ANSWERS, form=ExchangeForm.answer, label="neutral")
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-5)
 
 
 def test_without_template_or_marks_both_texts_are_one(tmp_path: Path) -> None:
     folder = classifier(tmp_path)
-    assert judged(folder, *ANSWERS) == judged(folder, *ANSWERS, form=Form.text)
+    assert judged(folder, *ANSWERS) == judged(folder, *ANSWERS, form=ExchangeForm.text)
 
 
 def cut(folder: Path, question: str, text: str, longest: int, put: str) -> list[float]:
@@ -275,13 +275,15 @@ def test_the_tokenizer_may_know_a_shorter_context_than_the_model(tmp_path: Path)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.model_max_length = 30
     tokenizer.save_pretrained(folder)
-    assert judged(folder, ("Why? " * 9, "No."), form=Form.answer)
+    assert judged(folder, ("Why? " * 9, "No."), form=ExchangeForm.answer)
     with pytest.raises(ModelError, match="needs 43 tokens, and the model reads 30"):
-        judged(folder, ("?", "!?" * 21), form=Form.text)
+        judged(folder, ("?", "!?" * 21), form=ExchangeForm.text)
 
 
-@pytest.mark.parametrize("form", [Form.text, Form.answer])
-def test_an_answer_that_does_not_fit_is_refused_and_never_cut(tmp_path: Path, form: Form) -> None:
+@pytest.mark.parametrize("form", [ExchangeForm.text, ExchangeForm.answer])
+def test_an_answer_that_does_not_fit_is_refused_and_never_cut(
+    tmp_path: Path, form: ExchangeForm
+) -> None:
     folder = classifier(tmp_path, positions=50)
     words = r"^reward\.name: an answer needs \d+ tokens, and the model reads 50 .*max_new_tokens"
     with pytest.raises(ModelError, match=words):
@@ -293,8 +295,8 @@ def test_a_model_that_minds_its_padding_is_read_one_by_one_or_not_at_all(tmp_pat
     folder = classifier(tmp_path, xlnet, pad_token_id=5)
     words = "a XLNetForSequenceClassification gives .* Use reward.batch_size=1"
     with pytest.raises(ModelError, match=words):
-        judged(folder, *ANSWERS, form=Form.answer)
-    found = judged(folder, *ANSWERS[:3], form=Form.answer, batch_size=1)
+        judged(folder, *ANSWERS, form=ExchangeForm.answer)
+    found = judged(folder, *ANSWERS[:3], form=ExchangeForm.answer, batch_size=1)
     expected = [float(alone(folder, text)[0]) for _, text in ANSWERS[:3]]
     assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
@@ -316,9 +318,11 @@ def test_an_output_that_is_not_there_is_refused(
         judged(folder, *ANSWERS, label=label)
 
 
-@pytest.mark.parametrize(("form", "chat"), [(Form.chat, None), (Form.auto, "{{ 'nothing' }}")])
+@pytest.mark.parametrize(
+    ("form", "chat"), [(ExchangeForm.chat, None), (ExchangeForm.auto, "{{ 'nothing' }}")]
+)
 def test_a_template_that_shows_no_question_or_no_answer_is_refused(
-    tmp_path: Path, form: Form, chat: str | None
+    tmp_path: Path, form: ExchangeForm, chat: str | None
 ) -> None:
     folder = classifier(tmp_path, chat=chat)
     with pytest.raises(ModelError, match="reward.form=chat, but .* Use reward.form=pair"):
@@ -327,7 +331,7 @@ def test_a_template_that_shows_no_question_or_no_answer_is_refused(
 
 def test_a_pair_that_nothing_separates_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="reward.form=pair, but .* Use reward.form=text"):
-        judged(classifier(tmp_path), *ANSWERS, form=Form.pair)
+        judged(classifier(tmp_path), *ANSWERS, form=ExchangeForm.pair)
 
 
 def test_a_model_without_a_trained_head_is_no_classifier(tmp_path: Path) -> None:

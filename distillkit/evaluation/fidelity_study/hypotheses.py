@@ -55,7 +55,7 @@ FIELDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Outcome:
     """One question on one task.
 
     Attributes:
@@ -84,7 +84,7 @@ class Answer:
         }
 
 
-def answers(results: Iterable[Result], *, selection: Selection, tau: float = 1.0) -> list[Answer]:
+def answers(results: Iterable[Result], *, selection: Selection, tau: float = 1.0) -> list[Outcome]:
     """Ask every question on every task, over all methods and for each of them.
 
     Seeds are averaged first. A question is left out where fewer than three units have what it
@@ -101,7 +101,7 @@ def answers(results: Iterable[Result], *, selection: Selection, tau: float = 1.0
     """
     chosen = select(over_seeds(results), selection, tau=tau)
     how = rule(selection, tau)
-    found: list[Answer] = []
+    found: list[Outcome] = []
     for task in dict.fromkeys(result.task for result in chosen):
         own = [result for result in chosen if result.task == task]
         for method in (None, *dict.fromkeys(result.method for result in own)):
@@ -109,7 +109,7 @@ def answers(results: Iterable[Result], *, selection: Selection, tau: float = 1.0
             for question in Question:
                 finding = _ask(question, part, how)
                 if finding is not None:
-                    found.append(Answer(question, task, method, finding))
+                    found.append(Outcome(question, task, method, finding))
     return _corrected(found)
 
 
@@ -138,7 +138,7 @@ def _ask(question: Question, results: Sequence[Result], how: str) -> Finding | N
     return spearman(gains, values, unit=UNIT, selection=how)
 
 
-def _corrected(found: Sequence[Answer]) -> list[Answer]:
+def _corrected(found: Sequence[Outcome]) -> list[Outcome]:
     """Holm's p beside each, a family being one question of one method over all tasks."""
     families: dict[tuple[Question, str | None], list[tuple[int, float]]] = {}
     for place, answer in enumerate(found):

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from distillkit.evaluation.tally import Row
+from distillkit.evaluation.tally import EstimateRow
 
 COLOURS = {
     "teacher_top_k": "#2b8a3e",
@@ -22,7 +22,7 @@ ASIDE = {"k1": 0.92, "k2": 1.0, "k3": 1.09}
 """Shifts that keep equal points apart on a logarithmic axis."""
 
 
-def draw_estimate(rows: Sequence[Row], file: Path, *, title: str) -> None:
+def draw_estimate(rows: Sequence[EstimateRow], file: Path, *, title: str) -> None:
     """Bias of the value, and cosine of the gradient, against entries kept or tokens drawn.
 
     Args:
@@ -62,7 +62,7 @@ def draw_estimate(rows: Sequence[Row], file: Path, *, title: str) -> None:
     figure.savefig(file, dpi=130, format="png")
 
 
-def _draw_random(left: Axes, right: Axes, rows: Sequence[Row], colour: str) -> None:
+def _draw_random(left: Axes, right: Axes, rows: Sequence[EstimateRow], colour: str) -> None:
     style: dict[str, Any] = {"color": colour, "capsize": 3}
     aside = ASIDE[rows[0].estimator]
     draws, expected, bias, error, cosine, spread = zip(

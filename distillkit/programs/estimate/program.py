@@ -18,7 +18,7 @@ from distillkit.core.stopping import Stop, stopping
 from distillkit.core.terminal import terminal
 from distillkit.core.types import Rollout
 from distillkit.evaluation.cheaper import Estimates, Plan, Reading
-from distillkit.evaluation.tally import Row
+from distillkit.evaluation.tally import EstimateRow
 from distillkit.models.language_model import evaluating
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.opinions.base import OnlyReads
@@ -46,7 +46,7 @@ GRADIENT = (
 class Estimate:
     """One comparison: the rows, and what they were made of."""
 
-    rows: Sequence[Row]
+    rows: Sequence[EstimateRow]
     rollouts: Sequence[Rollout]
     seconds: float
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from distillkit.evaluation.tally import Row
+from distillkit.evaluation.tally import EstimateRow
 
 COLUMNS = (
     "value",
@@ -19,7 +19,7 @@ COLUMNS = (
 )
 
 
-def estimate_table(rows: Sequence[Row], *, title: str) -> Table:
+def estimate_table(rows: Sequence[EstimateRow], *, title: str) -> Table:
     """One line for each estimator, in groups. A number that has no meaning is left blank."""
     table = Table(title=title, box=SIMPLE_HEAD, padding=0, show_edge=False, title_justify="left")
     table.add_column("", no_wrap=True)
@@ -42,7 +42,7 @@ def estimate_table(rows: Sequence[Row], *, title: str) -> Table:
     return table
 
 
-def label(row: Row) -> str:
+def label(row: EstimateRow) -> str:
     """An estimator with its size, as in ``teacher top 16`` or ``k3, 4 draws``."""
     if row.draws is not None:
         return f"{row.estimator}, {row.draws} draw{'s' if row.draws > 1 else ''}"

@@ -10,10 +10,10 @@ from distillkit.core.keeper import Keeper
 from distillkit.core.spec import SPECS
 from distillkit.core.store import key_of
 from distillkit.core.types import Answer
-from distillkit.evaluation.evidence import ModelEvidence
-from distillkit.evaluation.parts import Decoding, Judged, Subject
+from distillkit.evaluation.gathering import ModelEvidence
+from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.metrics.base import Metric, Tally
-from distillkit.metrics.evidence import Source
+from distillkit.metrics.evidence import Whose
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pair import agree_on_the_end, check_pair
 from distillkit.models.pretrained import Pretrained, Teacher, of_folder
@@ -104,10 +104,10 @@ class Lineup:
         for other in others:
             check_pair(other, subject.model)
         check_evaluated(self.judged.examples, [subject.model, *others])
-        digests = {who: subject.weights}
+        digests = {who: subject.digest}
         if teacher is not None:
             agree_on_the_end(teacher.model, subject.model)
-            digests["teacher"] = teacher.weights
+            digests["teacher"] = teacher.digest
         bind(digests)
         evidence = ModelEvidence(
             who,
@@ -120,7 +120,7 @@ class Lineup:
         )
         metrics = self._asked.metric.items()
         self.tallies[who] = {name: metric.measure(evidence) for name, metric in metrics}
-        self._texts[who] = [_shown(text) for text in evidence.greedy(Source.own)]
+        self._texts[who] = [_shown(text) for text in evidence.greedy(Whose.own)]
 
     def items(self) -> list[dict[str, Any]]:
         """The greedy texts of all models, example by example."""
@@ -135,12 +135,12 @@ class Lineup:
             for row, example in enumerate(self.judged.examples)
         ]
 
-    def _load(self, who: str, source: Pretrained) -> Subject:
+    def _load(self, who: str, source: Pretrained) -> Measured:
         device = pick_device(self._asked.device)
         model = load(source, device=device, precision=self._precision)
         dtype = "autocast" if model.autocast else str(model.module.dtype).removeprefix("torch.")
         self._weights[who] = f"{digest_of(model.module)}-{dtype}"
-        return Subject(model, self._weights[who])
+        return Measured(model, self._weights[who])
 
 
 def _check_nobody_is_compared(asked: EvalRun) -> None:

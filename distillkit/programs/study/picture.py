@@ -5,14 +5,14 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from distillkit.evaluation.fidelity_study.hypotheses import FIELDS, Answer, Question
+from distillkit.evaluation.fidelity_study.hypotheses import FIELDS, Outcome, Question
 from distillkit.evaluation.fidelity_study.results import Result
 
 COLOURS = ("#1f5fa8", "#c92a2a", "#2b8a3e", "#e8590c", "#9c36b5", "#999999")
 
 
 def draw_study(
-    results: Sequence[Result], answers: Sequence[Answer], file: Path, *, rule: str
+    results: Sequence[Result], answers: Sequence[Outcome], file: Path, *, rule: str
 ) -> None:
     """Improvement against agreement and against fidelity, one panel for each task and measure.
 
@@ -56,7 +56,7 @@ def draw_study(
     figure.savefig(file, dpi=130, format="png")
 
 
-def _words(answer: Answer) -> str:
+def _words(answer: Outcome) -> str:
     found = answer.finding
     between = "" if found.low is None else f" [{found.low:+.2f}, {found.high:+.2f}]"
     return f"Spearman ρ = {found.estimate:+.2f}{between}, n = {found.n}"

@@ -11,7 +11,7 @@ from rich.console import Console
 from distillkit.core.errors import ConfigError
 from distillkit.core.files import made_folder, new_file, write_json
 from distillkit.core.terminal import terminal
-from distillkit.evaluation.fidelity_study.hypotheses import Answer, answers
+from distillkit.evaluation.fidelity_study.hypotheses import Outcome, answers
 from distillkit.evaluation.fidelity_study.published import DOMAINS, Likeness, published
 from distillkit.evaluation.fidelity_study.results import (
     Result,
@@ -54,7 +54,7 @@ class Analysis:
 
     selection: Selection
     likeness: Likeness
-    answers: Sequence[Answer]
+    answers: Sequence[Outcome]
 
 
 def study_fidelity(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from distillkit.evaluation.fidelity_study.hypotheses import NUMBER, Answer, Question
+from distillkit.evaluation.fidelity_study.hypotheses import NUMBER, Outcome, Question
 from distillkit.evaluation.fidelity_study.results import Result
 
 RELATIONS = (
@@ -32,7 +32,7 @@ SCORES: tuple[tuple[str, Callable[[Result], float | None], str], ...] = (
     ("fid", lambda result: result.fidelity, ".1f"),
 )
 
-Found = Mapping[tuple[str, str | None, Question], Answer]
+Found = Mapping[tuple[str, str | None, Question], Outcome]
 """Answers by task, method and question."""
 
 
@@ -69,7 +69,7 @@ def configuration_table(results: Sequence[Result], averages: Mapping[str, str]) 
     return table
 
 
-def gain_table(answers: Iterable[Answer], *, how: str) -> Table:
+def gain_table(answers: Iterable[Outcome], *, how: str) -> Table:
     """H1: whether distillation helps, and whether methods differ."""
     table = _table(f"H1: gain over SFT, and difference between methods ({how})")
     table.add_column("")
@@ -89,7 +89,7 @@ def gain_table(answers: Iterable[Answer], *, how: str) -> Table:
     return table
 
 
-def relation_table(answers: Iterable[Answer], *, how: str) -> Table:
+def relation_table(answers: Iterable[Outcome], *, how: str) -> Table:
     """H2 to H5: correlation (p), its 95 % interval, and the corrected p."""
     found = _by_question(answers)
     table = _table(f"What the gain goes with: Spearman's ρ (p), 95 % interval, Holm ({how})")
@@ -105,7 +105,7 @@ def relation_table(answers: Iterable[Answer], *, how: str) -> Table:
     return table
 
 
-def method_table(answers: Iterable[Answer], *, how: str) -> Table:
+def method_table(answers: Iterable[Outcome], *, how: str) -> Table:
     """H1 to H5 for each method on its own, with p."""
     found = _by_question(answers)
     table = _table(f"Each method: gain with one-sided p, Spearman's ρ with p ({how})")
@@ -124,7 +124,7 @@ def method_table(answers: Iterable[Answer], *, how: str) -> Table:
 
 
 def check_table(
-    rules: Mapping[str, Iterable[Answer]], other: Mapping[str, Iterable[Answer]]
+    rules: Mapping[str, Iterable[Outcome]], other: Mapping[str, Iterable[Outcome]]
 ) -> Table:
     """The same questions under other choices.
 
@@ -159,7 +159,7 @@ def _table(title: str) -> Table:
     return Table(title=title, box=SIMPLE_HEAD, padding=0, show_edge=False, title_justify="left")
 
 
-def _by_question(answers: Iterable[Answer]) -> Found:
+def _by_question(answers: Iterable[Outcome]) -> Found:
     return {(one.task, one.method, one.question): one for one in answers}
 
 
@@ -171,7 +171,7 @@ def _asked(found: Found) -> list[Question]:
     return [question for question in RELATIONS if any(key[2] == question for key in found)]
 
 
-def _relation(answer: Answer | None) -> str:
+def _relation(answer: Outcome | None) -> str:
     if answer is None:
         return ""
     it = answer.finding
@@ -179,19 +179,19 @@ def _relation(answer: Answer | None) -> str:
     return f"{_correlation(answer)}\n{between}\nHolm {_p(answer.holm)}"
 
 
-def _correlation(answer: Answer | None) -> str:
+def _correlation(answer: Outcome | None) -> str:
     return f"{_rho(answer.finding.estimate)} ({_p(answer.finding.p)})" if answer else ""
 
 
-def _short(answer: Answer | None) -> str:
+def _short(answer: Outcome | None) -> str:
     return f"{_rho(answer.finding.estimate)} {_p(answer.finding.p)}" if answer else ""
 
 
-def _gain(answer: Answer) -> str:
+def _gain(answer: Outcome) -> str:
     return f"{answer.finding.estimate:+.1f} {_p(answer.finding.p)}"
 
 
-def _with_p(value: float | None, answer: Answer) -> str:
+def _with_p(value: float | None, answer: Outcome) -> str:
     return f"{_number(value, '.2f')} ({_p(answer.finding.p)})"
 
 

@@ -14,11 +14,11 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import Answer, Author, Example, Split
 from distillkit.datasets.base import Dataset
 from distillkit.datasets.lessons import Lessons
-from distillkit.evaluation.evidence import ModelEvidence
-from distillkit.evaluation.parts import Decoding, Judged, Subject
+from distillkit.evaluation.gathering import ModelEvidence
+from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.evaluation.quality import reference_nll
 from distillkit.lessons.tutor import RuleTutor, Tutor
-from distillkit.metrics.evidence import Source
+from distillkit.metrics.evidence import Whose
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pair import check_pair
@@ -113,13 +113,13 @@ class Course:
         length = run.evaluation.max_new_tokens or run.rollout.max_new_tokens
         evidence = ModelEvidence(
             "student",
-            Subject(student, digest_of(student.module)),
+            Measured(student, digest_of(student.module)),
             teacher=None,
             judged=Judged(dataset, examples),
             decoding=Decoding(length, 1, run.seed, run.evaluation.batch_size),
             keeper=self.answers,
         )
-        return list(evidence.greedy(Source.own))
+        return list(evidence.greedy(Whose.own))
 
     def learnability(self, student: LanguageModel, lessons: Path) -> dict[str, float]:
         """Nats a token of the lessons under a student, and their mean length in its tokens."""

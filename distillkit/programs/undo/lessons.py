@@ -11,9 +11,9 @@ from distillkit.core.seeds import child_random
 from distillkit.core.types import Answer
 from distillkit.datasets.faults import Fault
 from distillkit.datasets.json_lines import read_json_lines
-from distillkit.lessons.base import Record, Request, WritingTeacher
+from distillkit.lessons.base import Request, ValidationRecord, WritingTeacher
+from distillkit.lessons.choosing import choose
 from distillkit.lessons.endpoint import EndpointTeacher, ServedTeacher
-from distillkit.lessons.evidence import choose
 from distillkit.lessons.lessons import Lesson, Status, shares, total, write_lessons
 from distillkit.lessons.local import LocalTeacher
 from distillkit.lessons.tutor import RuleTutor, Tutor
@@ -33,7 +33,7 @@ class Errors:
         own: its answers to the training questions.
     """
 
-    records: Sequence[Record]
+    records: Sequence[ValidationRecord]
     faults: Sequence[Fault | None]
     own: Sequence[Answer]
 
@@ -174,9 +174,11 @@ def _by_id(file: Path, number: int) -> Mapping[str, str]:
     return {row["id"]: row["lesson"] for row in rows if row["iteration"] == number}
 
 
-def records_of(course: Course, answers: Sequence[Answer]) -> list[Record]:
+def records_of(course: Course, answers: Sequence[Answer]) -> list[ValidationRecord]:
     """The student's validation answers as a teacher is shown them."""
     return [
-        Record(each.id, each.question, each.reference or each.answer, text.text, bool(text.correct))
+        ValidationRecord(
+            each.id, each.question, each.reference or each.answer, text.text, bool(text.correct)
+        )
         for each, text in zip(course.validation, answers, strict=True)
     ]

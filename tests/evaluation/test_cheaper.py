@@ -11,7 +11,7 @@ from distillkit.core.errors import ConfigError
 from distillkit.core.types import Batch
 from distillkit.divergences.base import log_probs
 from distillkit.evaluation.cheaper import Estimates, Plan, Reading
-from distillkit.evaluation.tally import Row
+from distillkit.evaluation.tally import EstimateRow
 from distillkit.models.head import Head
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
@@ -60,7 +60,7 @@ def compared(
     parts: tuple[slice, ...] = (slice(None),),
     student: Callable[[], States] = lambda: States(seed=1),
     teacher: Callable[[], States] = lambda: States(seed=50),
-) -> list[Row]:
+) -> list[EstimateRow]:
     ours, theirs = student(), teacher()
     made = Estimates(
         objective.compared(), student=ours.head, chunk_mb=objective.chunk_mb, plan=plan, seed=3
@@ -124,7 +124,7 @@ def test_monte_carlo_rows_appear_for_reverse_kl_alone() -> None:
         assert random == (["k1", "k1", "k2", "k2", "k3", "k3"] if case.name == "reverse_kl" else [])
 
 
-def random_rows(plan: Plan) -> dict[tuple[str, int], Row]:
+def random_rows(plan: Plan) -> dict[tuple[str, int], EstimateRow]:
     rows = compared(objective(Case("reverse_kl")), plan=plan)
     return {(row.estimator, row.draws): row for row in rows if row.draws}
 
@@ -167,9 +167,9 @@ def test_k1_by_the_score_function_and_k2_back_propagated_are_one_gradient() -> N
         assert k1.value != k2.value
 
 
-def alike(left: list[Row], right: list[Row]) -> None:
+def alike(left: list[EstimateRow], right: list[EstimateRow]) -> None:
     for one, other in zip(left, right, strict=True):
-        for name in Row.__slots__:
+        for name in EstimateRow.__slots__:
             a, b = getattr(one, name), getattr(other, name)
             if isinstance(a, float):
                 assert isclose(a, b, rel_tol=1e-4, abs_tol=1e-6), (one.estimator, name, a, b)

@@ -3,17 +3,17 @@
 import random
 from collections.abc import Sequence
 
-from distillkit.lessons.base import Record
+from distillkit.lessons.base import ValidationRecord
 
 
 def choose(
-    records: Sequence[Record],
+    records: Sequence[ValidationRecord],
     faults: Sequence[str | None],
     *,
     wrong: int,
     right: int,
     draw: random.Random,
-) -> tuple[Record, ...]:
+) -> tuple[ValidationRecord, ...]:
     """Some records, wrong ones first.
 
     Wrong ones are a systematic sample of all, ordered by kind of fault: every kind comes up as

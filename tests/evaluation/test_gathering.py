@@ -16,9 +16,9 @@ from distillkit.core.store import Store
 from distillkit.core.types import Split
 from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.datasets.commonsenseqa import CommonsenseQa
-from distillkit.evaluation.evidence import ModelEvidence
-from distillkit.evaluation.parts import Decoding, Judged, Subject
-from distillkit.metrics.evidence import Source
+from distillkit.evaluation.gathering import ModelEvidence
+from distillkit.evaluation.parts import Decoding, Judged, Measured
+from distillkit.metrics.evidence import Whose
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
 
@@ -30,9 +30,9 @@ DECODING = Decoding(max_new_tokens=12, samples=2, seed=0, batch_size=8)
 
 
 @pytest.fixture(scope="module")
-def pair() -> dict[str, Subject]:
+def pair() -> dict[str, Measured]:
     return {
-        side: Subject(load(source(name=f"embedded:{side}"), device=CPU, precision="fp32"), side)
+        side: Measured(load(source(name=f"embedded:{side}"), device=CPU, precision="fp32"), side)
         for side, source in (("teacher", Teacher), ("student", Student))
     }
 
@@ -61,9 +61,9 @@ def whole(pair, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list]:
 
 
 def everything(found: ModelEvidence) -> list:
-    texts = [found.greedy(source) for source in (Source.own, Source.teacher)]
-    drawn = [found.samples(source) for source in (Source.own, Source.teacher)]
-    scores = [found.compared(source) for source in Source]
+    texts = [found.greedy(source) for source in (Whose.own, Whose.teacher)]
+    drawn = [found.samples(source) for source in (Whose.own, Whose.teacher)]
+    scores = [found.compared(source) for source in Whose]
     return [*texts, *drawn, *scores]
 
 
@@ -86,8 +86,8 @@ def test_what_was_made_once_is_reused_by_others_and_by_later_calls(pair, tmp_pat
 def test_within_one_evidence_nothing_is_asked_for_twice(pair, tmp_path: Path) -> None:
     keeper = keeper_of(tmp_path / "kept")
     found = evidence(pair, keeper)
-    assert found.greedy(Source.own) is found.greedy(Source.own)
-    assert found.compared(Source.own) is found.compared(Source.own)
+    assert found.greedy(Whose.own) is found.greedy(Whose.own)
+    assert found.compared(Whose.own) is found.compared(Whose.own)
     assert not +keeper.reused
 
 
@@ -112,8 +112,8 @@ def test_shards_have_the_texts_and_scores_of_the_whole(
 @pytest.mark.parametrize(
     "change",
     [
-        {"subject": Subject(build(), "other")},
-        {"teacher": Subject(build(), "other")},
+        {"subject": Measured(build(), "other")},
+        {"teacher": Measured(build(), "other")},
         {"decoding": replace(DECODING, max_new_tokens=9)},
         {"decoding": replace(DECODING, seed=1)},
     ],
@@ -137,7 +137,7 @@ def test_every_example_and_every_sample_has_draws_of_its_own(pair, tmp_path: Pat
     judged = Judged(DATASET, [first, replace(first, id="the same again")])
     many = replace(DECODING, samples=24)
     found = evidence(pair, keeper_of(tmp_path / "kept"), judged=judged, decoding=many)
-    one, other = ([text.tokens for text in texts] for texts in found.samples(Source.own))
+    one, other = ([text.tokens for text in texts] for texts in found.samples(Whose.own))
     assert one != other
     assert len(set(one)) > 1
 
@@ -148,28 +148,28 @@ def test_a_stop_keeps_the_batches_before_it(pair, tmp_path: Path) -> None:
             raise Interrupted(what, signal=2)
 
     with pytest.raises(Interrupted):
-        evidence(pair, keeper_of(tmp_path / "kept", progress=stop)).greedy(Source.own)
+        evidence(pair, keeper_of(tmp_path / "kept", progress=stop)).greedy(Whose.own)
     later = keeper_of(tmp_path / "kept")
-    resumed = evidence(pair, later).greedy(Source.own)
+    resumed = evidence(pair, later).greedy(Whose.own)
     assert (later.reused["texts"], later.made["texts"]) == (8, 6)
-    assert resumed == evidence(pair, keeper_of(tmp_path / "whole")).greedy(Source.own)
+    assert resumed == evidence(pair, keeper_of(tmp_path / "whole")).greedy(Whose.own)
 
 
 def test_texts_are_judged_by_the_dataset(pair, tmp_path: Path) -> None:
     teacher = evidence(
         pair, keeper_of(tmp_path / "kept"), decoding=replace(DECODING, max_new_tokens=64)
     )
-    for each, text in zip(EXAMPLES, teacher.greedy(Source.teacher), strict=True):
+    for each, text in zip(EXAMPLES, teacher.greedy(Whose.teacher), strict=True):
         assert text.stated == DATASET.extract(text.text)
         assert text.correct == DATASET.is_correct(each, text.text)
-    assert sum(text.correct for text in teacher.greedy(Source.teacher)) > 10
+    assert sum(text.correct for text in teacher.greedy(Whose.teacher)) > 10
 
 
 def test_the_teacher_as_its_own_student_writes_nothing_twice(pair, tmp_path: Path) -> None:
     keeper = keeper_of(tmp_path / "kept")
     found = evidence(pair, keeper, subject=pair["teacher"])
-    assert found.samples(Source.own) is found.samples(Source.teacher)
-    assert not found.compared(Source.own)[0][0].forward_kl.any()
+    assert found.samples(Whose.own) is found.samples(Whose.teacher)
+    assert not found.compared(Whose.own)[0][0].forward_kl.any()
 
 
 def test_a_reference_is_closed_and_an_example_without_one_has_no_comparison(
@@ -177,7 +177,7 @@ def test_a_reference_is_closed_and_an_example_without_one_has_no_comparison(
 ) -> None:
     judged = Judged(DATASET, [example("2 + 2?", "4", name="a"), example("3 + 3?", name="b")])
     found = evidence(pair, keeper_of(tmp_path / "kept"), judged=judged)
-    (known,), unknown = found.compared(Source.dataset)
+    (known,), unknown = found.compared(Whose.dataset)
     prompts = pair["student"].model.prompts
     assert len(known.log_prob) == len(prompts.reference_ids(judged.examples[0])) + 1
     assert list(unknown) == []
@@ -198,7 +198,7 @@ def test_options_share_their_probability_and_know_the_right_one(pair, tmp_path: 
 def test_a_reference_model_of_its_own_judges_the_samples(pair, tmp_path: Path) -> None:
     keeper = keeper_of(tmp_path / "kept")
     plain = evidence(pair, keeper)
-    own = plain.compared(Source.own)
+    own = plain.compared(Whose.own)
     for judged, texts in zip(plain.reference_log_probs(), own, strict=True):
         for found, text in zip(judged, texts, strict=True):
             assert np.array_equal(found, text.teacher_log_prob)

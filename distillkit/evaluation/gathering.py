@@ -19,15 +19,15 @@ from distillkit.core.types import Answer, Author, Example, Response
 from distillkit.datasets.judging import answered
 from distillkit.evaluation.foretelling import foretold
 from distillkit.evaluation.harness.benchmark import benchmark
-from distillkit.evaluation.parts import Decoding, Judged, Subject
-from distillkit.evaluation.scoring import COLUMNS, as_compared, compare, likelihoods
+from distillkit.evaluation.parts import Decoding, Judged, Measured
+from distillkit.evaluation.scoring import COLUMNS, as_compared, likelihoods, side_by_side
 from distillkit.metrics.evidence import (
     BenchmarkSettings,
     Compared,
     Foretold,
     Options,
     PerPosition,
-    Source,
+    Whose,
 )
 from distillkit.models.encoder import Encoder
 from distillkit.models.generation import generate
@@ -52,19 +52,19 @@ class ModelEvidence:
     def __init__(
         self,
         name: str,
-        subject: Subject,
+        subject: Measured,
         *,
-        teacher: Subject | None,
+        teacher: Measured | None,
         judged: Judged,
         decoding: Decoding,
         keeper: Keeper,
-        reference: Subject | None = None,
+        reference: Measured | None = None,
     ) -> None:
         self._reference = reference
         self.name, self.examples = name, judged.examples
         self._subject, self._or_no_teacher, self._dataset = subject, teacher, judged.dataset
         self._decoding, self._keeper = decoding, keeper
-        self._known: dict[tuple[str, Source], Any] = {}
+        self._known: dict[tuple[str, Whose], Any] = {}
 
     @property
     def store(self) -> Store:
@@ -79,7 +79,7 @@ class ModelEvidence:
         return self._keeper.say
 
     @property
-    def _teacher(self) -> Subject:
+    def _teacher(self) -> Measured:
         if self._or_no_teacher is None:
             raise RunError(
                 "a metric compares with a teacher, and this run has none (teacher=null). Leave it "
@@ -87,10 +87,10 @@ class ModelEvidence:
             )
         return self._or_no_teacher
 
-    def greedy(self, source: Source) -> Sequence[Answer]:
+    def greedy(self, source: Whose) -> Sequence[Answer]:
         return self._once("greedy", source, lambda: self._texts(source, [None]))
 
-    def samples(self, source: Source) -> Sequence[Sequence[Answer]]:
+    def samples(self, source: Whose) -> Sequence[Sequence[Answer]]:
         def drawn() -> list[list[Answer]]:
             count = self._decoding.samples
             flat = self._texts(source, range(count))
@@ -98,10 +98,10 @@ class ModelEvidence:
 
         return self._once("samples", source, drawn)
 
-    def compared(self, source: Source) -> Sequence[Sequence[Compared]]:
+    def compared(self, source: Whose) -> Sequence[Sequence[Compared]]:
         return self._once("compared", source, lambda: self._compared(source, self._teacher))
 
-    def foretold(self, source: Source) -> Sequence[tuple[Foretold, ...]]:
+    def foretold(self, source: Whose) -> Sequence[tuple[Foretold, ...]]:
         def judged() -> list[tuple[Foretold, ...]]:
             texts = self._judged(source, self._or_no_teacher)
             return foretold(self._subject, self.examples, texts, layout=LAYOUT, keeper=self._keeper)
@@ -110,15 +110,15 @@ class ModelEvidence:
 
     def reference_log_probs(self) -> Sequence[Sequence[PerPosition]]:
         reference = self._reference
-        if reference is None or reference.weights == self._teacher.weights:
-            judged = self.compared(Source.own)
+        if reference is None or reference.digest == self._teacher.digest:
+            judged = self.compared(Whose.own)
         else:
-            judged = self._once("judged", Source.own, lambda: self._compared(Source.own, reference))
+            judged = self._once("judged", Whose.own, lambda: self._compared(Whose.own, reference))
         return [[text.teacher_log_prob for text in texts] for texts in judged]
 
     def embeddings(self, encoder: str, texts: Sequence[str]) -> Sequence[np.ndarray]:
         found = Encoder(encoder, device=self._subject.model.device)
-        keys = [key_of(LAYOUT, "embedding", found.weights, text) for text in texts]
+        keys = [key_of(LAYOUT, "embedding", found.digest, text) for text in texts]
 
         def embed(part: Sequence[int]) -> list[bytes]:
             return [vector.tobytes() for vector in found([texts[row] for row in part])]
@@ -128,29 +128,29 @@ class ModelEvidence:
         return [np.frombuffer(value, dtype=np.float32) for value in kept]
 
     def options(self) -> Sequence[Options | None]:
-        return self._once("options", Source.own, self._options)
+        return self._once("options", Whose.own, self._options)
 
     def benchmark(self, settings: BenchmarkSettings) -> Mapping[str, Mapping[str, Sequence[float]]]:
         model = self._subject.model
-        about = key_of(LAYOUT, self._subject.weights, model.tokenizer.get_vocab())
+        about = key_of(LAYOUT, self._subject.digest, model.tokenizer.get_vocab())
         return benchmark(
             model, settings, store=self.store, fingerprint=about, poll=self.poll, say=self.say
         )
 
-    def _once(self, kind: str, source: Source, make: Callable[[], Any]) -> Any:
+    def _once(self, kind: str, source: Whose, make: Callable[[], Any]) -> Any:
         # The teacher's own text is its text as a teacher.
         teacher = self._or_no_teacher
-        if teacher and self._subject.weights == teacher.weights and source is Source.own:
-            source = Source.teacher
+        if teacher and self._subject.digest == teacher.digest and source is Whose.own:
+            source = Whose.teacher
         if (kind, source) not in self._known:
             self._known[kind, source] = make()
         return self._known[kind, source]
 
-    def _author(self, source: Source) -> Subject:
-        assert source is not Source.dataset
-        return self._teacher if source is Source.teacher else self._subject
+    def _author(self, source: Whose) -> Measured:
+        assert source is not Whose.dataset
+        return self._teacher if source is Whose.teacher else self._subject
 
-    def _texts(self, source: Source, numbers: Sequence[int | None]) -> list[Answer]:
+    def _texts(self, source: Whose, numbers: Sequence[int | None]) -> list[Answer]:
         """One text for each example and number, examples outermost; number None is greedy."""
         author, decoding = self._author(source), self._decoding
         temperature = 0.0 if numbers[0] is None else 1.0
@@ -162,7 +162,7 @@ class ModelEvidence:
             for example, number in rows
         ]
         about = [
-            author.weights,
+            author.digest,
             sorted(author.model.stop_ids),
             temperature,
             sampling.max_new_tokens,
@@ -189,21 +189,21 @@ class ModelEvidence:
             for (example, _), value in zip(rows, kept, strict=True)
         ]
 
-    def _read(self, author: Subject, example: Example, kept: Mapping[str, Any]) -> Answer:
+    def _read(self, author: Measured, example: Example, kept: Mapping[str, Any]) -> Answer:
         response = Response(tuple(kept["tokens"]), kept["truncated"], Author.student)
         tokenizer = author.model.tokenizer
         return answered(example, response, tokenizer, judge=self._dataset, extract=True)
 
-    def _judged(self, source: Source, teacher: Subject | None) -> list[list[tuple[int, ...]]]:
+    def _judged(self, source: Whose, teacher: Measured | None) -> list[list[tuple[int, ...]]]:
         """Each example's texts as far as all who judge them can read."""
-        if source is Source.dataset:
+        if source is Whose.dataset:
             return [self._known_text(example, teacher) for example in self.examples]
         return [
             [text.tokens[: self._room(example, teacher)] for text in several]
             for example, several in zip(self.examples, self.samples(source), strict=True)
         ]
 
-    def _compared(self, source: Source, teacher: Subject) -> list[list[Compared]]:
+    def _compared(self, source: Whose, teacher: Measured) -> list[list[Compared]]:
         own = self._subject
         texts = self._judged(source, teacher)
         rows = [
@@ -215,13 +215,13 @@ class ModelEvidence:
             (teacher.model.prompts.prompt_ids(example), own.model.prompts.prompt_ids(example))
             for example, _ in rows
         ]
-        about = (LAYOUT, "compared", teacher.weights, own.weights)
+        about = (LAYOUT, "compared", teacher.digest, own.digest)
         keys = [
             key_of(*about, *pair, tokens) for pair, (_, tokens) in zip(prompts, rows, strict=True)
         ]
 
         def score(part: Sequence[int]) -> list[bytes]:
-            tables = compare(
+            tables = side_by_side(
                 teacher.model,
                 own.model,
                 [prompts[row] for row in part],
@@ -234,14 +234,14 @@ class ModelEvidence:
         found = map(_table, kept)
         return [[as_compared(next(found)) for _ in several] for several in texts]
 
-    def _known_text(self, example: Example, teacher: Subject | None) -> list[tuple[int, ...]]:
+    def _known_text(self, example: Example, teacher: Measured | None) -> list[tuple[int, ...]]:
         """The dataset's text as a response, closed and cut as in training; none where none is."""
         if not example.reference:
             return []
         whole = self._subject.model.reference_ids(example)
         return [whole[: self._room(example, teacher)]]
 
-    def _room(self, example: Example, teacher: Subject | None) -> int:
+    def _room(self, example: Example, teacher: Measured | None) -> int:
         """Tokens of a response that both models can read, after prompts that they can."""
         sides = [side.model for side in (self._subject, teacher) if side is not None]
         return min(side.context - side.prompt_length(example) for side in sides)
@@ -253,7 +253,7 @@ class ModelEvidence:
             for example in self.examples
             for option in example.options
         ]
-        keys = [key_of(LAYOUT, "likelihood", own.weights, *row) for row in rows]
+        keys = [key_of(LAYOUT, "likelihood", own.digest, *row) for row in rows]
 
         def score(part: Sequence[int]) -> list[bytes]:
             some = [rows[row] for row in part]

@@ -5,11 +5,11 @@ from collections import Counter
 
 import pytest
 
-from distillkit.lessons.base import Record
-from distillkit.lessons.evidence import choose
+from distillkit.lessons.base import ValidationRecord
+from distillkit.lessons.choosing import choose
 
 FAULTS = ["arithmetic"] * 20 + ["setup"] * 3 + ["unparsable"] + [None] * 10
-RECORDS = [Record(str(n), "?", "", "", fault is None) for n, fault in enumerate(FAULTS)]
+RECORDS = [ValidationRecord(str(n), "?", "", "", fault is None) for n, fault in enumerate(FAULTS)]
 
 
 def chosen(*, wrong=3, right=1, seed=0, faults=FAULTS):
