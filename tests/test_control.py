@@ -131,3 +131,12 @@ def test_a_control_on_running_text_is_shown_without_a_difference(distillkit: Com
     assert done.code == 0, done.err
     assert "not told" in done.out
     assert read(RUNS / "run", "control.json")["difference"] is None
+
+
+@pytest.mark.parametrize("typed", ["control=null", "~control"])
+def test_a_control_can_be_left_out_as_every_sentence_about_it_says(typed: str) -> None:
+    assert compose("train", ["experiment=few_labels"]).run.control is not None
+    without = compose("train", ["experiment=few_labels", typed])
+    assert without.run.control is None
+    with pytest.raises(ConfigError, match=r"control.rates=\[1e-4\] has no effect beside"):
+        compose("train", [typed, "control.rates=[1e-4]"])

@@ -19,6 +19,7 @@ SHOWN = 200
 
 OPTIONAL = {
     "teacher": "teacher",
+    "control": "control",
     "dataset@elsewhere": "elsewhere",
     "dataset@dataset_pt": "dataset_pt",
 }
