@@ -90,6 +90,7 @@ TRAIN_OPTIONS = {
     "student": "embedded",
     "dataset": "arithmetic",
     "policy": "mixed",
+    "writer": "local",
     "divergence": "forward_kl",
     "support": "full",
     "reward": "correct",

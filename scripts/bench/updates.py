@@ -19,6 +19,7 @@ import torch
 from distillkit.compose import compose
 from distillkit.core.clock import Clock
 from distillkit.core.types import Author, Example, Response, Rollout
+from distillkit.distributed.alone import ALONE
 from distillkit.objectives.minillm import MiniLLM
 from distillkit.training.appraisal import appraise
 from distillkit.training.authors import write_rollouts
@@ -26,7 +27,6 @@ from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings
-from distillkit.training.step import ALONE
 from scripts.bench import pair, steps
 from scripts.bench.ours import parts_of, preset_lengths
 
@@ -155,7 +155,7 @@ def as_mixed(parts: Parts, rollouts: Sequence[Rollout]) -> list[Rollout]:
         sides=parts.sides,
         objective=MiniLLM(),
         loop=parts.loop,
-        ranks=ALONE,
+        placement=ALONE,
         clock=Clock(),
     )
     return [replace(rollout, response=_mixed(rollout.response)) for rollout in read]
