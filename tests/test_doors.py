@@ -1,6 +1,8 @@
 """A reader, a writer and a policy of one's own, one file and one yaml each, through the CLI."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,7 @@ class InTurns(Policy):
     def may_write(self):
         return frozenset({Author.dataset, Author.student})
 '''
+PAGE = Path(__file__).parents[1] / "CONTRIBUTING.md"
 YAML = "defaults: [/schema/{group}/{name}@_here_, _self_]\n{more}"
 
 
@@ -209,3 +212,25 @@ def test_verbs_that_look_at_models_say_so(given: list[str], distillkit: CommandL
     result = distillkit("estimate", *given, "teacher=table", "support=teacher_top_k", "support.k=6")
     assert result.code == 2
     assert "teacher=table tells a few entries" in result.err
+
+
+def test_the_example_of_contributing_trains_as_it_says(
+    tmp_path: Path, distillkit: CommandLine
+) -> None:
+    """Each of its blocks begins with the name of its file; the command is typed as it stands."""
+    page = PAGE.read_text(encoding="utf-8")
+    for block in re.findall(r"^```(?:python|yaml)\n(.*?)^```", page, re.DOTALL | re.MULTILINE):
+        file = tmp_path / block.split("\n")[0].removeprefix("# ")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(block)
+    (typed,) = re.findall(r"^distillkit (train .*)$", page.replace("\\\n", ""), re.MULTILINE)
+    result = distillkit(*shlex.split(typed))
+    assert result.code == 0, result.err
+    journal = (tmp_path / "outputs" / "train" / "warm" / "metrics.jsonl").read_text()
+    shares = [
+        row["student_share"] for row in map(json.loads, journal.splitlines()) if "loss" in row
+    ]
+    assert shares == [0, 1]
+    result = distillkit(*shlex.split(typed), "policy.updates=-1")
+    assert result.code == 2
+    assert result.err == "distillkit: policy.updates must be 0 or more, got -1.\n"

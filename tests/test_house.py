@@ -5,6 +5,7 @@ import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 import textwrap
@@ -20,6 +21,7 @@ import distillkit
 from distillkit.compose import conf_folder
 from distillkit.core.spec import discover
 from distillkit.models.loading import EMBEDDED
+from scripts import house
 
 PACKAGE = Path(distillkit.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
@@ -32,6 +34,10 @@ MODULES = [
     for found in pkgutil.walk_packages(distillkit.__path__, "distillkit.")
     if not found.name.endswith("__main__")
 ]
+
+
+CONTRIBUTING = house.PAGE.read_text(encoding="utf-8")
+PROSE = re.sub(r"^```.*?^```", "", CONTRIBUTING, flags=re.DOTALL | re.MULTILINE)
 
 
 def name_of_path(path: Path) -> str:
@@ -196,3 +202,44 @@ print(*sys.modules)
     running = {"transformers", "datasets", "scipy", "statsmodels", "pandas", "matplotlib", "wandb"}
     judging = {"sacrebleu", "rouge_score", "math_verify", "lm_eval", "openai"}
     assert (running | judging | {"torch._dynamo"}) & loaded == set()
+
+
+def test_the_picture_of_the_house_is_made_of_the_import_floors() -> None:
+    """Else: ``python -m scripts.house --write``."""
+    assert house.with_block(CONTRIBUTING) == CONTRIBUTING
+
+
+def test_every_package_has_a_floor_of_its_own() -> None:
+    floors = sorted(module for floor in house.layers() for module in floor)
+    inside = {found.name for found in pkgutil.iter_modules(distillkit.__path__, "distillkit.")}
+    assert floors == sorted(inside - {"distillkit.__main__"})
+
+
+def test_a_first_sentence_is_read_from_a_package_and_from_a_module() -> None:
+    assert house.first_sentence("distillkit.policies") == "Policies: who writes the next response."
+    assert house.first_sentence("distillkit.cli") == "The command line."
+
+
+def test_every_path_that_contributing_names_exists() -> None:
+    spans = re.findall(r"`([\w./-]+)`", PROSE) + re.findall(r"\]\(([^)#]+)\)", PROSE)
+    files = {span for span in spans if "/" in span or span.endswith((".py", ".yaml", ".md"))}
+    assert len(files) > 50
+    assert [file for file in sorted(files) if not (house.ROOT / file).exists()] == []
+
+
+def test_every_name_that_contributing_places_in_a_file_is_there() -> None:
+    placed = re.findall(r"`(\w+)`\s+in\s+`([\w./]+\.py)`", PROSE)
+    assert len(placed) > 20
+    missing = [
+        (name, file)
+        for name, file in placed
+        if not re.search(rf"^(class |def |    )?{name}\b", (house.ROOT / file).read_text(), re.M)
+    ]
+    assert missing == []
+
+
+def test_every_make_target_that_contributing_names_is_one() -> None:
+    targets = re.findall(r"^(\w+):", (house.ROOT / "Makefile").read_text(), re.MULTILINE)
+    named = set(re.findall(r"(?:^|`)make (\w+)", CONTRIBUTING, re.MULTILINE))
+    assert named
+    assert named <= set(targets)
