@@ -14,10 +14,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-for _cache in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY"):
-    # oneDNN and what torch puts around it keep 1,024 products each, up to a megabyte a product,
-    # and text has new ones at every step. Both look once, at their first product.
-    os.environ.setdefault(_cache, "512")
+KEPT = [
+    name
+    for name in ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+    if name not in os.environ
+]
+"""How many products oneDNN, and what torch puts around it, keep ready: 1,024 unless they are told.
+
+A product takes about as much as its weights twice, and text has new ones at every step. Both look
+once, at their first product.
+"""
+os.environ |= dict.fromkeys(KEPT, "512")
+
+LARGE = 20_000_000
+"""Parameters from which making a product anew takes no time beside the product."""
+
+
+def keep_fewer_products(parameters: int) -> None:
+    """Keep as many as a large model has room for, where nothing else was asked for."""
+    if parameters > LARGE:
+        os.environ |= dict.fromkeys(KEPT, "128")
+
 
 _ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 _NARROW = (

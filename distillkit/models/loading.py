@@ -16,7 +16,7 @@ from distillkit.core.memory import keep_freed_pages
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel, evaluating
-from distillkit.models.linear import quicken
+from distillkit.models.linear import keep_fewer_products, quicken
 from distillkit.models.pretrained import DType, Pretrained, Student
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import PROBE, check_scoring, check_training, passes
@@ -64,6 +64,7 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
     side = "student" if isinstance(source, Student) else "teacher"
     learns = isinstance(source, Student)
     module, tokenizer = _read(source, side, _dtype(source.dtype, precision, learns=learns))
+    keep_fewer_products(sum(each.numel() for each in module.parameters()))
     module.to(device)
     module.requires_grad_(learns)
     module.train(learns)

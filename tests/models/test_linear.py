@@ -31,6 +31,8 @@ meet(range(400, 500))
 print(resident() - before)
 """
 
+NAMES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+
 
 def pair(*, bias: bool) -> tuple[nn.Linear, nn.Linear]:
     """The same layer, plain and quick."""
@@ -144,15 +146,31 @@ def test_a_narrow_head_scores_many_small_batches_as_it_scores_one(stored: torch.
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")
 def test_text_of_ever_new_lengths_takes_no_ever_new_memory() -> None:
     """Where all is kept that a shape asked for, these hundred take 210 MB; now 45."""
-    names = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-    environment = {name: value for name, value in os.environ.items() if name not in names}
+    environment = {name: value for name, value in os.environ.items() if name not in NAMES}
     ours, unbounded = (
         subprocess.run(
             [sys.executable, "-c", MEETING_SHAPES],
-            env=environment | dict.fromkeys(names if kept else (), "100000"),
+            env=environment | dict.fromkeys(NAMES if kept else (), "100000"),
             capture_output=True,
             check=True,
         )
         for kept in (False, True)
     )
     assert int(ours.stdout) < 0.5 * int(unbounded.stdout)
+
+
+@pytest.mark.parametrize(("asked", "expected"), [({}, "512 128"), ({NAMES[0]: "7"}, "7 7")])
+def test_a_large_model_keeps_fewer_products_unless_told_otherwise(
+    asked: dict[str, str], expected: str
+) -> None:
+    """Each of a large one's takes megabytes, and none takes long to make beside the product."""
+    source = (
+        "import os; from distillkit.models.linear import keep_fewer_products as fewer; "
+        f"found = lambda: os.environ[{NAMES[0]!r}]; "
+        "fewer(1_000_000); small = found(); fewer(100_000_000); print(small, found())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in NAMES}
+    result = subprocess.run(
+        [sys.executable, "-c", source], env=environment | asked, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == expected, result.stderr
