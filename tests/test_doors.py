@@ -162,6 +162,9 @@ def test_a_reader_a_writer_and_a_policy_of_ones_own_train(
     assert json.loads((folder / "summary.json").read_text())["teacher"] == {}
     measured = distillkit("eval", *given, f"run={folder}", "metric=accuracy", "limit=4")
     assert measured.code == 0, measured.err
+    refused = distillkit("eval", *given, f"run={folder}", "metric=agreement", "limit=4")
+    assert refused.code == 2
+    assert "this run has none that is a model" in refused.err
 
 
 def test_what_is_trained_with_is_in_the_fingerprint(given: list[str]) -> None:
@@ -212,6 +215,9 @@ def test_verbs_that_look_at_models_say_so(given: list[str], distillkit: CommandL
     result = distillkit("estimate", *given, "teacher=table", "support=teacher_top_k", "support.k=6")
     assert result.code == 2
     assert "teacher=table tells a few entries" in result.err
+    result = distillkit("undo-iterate", *given, "teacher=table")
+    assert result.code == 2
+    assert "teacher=table only reads, and undo-iterate has its teacher write" in result.err
 
 
 def test_the_example_of_contributing_trains_as_it_says(

@@ -82,7 +82,7 @@ class ModelEvidence:
     def _teacher(self) -> Measured:
         if self._or_no_teacher is None:
             raise RunError(
-                "a metric compares with a teacher, and this run has none (teacher=null). Leave it "
+                "a metric compares with a teacher, and this run has none that is a model. Leave it "
                 "out."
             )
         return self._or_no_teacher

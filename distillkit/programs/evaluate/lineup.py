@@ -148,7 +148,7 @@ def _check_nobody_is_compared(asked: EvalRun) -> None:
     if asked.reference:
         raise RunError(
             f"reference={asked.reference} judges beside a teacher, and this run has none "
-            "(teacher=null). Remove it."
+            "that is a model. Remove it."
         )
     names = [name for name, metric in asked.metric.items() if metric.COMPARES]
     if not names:
@@ -161,7 +161,7 @@ def _check_nobody_is_compared(asked: EvalRun) -> None:
     verb = "compare" if len(names) > 1 else "compares"
     raise RunError(
         f"{', '.join(f'metric.{name}' for name in names)} {verb} with a teacher, and this run has "
-        f"none (teacher=null). Use metric=[{','.join(left)}]."
+        f"none that is a model. Use metric=[{','.join(left)}]."
     )
 
 

@@ -23,6 +23,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import digest_of, load, pick_device
 from distillkit.models.pair import check_pair
 from distillkit.models.pretrained import Student, Teacher, of_folder
+from distillkit.opinions.base import OnlyReads
 from distillkit.programs.train.assemble import check_evaluated
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.fields import check_fields, use_of_teacher
@@ -141,6 +142,11 @@ def check_undo(composed: Composed) -> None:
     check_fields(run, composed.overrides)
     if isinstance(run.teacher, Tutor):
         RuleTutor(run.teacher, run.dataset)
+    if isinstance(run.teacher, OnlyReads):
+        raise ConfigError(
+            f"teacher={name_of(run.teacher)} only reads, and undo-iterate has its teacher write "
+            "lessons. Use teacher=tutor, teacher=endpoint or a model."
+        )
     if (use := use_of_teacher(run)) and imitated_by(run) is None:
         raise ConfigError(
             f"teacher={name_of(run.teacher)} is no model of this process, but {use}. Give one with "
