@@ -49,23 +49,21 @@ def learnt(heard: Opinion, comparison: Comparison, chunk_mb: int) -> tuple[float
     return loss, student.weight.grad
 
 
-@pytest.mark.parametrize("control", list(Control))
+TOP = [
+    (TeacherTopK(k=asked), TeacherTopK(k=given), control)
+    for asked, given in ((2, 2), (2, 4), (4, 4))
+    for control in Control
+]
+
+
 @pytest.mark.parametrize("divergence", [ForwardKL(), ReverseKL(), JensenShannon(beta=0.3)])
+# A shuffled opinion of the drawn token would be that of another token.
 @pytest.mark.parametrize(
-    ("asked", "given"),
-    [
-        (TeacherTopK(k=2), TeacherTopK(k=2)),
-        (TeacherTopK(k=2), TeacherTopK(k=4)),
-        (TeacherTopK(k=4), TeacherTopK(k=4)),
-        (Sampled(), Sampled()),
-    ],
-    ids=repr,
+    ("asked", "given", "control"), [*TOP, (Sampled(), Sampled(), Control.none)], ids=repr
 )
 def test_entries_that_are_told_teach_what_the_whole_distribution_teaches(
     asked: Support, given: Support, divergence: Divergence, control: Control
 ) -> None:
-    if control is Control.shuffled_teacher and isinstance(asked, Sampled):
-        pytest.skip("a shuffled opinion of the drawn token is that of another token")
     comparison = Comparison(divergence=divergence, support=asked, control=control)
     states, sparse = told(given)
     loss, gradient = learnt(states, comparison, chunk_mb=160)
@@ -148,3 +146,22 @@ def test_a_model_reads_several_rollouts_as_it_reads_each() -> None:
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one.states, other.states, rtol=1e-4, atol=1e-5)
         assert torch.equal(one.targets, other.targets)
+
+
+def test_entries_are_one_graph_in_the_fused_form_that_cuda_runs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    comparison = Comparison(divergence=JensenShannon(beta=0.3), support=TeacherTopK(k=2))
+    _, sparse = told(TeacherTopK(k=4))
+    loss, gradient = learnt(sparse, comparison, chunk_mb=160)
+    torch.compiler.reset()
+    monkeypatch.setattr("jaxtyping.config.jaxtyping_disable", True)
+    monkeypatch.setattr(
+        "distillkit.objectives.scoring.fused",
+        lambda function, device: torch.compile(
+            function, dynamic=True, fullgraph=True, backend="aot_eager"
+        ),
+    )
+    found, slope = learnt(sparse, comparison, chunk_mb=160)
+    assert found == pytest.approx(loss, rel=1e-9)
+    torch.testing.assert_close(slope, gradient, rtol=1e-9, atol=1e-12)
