@@ -46,7 +46,7 @@ class Head:
         bias = None if self.bias is None else self.bias.detach()[: self.vocabulary].float()
         return replace(self, weight=weight.bfloat16() if self.narrow else weight, bias=bias)
 
-    def room(self, rows: int) -> Tensor:
+    def buffer(self, rows: int) -> Tensor:
         """Memory for the logits of so many positions, to be used again and again."""
         dtype = torch.promote_types(self.weight.dtype, torch.float32)
         return self.weight.new_empty(rows, self.vocabulary, dtype=dtype)

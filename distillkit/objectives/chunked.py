@@ -45,10 +45,10 @@ def backward_in_chunks(
     total = torch.zeros((), dtype=torch.float64, device=hidden.device)
     with torch.no_grad(), clock("loss"):
         ready, added = head.prepared(), HeadGradient(head)
-        gradient, room = torch.empty_like(hidden), ready.room(min(rows, len(hidden)))
+        gradient, buffer = torch.empty_like(hidden), ready.buffer(min(rows, len(hidden)))
         for start in range(0, len(hidden), rows):
             part = slice(start, min(start + rows, len(hidden)))
-            logits = ready.logits(hidden[part], into=room)
+            logits = ready.logits(hidden[part], into=buffer)
             sums, slope = loss_of(logits, part)
             slope = ready.gradient_of_product(slope, logits)
             gradient[part] = ready.gradient_of_hidden(slope)

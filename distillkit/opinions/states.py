@@ -33,8 +33,8 @@ class StatesOpinion:
     def opened(self, rows: int) -> Callable[[slice], LogProbs]:
         """Logits of a slice, written into one buffer again and again."""
         ready = self.head.prepared()
-        room = ready.room(min(rows, len(self)))
-        return lambda part: ready.logits(self.states[part], into=room)
+        buffer = ready.buffer(min(rows, len(self)))
+        return lambda part: ready.logits(self.states[part], into=buffer)
 
     def drawn(self, *, chunk_mb: int) -> PerToken:
         """By the whole vocabulary."""

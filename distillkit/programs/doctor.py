@@ -21,7 +21,7 @@ from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.sizes import duration
 from distillkit.preflight.subject import Subject
-from distillkit.programs.train.assemble import room, splits
+from distillkit.programs.train.assemble import room_needed, splits
 from distillkit.programs.train.continuing import continuation
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
@@ -99,7 +99,7 @@ def diagnose(
     subject = Subject(
         run=composed.run,
         folder=directory_of(composed).path,
-        room=room(composed.run),
+        room=room_needed(composed.run),
         machine=machine,
     )
     gathering = (

@@ -100,7 +100,7 @@ def _fitting(
     run: TrainRun, examples: Sequence[Example], readers: Sequence[LanguageModel | Reader]
 ) -> tuple[list[Example], int]:
     """Examples whose prompt leaves room for a whole response; none is ever truncated."""
-    limit, needed = run.loop.max_prompt_tokens, room(run)
+    limit, needed = run.loop.max_prompt_tokens, room_needed(run)
     kept = []
     for example in examples:
         length = max(reader.prompt_length(example) for reader in readers)
@@ -157,7 +157,7 @@ def check_evaluated(examples: Sequence[Example], models: Sequence[LanguageModel]
                 )
 
 
-def room(run: TrainRun) -> int:
+def room_needed(run: TrainRun) -> int:
     """Response tokens that every training prompt must leave room for."""
     authors = run.policy.may_write()
     drawn = authors & {Author.student, Author.mixture}

@@ -8,7 +8,7 @@ from distillkit.preflight.checks import CHECKS, examine
 from distillkit.preflight.finding import Severity
 from distillkit.preflight.machine import Machine, this_machine
 from distillkit.preflight.subject import Subject
-from distillkit.programs.train.assemble import Assembled, room
+from distillkit.programs.train.assemble import Assembled, room_needed
 from distillkit.run import TrainRun
 
 
@@ -34,7 +34,7 @@ def screen(
     subject = Subject(
         run=run,
         folder=folder,
-        room=room(run),
+        room=room_needed(run),
         machine=machine or this_machine(),
         models=models,
         examples={Split.train: parts.train},

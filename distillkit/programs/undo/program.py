@@ -27,7 +27,7 @@ from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.standing import VERDICTS, check_trainings
 from distillkit.programs.undo.course import Course, check_parts, check_undo
 from distillkit.programs.undo.picture import draw_iterations
-from distillkit.programs.undo.results import Entrant, cost, judge, summarise
+from distillkit.programs.undo.results import Entrant, cost, summarise, verdicts_of
 from distillkit.programs.undo.rounds import Iteration, best, first_round, targeted, untargeted
 from distillkit.programs.undo.table import accuracy_table, difference_table, error_table
 from distillkit.programs.watch import Watch
@@ -121,7 +121,7 @@ def _iterate(course: Course) -> dict[str, Any]:
         entrants += _entered(run, found, "control")
         # Chosen by validation among as many as the targeted ones.
         baselines[name] = best([rounds[0], *found]).name
-    verdicts = judge(course, entrants)
+    verdicts = verdicts_of(course, entrants)
     summary = {
         "name": directory.path.name,
         "fingerprint": course.composed.fingerprint,

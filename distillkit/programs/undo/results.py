@@ -41,7 +41,7 @@ class Entrant:
     numbers: Mapping[str, Any]
 
 
-def judge(course: Course, entrants: Sequence[Entrant]) -> dict[str, Verdicts]:
+def verdicts_of(course: Course, entrants: Sequence[Entrant]) -> dict[str, Verdicts]:
     """Question every student on every split; the test split is read here and nowhere else.
 
     What each is right on is left in ``verdicts.jsonl``.
