@@ -208,6 +208,31 @@ def test_what_does_not_fit_is_one_sentence_before_anything_is_loaded(
     assert not (tmp_path / "train").exists()
 
 
+def test_a_policy_that_mixes_without_a_share_is_refused(
+    given: list[str], tmp_path: Path, distillkit: CommandLine
+) -> None:
+    source = POLICY.replace("Author.student", "Author.mixture")
+    (tmp_path / "in_turns.py").write_text(source)
+    result = distillkit("train", *given, "policy=in_turns", *SHORT, f"output={tmp_path}")
+    assert result.code == 2
+    assert "policy=in_turns has both models write every token and says no share" in result.err
+
+
+def test_an_estimate_of_a_policy_gradient_needs_a_model(
+    given: list[str], tmp_path: Path, distillkit: CommandLine
+) -> None:
+    source = READER.replace("return TeacherTopK(k=self.k)", "return Full()")
+    source = source.replace("return False", "return True")
+    source = source.replace(
+        "import torch\n", "import torch\nfrom distillkit.supports.full import Full\n"
+    )
+    (tmp_path / "table.py").write_text(source)
+    typed = ["teacher=table", "objective=sampled_kl", "policy=on_policy"]
+    result = distillkit("estimate", *given, *typed)
+    assert result.code == 2
+    assert "teacher=table writes nothing, and one of the estimators learns" in result.err
+
+
 def test_verbs_that_look_at_models_say_so(given: list[str], distillkit: CommandLine) -> None:
     result = distillkit("doctor", *given, *THREE, "support.k=6")
     assert result.code == 2

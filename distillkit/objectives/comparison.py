@@ -9,6 +9,7 @@ from distillkit.core.types import LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence, log_probs
 from distillkit.opinions.base import Heard, Opinion
 from distillkit.supports.base import Sparse, Support
+from distillkit.supports.sampled import Sampled
 
 
 class Control(StrEnum):
@@ -46,12 +47,17 @@ class Comparison:
             teacher: its name as typed.
 
         Raises:
-            ConfigError: the support or the temperature needs more.
+            ConfigError: the support, the temperature or the control needs more.
         """
         if not self.support.within(told):
             raise ConfigError(
                 f"support={_said(self.support)} compares more entries than teacher={teacher} "
                 f"tells, which is {_said(told)}. Set support={_said(told)}."
+            )
+        if self.control is not Control.none and isinstance(told, Sampled):
+            raise ConfigError(
+                f"objective.control={self.control} gives each position the opinion of another one, "
+                f"and teacher={teacher} tells of the drawn token alone. Set it to none."
             )
         if self.teacher_temperature != 1 and not told.dense:
             raise ConfigError(

@@ -72,8 +72,7 @@ class Reader(Protocol):
 class OnlyReads(Readable, ABC):
     """A teacher that is no model of this process: it writes nothing, and is not measured.
 
-    A component of the group ``teacher``.
-    What it gives is asked for before anything is loaded.
+    A component of the group ``teacher``. What it gives is asked for before anything is loaded.
     """
 
     @abstractmethod

@@ -91,12 +91,14 @@ def authors_of(
     seed: int,
 ) -> dict[Author, AnyAuthor]:
     """Whoever writes while the run goes on, ready to; the teacher's text is written before."""
-    student, share = sides.student, policy.mixing()
+    student, named = sides.student, policy.may_write()
     authors: dict[Author, AnyAuthor] = {Author.dataset: DatasetAuthor(student, sides.readers)}
-    if Author.student in policy.may_write():
+    if Author.student in named:
         authors[Author.student] = WritingAuthor(writer.open(student), student, sampling, seed=seed)
-    if share is not None:
-        assert sides.teacher is not None
+    if Author.mixture in named:
+        share = policy.mixing()
+        assert share is not None, "refused when composing"
+        assert sides.teacher is not None, "refused when composing"
         mixture = MixtureWriter(student, sides.teacher, share=share)
         authors[Author.mixture] = WritingAuthor(mixture, student, sampling, seed=seed)
     return authors

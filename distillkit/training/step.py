@@ -199,8 +199,9 @@ def groups_of_rows(
     rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, placement: Placement = ALONE
 ) -> list[list[int]]:
     """Which of this process's rows go through the models side by side."""
+    readers = sides.readers
     widths = [
-        max(reader.prompt_length(rollout.example) for reader in sides.readers)
+        max(reader.prompt_length(rollout.example) for reader in readers)
         + len(rollout.response.tokens)
         for rollout in rollouts
     ]

@@ -128,6 +128,14 @@ def test_a_support_that_the_teacher_does_not_tell_is_refused(
         comparison.check_told(given, "mine")
 
 
+def test_the_drawn_token_alone_cannot_be_shuffled() -> None:
+    """Told entries move with their ids: each would be held against another position's token."""
+    broken = Comparison(divergence=ForwardKL(), support=Sampled(), control=Control.shuffled_teacher)
+    broken.check_told(Full(), "mine")
+    with pytest.raises(ConfigError, match="control=shuffled_teacher gives each position"):
+        broken.check_told(Sampled(), "mine")
+
+
 def test_a_temperature_needs_logits() -> None:
     comparison = Comparison(
         divergence=ForwardKL(), support=TeacherTopK(k=2), teacher_temperature=2.0

@@ -20,6 +20,7 @@ from distillkit.core.types import Rollout
 from distillkit.evaluation.cheaper import Estimates, Plan, Reading
 from distillkit.evaluation.tally import EstimateRow
 from distillkit.models.language_model import evaluating
+from distillkit.objectives.base import Objective
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.opinions.base import OnlyReads
 from distillkit.programs.estimate.picture import draw_estimate
@@ -70,11 +71,8 @@ def estimate(
             f"objective={name_of(objective)} is no divergence alone and no policy gradient, so "
             "there is nothing to estimate. Use objective=divergence."
         )
-    if isinstance(run.teacher, OnlyReads) and not run.teacher.gives().dense:
-        raise ConfigError(
-            f"teacher={name_of(run.teacher)} tells a few entries, and estimates are held against "
-            "the whole distribution. Choose a model as the teacher."
-        )
+    if isinstance(run.teacher, OnlyReads):
+        _check_reader(run.teacher, objective)
     # Nothing is validated here, so no other split is read.
     run = replace(run, evaluation=replace(run.evaluation, every=0, test=0))
     parts = assemble(run)
@@ -97,6 +95,16 @@ def estimate(
         draw_estimate(found.rows, picture, title=result["divergence"])
     _show(console, result, found, file)
     return file
+
+
+def _check_reader(teacher: OnlyReads, objective: Objective) -> None:
+    """Refuse a teacher that is no model where an estimate needs one."""
+    lacks = "writes nothing, and one of the estimators learns from text of both models"
+    if not objective.POLICY_GRADIENT:
+        lacks = "tells a few entries, and estimates are held against the whole distribution"
+        if teacher.gives().dense:
+            return
+    raise ConfigError(f"teacher={name_of(teacher)} {lacks}. Choose a model as the teacher.")
 
 
 def _compare(

@@ -127,7 +127,12 @@ def _check_group(run: TrainRun | UndoRun) -> None:
 
 
 def _check_writer(run: TrainRun | UndoRun) -> None:
-    """Refuse a writer that is never asked, or does not say what is learnt from."""
+    """Refuse writers that are never asked, or do not say what the run needs of them."""
+    if Author.mixture in run.policy.may_write() and run.policy.mixing() is None:
+        raise ConfigError(
+            f"policy={name_of(run.policy)} has both models write every token and says no share of "
+            "the teacher: give it a method mixing, as policy=teacher_mixed has."
+        )
     name, writes = name_of(run.writer), Author.student in run.policy.may_write()
     if not writes and not run.writer.IMPLIED:
         raise ConfigError(

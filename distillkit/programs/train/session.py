@@ -120,11 +120,16 @@ class Session:
             journal.close()
 
     def _log(self, update: Update, timing: Mapping[str, float]) -> None:
-        if self._placement.chief:
-            self._journals["metrics.jsonl"].write({"step": update.step, **update.metrics})
-            self._tracked.log({**update.metrics, **timing}, step=update.step)
+        self._note({"step": update.step, **update.metrics}, timing)
         for warning in self._guard.look(update.step, update.metrics):
             self._display.say(f"warning: {warning}")
+
+    def _note(self, row: dict[str, float], timing: Mapping[str, float] | None = None) -> None:
+        """A row of numbers for journal and tracker, by the process that keeps them."""
+        if self._placement.chief:
+            self._journals["metrics.jsonl"].write(row)
+            numbers = {name: value for name, value in row.items() if name != "step"}
+            self._tracked.log({**numbers, **(timing or {})}, step=int(row["step"]))
 
     def _validate(self, step: int) -> None:
         run = self._run
@@ -141,8 +146,7 @@ class Session:
         )
         self._display.validated(quality.numbers())
         numbers = {f"validation/{name}": value for name, value in quality.numbers().items()}
-        self._journals["metrics.jsonl"].write({"step": step, **numbers})
-        self._tracked.log(numbers, step=step)
+        self._note({"step": step, **numbers})
         rows: list[Sample] = [
             {
                 "step": step,
@@ -153,9 +157,9 @@ class Session:
             }
             for item in quality.answers[: run.evaluation.samples]
         ]
-        for row in rows:
-            self._journals["samples.jsonl"].write(row)
-        if rows:
+        if rows and self._placement.chief:
+            for row in rows:
+                self._journals["samples.jsonl"].write(row)
             self._tracked.samples(rows, step=step)
         best = self.progress.best_score
         if best is None or quality.score > best:
