@@ -38,6 +38,7 @@ REQUIRED = {
     "teacher=endpoint": ["teacher.model=a-teacher"],
     "reward=classifier": ["reward.name=a/model"],
     "reward=python": ["reward.function=a.module:name"],
+    "writer=speculative": ["writer.draft=a/model"],
 }
 """What an option cannot do without."""
 

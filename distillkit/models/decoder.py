@@ -7,7 +7,9 @@ a model is one of these; the others are decoded by their own module.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -55,15 +57,27 @@ class Decoder:
 
     def __init__(self, module: Any, *, rows: int, length: int, dtype: torch.dtype) -> None:
         body = module.base_model
-        self._embedding, self._norm = body.embed_tokens, body.norm
-        self._layers = [Layer(layer, rows, length, dtype) for layer in body.layers]
-        weight = body.embed_tokens.weight
+        self._embedding, self._norm, self._turns = body.embed_tokens, body.norm, body.rotary_emb
+        self._layers = [Layer(layer, dtype) for layer in body.layers]
+        self._begin(rows, length)
+
+    def again(self, *, rows: int, length: int) -> Self:
+        """One for another batch, with the weights as they were laid out for this one."""
+        other = copy(self)
+        other._layers = [copy(layer) for layer in self._layers]
+        other._begin(rows, length)
+        return other
+
+    def _begin(self, rows: int, length: int) -> None:
+        weight = self._embedding.weight
         positions = torch.arange(length, device=weight.device)[None]
-        cos, sin = body.rotary_emb(weight, positions)
+        cos, sin = self._turns(weight, positions)
         half = sin.shape[-1] // 2
         # x cos + roll(x) sin, the sign of rotate_half moved into the table.
         self._cos, self._sin = cos[0], torch.cat([-sin[0, :, :half], sin[0, :, half:]], dim=-1)
         self._done = 0
+        for layer in self._layers:
+            layer.begin(rows, length)
 
     def __call__(self, tokens: Tensor, positions: Tensor, mask: Tensor | None) -> Tensor:
         """Read tokens [B, T] and return the last hidden state of each row [B, D].
@@ -73,13 +87,36 @@ class Decoder:
             positions: of each token in its row's own text [B, T].
             mask: true where a token read so far is real [B, L], or None where all are.
         """
+        allowed = None if mask is None else self._allowed(mask, tokens.shape[1])
+        end = self._done + tokens.shape[1]
+        state = self._through(tokens, positions, Place(slice(self._done, end), end), allowed)
+        self._done = end
+        return self._norm(state[:, -1])
+
+    def read(self, tokens: Tensor, start: Tensor) -> Tensor:
+        """See :class:`distillkit.models.rereading.Page`."""
+        width, first, last = tokens.shape[1], int(start.min()), int(start.max())
+        columns = start[:, None] + torch.arange(width, device=start.device)
+        end = last + width
+        place = Place(slice(first, end), end)
+        if first != last:
+            rows = torch.arange(len(start), device=start.device)[:, None]
+            place = Place((rows, slice(None), columns), end)
+        allowed = None
+        if first != last or (width > 1 and first > 0):
+            seen = torch.arange(end, device=start.device)
+            allowed = (seen <= columns[:, :, None])[:, None]
+        self._done = max(self._done, end)
+        return self._norm(self._through(tokens, columns, place, allowed))
+
+    def _through(
+        self, tokens: Tensor, positions: Tensor, place: "Place", allowed: Tensor | None
+    ) -> Tensor:
         state = self._embedding(tokens)
         rotation = self._cos[positions][:, :, None], self._sin[positions][:, :, None]
-        allowed = None if mask is None else self._allowed(mask, tokens.shape[1])
         for layer in self._layers:
-            state = layer(state, self._done, rotation, allowed)
-        self._done += tokens.shape[1]
-        return self._norm(state[:, -1])
+            state = layer(state, place, rotation, allowed)
+        return state
 
     def keep(self, rows: Tensor) -> None:
         """Drop all other rows from the cache."""
@@ -95,10 +132,23 @@ class Decoder:
         return (causal & mask[:, None] | itself)[:, None]
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a layer's cache tokens are put.
+
+    Attributes:
+        columns: the same for all rows, or an index [B, T] of rows and columns.
+        end: columns from here on hold nothing yet.
+    """
+
+    columns: Any
+    end: int
+
+
 class Layer:
     """One decoder layer with its part of the cache."""
 
-    def __init__(self, layer: Any, rows: int, length: int, dtype: torch.dtype) -> None:
+    def __init__(self, layer: Any, dtype: torch.dtype) -> None:
         attention, mlp = layer.self_attn, layer.mlp
         self._width: int = attention.head_dim
         self._keys_heads: int = attention.k_proj.out_features // self._width
@@ -112,14 +162,17 @@ class Layer:
         self._widen = packed((mlp.gate_proj, mlp.up_proj), dtype)
         self._narrow = packed((mlp.down_proj,), dtype)
         self._activation = mlp.act_fn
-        shape = (2, rows, self._keys_heads, length, self._width)
-        self._cache = attention.k_proj.weight.new_empty(shape, dtype=dtype)
+        self._cache = attention.k_proj.weight.new_empty(0, dtype=dtype)
+
+    def begin(self, rows: int, length: int) -> None:
+        """An empty cache; what is masked is multiplied with 0, and must be a number."""
+        self._cache = self._cache.new_zeros(2, rows, self._keys_heads, length, self._width)
 
     def __call__(
-        self, state: Tensor, start: int, rotation: Sequence[Tensor], allowed: Tensor | None
+        self, state: Tensor, place: Place, rotation: Sequence[Tensor], allowed: Tensor | None
     ) -> Tensor:
         state = state + self._write(
-            self._attend(_rms(self._before, state), start, rotation, allowed)
+            self._attend(_rms(self._before, state), place, rotation, allowed)
         )
         gate, up = self._widen(_rms(self._between, state)).chunk(2, dim=-1)
         return state + self._narrow(self._activation(gate) * up)
@@ -131,7 +184,7 @@ class Layer:
         self._cache[:, :, :, :length] = kept
 
     def _attend(
-        self, state: Tensor, start: int, rotation: Sequence[Tensor], allowed: Tensor | None
+        self, state: Tensor, place: Place, rotation: Sequence[Tensor], allowed: Tensor | None
     ) -> Tensor:
         batch, width = state.shape[:2]
         heads = self._read(state).view(batch, width, -1, self._width)
@@ -144,10 +197,12 @@ class Layer:
         both = both * cos + both.roll(self._width // 2, dims=-1) * sin
         both = both.to(self._cache.dtype)
         query, key = both[:, :, : self._query_heads], both[:, :, self._query_heads :]
-        now = slice(start, start + width)
-        self._cache[0, :, :, now] = key.transpose(1, 2)
-        self._cache[1, :, :, now] = value.transpose(1, 2)
-        keys, values = self._cache[:, :, :, : now.stop]
+        for cache, new in zip(self._cache, (key, value), strict=True):
+            if isinstance(place.columns, slice):
+                cache[:, :, place.columns] = new.transpose(1, 2)
+            else:
+                cache[place.columns] = new
+        keys, values = self._cache[:, :, :, : place.end]
         if width == 1:
             # The queries that share a key stand side by side as if they were positions.
             query = query.reshape(batch, self._keys_heads, -1, self._width)

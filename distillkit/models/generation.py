@@ -11,10 +11,11 @@ from contextlib import ExitStack
 import torch
 from torch import Tensor
 
-from distillkit.core.errors import DataError, ModelError
 from distillkit.core.types import Author, Response
+from distillkit.models.drawing import check_room, cut, draws
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling, choose
+from distillkit.models.speculation import Speculator
 from distillkit.models.voice import Voice
 
 LEAVING = 8
@@ -37,7 +38,7 @@ def generate(
     """Write one response to each prompt.
 
     Args:
-        model: the author; left in the mode it was in.
+        model: the author, by speculative decoding where it has a draft; left in the mode it was in.
         prompts: token ids, none empty.
         sampling: how tokens are chosen.
         seed: of this call's own generator, or one seed for each row; the global generator is not
@@ -53,6 +54,11 @@ def generate(
         DataError: a prompt fills the model's context.
         ModelError: the logits are not finite, as after an update that went astray.
     """
+
+    if (draft := model.draft) is not None:
+        speculator = Speculator(model, draft.model, k=draft.proposals)
+        texts = speculator.write(prompts, prompts, sampling, seed=seed, author=author, poll=poll)
+        return [text.response for text in texts]
 
     def pick(logits: Sequence[Tensor], uniform: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         chosen, log_prob = choose(logits[0], sampling, uniform)
@@ -86,7 +92,7 @@ def write(
         poll: as in :func:`generate`.
     """
     for model, texts in zip(models, prompts, strict=True):
-        _check_room(model, texts)
+        check_room(model, texts)
     limits = [
         min(
             sampling.max_new_tokens,
@@ -94,7 +100,7 @@ def write(
         )
         for row in zip(*prompts, strict=True)
     ]
-    uniform = _draws(seed, len(limits), sampling.max_new_tokens).to(models[0].device)
+    uniform = draws(seed, len(limits), sampling.max_new_tokens).to(models[0].device)
     order = sorted(range(len(limits)), key=lambda row: len(prompts[0][row]))
     stops = frozenset[int]().union(*(model.stop_ids for model in models))
     written: dict[int, Response] = {}
@@ -129,26 +135,6 @@ def _voice(
         room=room,
         pad_id=model.end_id,
         device=model.device,
-    )
-
-
-def _check_room(model: LanguageModel, prompts: Sequence[Sequence[int]]) -> None:
-    longest = max(map(len, prompts), default=0)
-    if longest >= model.context:
-        raise DataError(
-            f"a prompt of {longest} tokens fills the model's context of {model.context}. "
-            "Drop long prompts with loop.max_prompt_tokens=..., or choose a model with more room."
-        )
-
-
-def _draws(seed: int | Sequence[int], rows: int, width: int) -> Tensor:
-    """Numbers in [0, 1) [rows, width], fp64."""
-    if isinstance(seed, int):
-        generator = torch.Generator().manual_seed(seed)
-        return torch.rand(rows, width, generator=generator, dtype=torch.float64)
-    assert len(seed) == rows
-    return torch.cat(
-        [torch.empty(0, width, dtype=torch.float64), *(_draws(each, 1, width) for each in seed)]
     )
 
 
@@ -187,21 +173,4 @@ def _write(
             live = live[keep]
             for voice in voices:
                 voice.keep(keep)
-    return _cut(author, chosen_ids, log_probs, lengths, ended)
-
-
-def _cut(
-    author: Author, ids: Tensor, log_probs: Sequence[Tensor], lengths: Tensor, ended: Tensor
-) -> list[Response]:
-    rows = zip(ids.tolist(), lengths.tolist(), ended.tolist(), strict=True)
-    likely = zip(*(kept.tolist() for kept in log_probs), strict=True)
-    texts = [
-        Response(tuple(row[:length]), not end, author, *(tuple(kept[:length]) for kept in of_row))
-        for (row, length, end), of_row in zip(rows, likely, strict=True)
-    ]
-    if any(value != value for text in texts for value in text.log_probs):
-        raise ModelError(
-            "the model's logits are not finite while it writes. Lower optimizer.lr, or use "
-            "precision=fp32 and student.dtype=float32."
-        )
-    return texts
+    return cut(author, chosen_ids, log_probs, lengths, ended)

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,21 @@ from distillkit.models.full_decoder import FullDecoder
 from distillkit.models.head import Head
 from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.prompts import PromptFormat
-from distillkit.models.reading import UNCACHED, Way, quickest
-from distillkit.models.voice import DecodingStep
+from distillkit.models.reading import UNCACHED, Way, quickest, written
+from distillkit.models.rereading import Opens, Pages, reread
+from distillkit.models.rows_decoder import RowsDecoder
+from distillkit.models.voice import DecodingStep, Opened
 
 PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
 """Attention implementations of transformers that skip other rows' blocks of a packed batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A model that proposes so many tokens at a time for another one to accept or replace."""
+
+    model: "LanguageModel"
+    proposals: int
 
 
 class LanguageModel:
@@ -36,6 +47,7 @@ class LanguageModel:
         end_id: the one of them that closes a response taken from the dataset.
         context: most tokens of prompt and response together.
         notes: what was mended while it was loaded, for the user.
+        draft: proposes what this model writes; None where it writes alone.
     """
 
     def __init__(
@@ -52,6 +64,7 @@ class LanguageModel:
         self.stop_ids, self.context, self.autocast = stop_ids, context, autocast
         self.end_id: int = prompts.tokenizer.eos_token_id
         self.notes: Sequence[str] = ()
+        self.draft: Draft | None = None
 
     @property
     def tokenizer(self) -> Any:
@@ -69,27 +82,69 @@ class LanguageModel:
             return self.module.base_model(**inputs)
 
     @cached_property
-    def way(self) -> Way:
+    def way(self) -> Way[Opened]:
         """How text is read while this model writes it: tried once, when it is first needed."""
-        known = frozenset(signature(self.module.base_model.forward).parameters)
-        ways = [
-            Way("its own cache", lambda **_: ModuleDecoder(self.body, self.module.config, known)),
-            Way(UNCACHED, lambda **_: FullDecoder(self._last)),
+        ways: list[Way[Opened]] = [
+            Way("its own cache", lambda **_: ModuleDecoder(self.body, self._config, self._known)),
+            Way(UNCACHED, lambda **_: FullDecoder(self._behind)),
         ]
         if decodes(self.module):
-            dtype = torch.bfloat16 if self.autocast else self.module.dtype
-            ways.insert(0, Way("a written-out step", partial(Decoder, self.module, dtype=dtype)))
+            ways.insert(0, Way("a written-out step", self._written_out))
         with evaluating(self):
-            return quickest(self, ways)
+            return quickest(self, ways, written)
+
+    @cached_property
+    def pages(self) -> Pages:
+        """How text is read whose end may be read anew: tried once, when it is first needed."""
+
+        def own_cache(*, rows: int, **_: int) -> RowsDecoder:
+            return RowsDecoder(self.body, self._config, self._known, rows, last=self.context - 1)
+
+        ways: list[Pages] = [
+            Way("its own cache", lambda: own_cache),
+            Way(UNCACHED, lambda: lambda **_: FullDecoder(self._behind)),
+        ]
+        if decodes(self.module):
+            ways.insert(0, Way("a written-out step", self._laid_out))
+        with evaluating(self):
+            return quickest(self, ways, reread)
+
+    @property
+    def _config(self) -> Any:
+        return self.module.config
+
+    @property
+    def _known(self) -> frozenset[str]:
+        """Arguments of the body."""
+        return frozenset(signature(self.module.base_model.forward).parameters)
+
+    def _written_out(self, *, rows: int, length: int) -> Decoder:
+        dtype = torch.bfloat16 if self.autocast else self.module.dtype
+        return Decoder(self.module, rows=rows, length=length, dtype=dtype)
+
+    def _laid_out(self) -> Opens:
+        """Pages that share what is made of the weights."""
+        return self._written_out(rows=0, length=0).again
 
     def decoder(self, *, rows: int, length: int) -> DecodingStep:
         """What reads tokens one by one for so many rows; see :class:`Decoder`."""
         return self.way.opened(rows=rows, length=length)
 
-    def _last(self, texts: Sequence[Sequence[int]]) -> Tensor:
-        """Hidden states behind whole texts [B, D]."""
+    def _behind(self, texts: Sequence[Sequence[int]], count: int) -> Tensor:
+        """Hidden states behind the last tokens of texts [B, T, D]; zeros beyond the context."""
         # What follows a text does not matter, but a position is scored for what follows it.
-        return self.hidden(self.batch(texts, [[self.end_id]] * len(texts)))
+        cut = [text[: self.context - 1] for text in texts]
+        kept = [max(1, count - len(text) + len(end)) for text, end in zip(texts, cut, strict=True)]
+        parts = [len(text) - width + 1 for text, width in zip(cut, kept, strict=True)]
+        batch = self.batch(
+            [text[:part] for text, part in zip(cut, parts, strict=True)],
+            [[*text[part:], self.end_id] for text, part in zip(cut, parts, strict=True)],
+        )
+        found = self.hidden(batch)
+        states = found.new_zeros(len(texts), count, found.shape[-1])
+        for row, state in zip(states, found.split(kept), strict=True):
+            row[: len(state)] = state
+        return states
 
     def prompt_length(self, example: Example) -> int:
         """Tokens of a prompt in this model's format."""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,13 @@ from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.memory import keep_freed_pages
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
-from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.language_model import Draft, LanguageModel, evaluating
 from distillkit.models.linear import keep_fewer_products, quicken
-from distillkit.models.pretrained import DType, Pretrained, Student
+from distillkit.models.pretrained import DType, Pretrained, Student, Teacher
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import PROBE, check_scoring, check_training, passes
 from distillkit.models.saving import rehearse
-from distillkit.models.shared_ids import confine
+from distillkit.models.shared_ids import check_ids, confine
 from distillkit.models.tokenizer_files import load_tokenizer
 from distillkit.models.vocabulary import real_ids
 
@@ -51,7 +52,9 @@ def pick_device(asked: str) -> torch.device:
 
 
 def load(source: Pretrained, *, device: torch.device, precision: str) -> LanguageModel:
-    """Load one side, check its head against its own forward pass, and put it on the device.
+    """Load one side with its draft, if any, check it, and put it on the device.
+
+    The head is checked against the model's own forward pass, and the draft against the model's ids.
 
     Args:
         source: what the user asked for.
@@ -94,7 +97,48 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
             model.notes = rehearse(module, tokenizer, f"{side}.name={source.name}")
     keep_freed_pages()
     quicken(module)
+    if isinstance(source, Teacher) and source.draft is not None:
+        model.draft = _draft(source, model, device=device, precision=precision)
     return model
+
+
+def load_draft(
+    source: Pretrained,
+    target: LanguageModel,
+    *,
+    names: tuple[str, str],
+    device: torch.device,
+    precision: str,
+) -> LanguageModel:
+    """A model that proposes what another one writes, and gives every token the same id.
+
+    Args:
+        source: what the user asked for.
+        target: has the last word.
+        names: of both in error messages, the draft's first.
+        device: from :func:`pick_device`.
+        precision: ``fp32`` or ``bf16``.
+
+    Raises:
+        ModelError: it is missing or damaged, or its ids are others.
+    """
+    try:
+        draft = load(source, device=device, precision=precision)
+    except ModelError as error:
+        # Loaded as a teacher is, but named by another field.
+        raise ModelError(str(error).replace("teacher.name", names[0])) from error
+    check_ids(draft, target, names=names)
+    return draft
+
+
+def _draft(
+    source: Teacher, target: LanguageModel, *, device: torch.device, precision: str
+) -> Draft:
+    assert source.draft is not None
+    named = replace(source, name=source.draft, revision=None, draft=None)
+    names = ("teacher.draft", "teacher.name")
+    model = load_draft(named, target, names=names, device=device, precision=precision)
+    return Draft(model, source.proposals)
 
 
 def locate(name: str) -> str:
@@ -105,7 +149,15 @@ def locate(name: str) -> str:
 def identity(source: Pretrained, model: LanguageModel) -> dict[str, str | None]:
     """What tells this model from others: the hub commit, and a digest of all it computes with."""
     commit = _commit(model.module)
-    return {"name": source.name, "commit": commit, "digest": digest_of(model.module)}
+    return {"name": source.name, "commit": commit, "digest": digest_of_writer(model)}
+
+
+def digest_of_writer(model: LanguageModel) -> str:
+    """:func:`digest_of` a model, and of its draft, which has a part in what is drawn."""
+    digest = digest_of(model.module)
+    if model.draft is None:
+        return digest
+    return f"{digest}+{digest_of(model.draft.model.module)}*{model.draft.proposals}"
 
 
 def digest_of(module: Any) -> str:

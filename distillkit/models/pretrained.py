@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.core.spec import spec
 
 
@@ -72,6 +73,21 @@ class Readable(AnyTeacher):
 @spec("teacher/hf")
 class Teacher(Pretrained, Readable):
     """The model that is imitated. Never updated."""
+
+    draft: str | None = None
+    """Hub name or folder of a smaller model that proposes what this one writes, which is then
+    written by speculative decoding; null for nothing. The text stays the teacher's own."""
+    proposals: int = 5
+    """Tokens that the draft proposes in a round."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "teacher.", POSITIVE, "proposals")
+
+    def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
+        kept = Pretrained.earlier(self, values)
+        if self.draft is None:
+            del kept["draft"], kept["proposals"]
+        return kept
 
 
 @spec("student/hf")

@@ -6,10 +6,10 @@ are tried on a few tokens and compared with each other and with passes over each
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -41,9 +41,11 @@ UNCACHED = "no cache"
 NEAR = 64
 """Tokens of a window that the probe reads beyond."""
 
+Begins = TypeVar("Begins")
+
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Way(Generic[Begins]):
     """How a model reads while it writes.
 
     Attributes:
@@ -52,7 +54,7 @@ class Way:
     """
 
     name: str
-    opened: Opened
+    opened: Begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +116,21 @@ def check_scoring(model: "LanguageModel", side: str) -> None:
         )
 
 
-def quickest(model: "LanguageModel", ways: Sequence[Way]) -> Way:
+Found = Iterator[tuple[list[int], int, Tensor]]
+"""Rows, how many tokens of their responses were read, and their hidden states."""
+
+
+def quickest(
+    model: "LanguageModel",
+    ways: Sequence[Way[Begins]],
+    read: Callable[["LanguageModel", Way[Begins], Texts], Found],
+) -> Way[Begins]:
     """The first way that gives what scoring gives; the last one needs no proof.
 
     Args:
         model: in inference mode.
         ways: in the order of their speed.
+        read: texts in one of the ways.
     """
     texts = _texts(model, reach=_window(model.module.config.get_text_config()))
     whole = _scored(model, texts)
@@ -128,7 +139,7 @@ def quickest(model: "LanguageModel", ways: Sequence[Way]) -> Way:
     limit = max(limit, NOISE * _noise(model, texts, whole, shortest))
     for way in ways[:-1]:
         try:
-            found = [*_written(model, way, texts)]
+            found = [*read(model, way, texts)]
         except torch.OutOfMemoryError:
             raise
         except Exception:
@@ -139,10 +150,8 @@ def quickest(model: "LanguageModel", ways: Sequence[Way]) -> Way:
     return ways[-1]
 
 
-def _written(
-    model: "LanguageModel", way: Way, texts: Texts
-) -> Iterator[tuple[list[int], int, Tensor]]:
-    """Rows, how many tokens of their responses were read, and their hidden states."""
+def written(model: "LanguageModel", way: Way[Opened], texts: Texts) -> Found:
+    """Texts read as they are written."""
     for rows in ([0], [*range(len(texts.prompts))]):
         voice = Voice(
             [texts.prompts[row] for row in rows],

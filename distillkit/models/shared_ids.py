@@ -1,11 +1,14 @@
 """Teacher and student on the ids that both can predict."""
 
+import json
 from dataclasses import replace
+from typing import Any
 
 import torch
 
 from distillkit.core.errors import ModelError
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.reading import PROBE
 from distillkit.models.vocabulary import RealIds, among, only_added
 
 
@@ -18,6 +21,43 @@ def confine(model: LanguageModel, ids: RealIds) -> None:
     model.prompts.unscored = ids.unscored
 
 
+def check_ids(
+    first: LanguageModel, second: LanguageModel, *, names: tuple[str, str]
+) -> frozenset[str]:
+    """Two models must give every token the same id, and split text alike.
+
+    Equal sizes are not enough: two checkpoints can share a width and encode differently.
+
+    Args:
+        first: one of them.
+        second: the other.
+        names: of both, for error messages.
+
+    Returns:
+        Added tokens that one of the tokenizers has alone.
+
+    Raises:
+        ModelError: they differ in more than added tokens, or in how they split a text.
+    """
+    ours, theirs = first.tokenizer, second.tokenizer
+    left, right = ours.get_vocab(), theirs.get_vocab()
+    added = {str(each) for side in (ours, theirs) for each in side.get_added_vocab()}
+    alone = only_added(left, right, added=added) if left != right else frozenset[str]()
+    both = " and ".join(reversed(names))
+    if alone is None:
+        differing = sorted(left.items() ^ right.items(), key=lambda item: item[1])
+        raise ModelError(
+            f"{both} have different tokenizers ({len(right)} and {len(left)} entries, first "
+            f"difference {differing[0][0]!r}). Choose two models of one family."
+        )
+    if ours.encode(PROBE) != theirs.encode(PROBE) or _merges(ours) != _merges(theirs):
+        raise ModelError(
+            f"{both} share a vocabulary but split text differently. Choose two models of one "
+            "family."
+        )
+    return alone
+
+
 def share_ids(teacher: LanguageModel, student: LanguageModel) -> list[str]:
     """Let both models predict the same ids: those of tokens that both have, and have a row for.
 
@@ -25,22 +65,11 @@ def share_ids(teacher: LanguageModel, student: LanguageModel) -> list[str]:
         Added tokens that one of the tokenizers has alone, by id.
 
     Raises:
-        ModelError: they differ in more than added tokens, or in one that ends a text.
+        ModelError: they differ in more than added tokens, in one that ends a text, or in how they
+            split one.
     """
-    ours, theirs = student.tokenizer, teacher.tokenizer
-    left, right = ours.get_vocab(), theirs.get_vocab()
-    alone = frozenset[str]()
-    if left != right:
-        added = {str(each) for side in (ours, theirs) for each in side.get_added_vocab()}
-        found = only_added(left, right, added=added)
-        if found is None:
-            differing = sorted(left.items() ^ right.items(), key=lambda item: item[1])
-            raise ModelError(
-                f"teacher.name and student.name have different tokenizers ({len(right)} and "
-                f"{len(left)} entries, first difference {differing[0][0]!r}). "
-                "Choose two models of one family."
-            )
-        alone = found
+    left, right = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
+    alone = check_ids(student, teacher, names=("student.name", "teacher.name"))
     both = {left[token] for token in left.keys() - alone}
     scored = both - teacher.prompts.unscored - student.prompts.unscored
     for side, model in (("student", student), ("teacher", teacher)):
@@ -55,3 +84,9 @@ def share_ids(teacher: LanguageModel, student: LanguageModel) -> list[str]:
             confine(model, ids)
     every = left | right
     return sorted(alone, key=lambda token: every[token])
+
+
+def _merges(tokenizer: Any) -> Any:
+    """The rules by which a fast tokenizer joins pieces; None for a slow one."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend and json.loads(backend.to_str())["model"].get("merges")

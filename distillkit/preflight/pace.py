@@ -15,7 +15,7 @@ from distillkit.policies.base import Policy
 from distillkit.preflight.finding import Finding, ok
 from distillkit.preflight.sizes import duration, size
 from distillkit.preflight.subject import Subject
-from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of
+from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of, writer_of
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts, other_text
 from distillkit.training.sampler import Pool, draw_indices
@@ -116,8 +116,9 @@ def _author(subject: Subject, author: Author, examples: Sequence[Example]) -> An
     run, teacher = subject.run, subject.teacher
     if author is not Author.teacher:
         sides = Sides.of(subject.student, teacher)
+        writer = writer_of(run.policy, run.writer, subject.student)
         authors = authors_of(
-            run.policy, sides=sides, writer=run.writer, sampling=run.rollout, seed=run.seed
+            run.policy, sides=sides, writer=writer, sampling=run.rollout, seed=run.seed
         )
         return authors[author]
     seed = child_seed(run.seed, "teacher")

@@ -82,19 +82,37 @@ class KeptAuthor:
         return [self._texts[example.id] for example in examples]
 
 
+def writer_of(policy: Policy, settings: WriterSettings, student: LanguageModel) -> Writer | None:
+    """Who writes the student's text, ready to; None where nobody is asked for any.
+
+    Raises:
+        DistillkitError: it cannot write for this student.
+    """
+    return settings.open(student) if Author.student in policy.may_write() else None
+
+
 def authors_of(
     policy: Policy,
     *,
     sides: Sides,
-    writer: WriterSettings,
+    writer: Writer | None,
     sampling: Sampling,
     seed: int,
 ) -> dict[Author, AnyAuthor]:
-    """Whoever writes while the run goes on, ready to; the teacher's text is written before."""
+    """Whoever writes while the run goes on, ready to; the teacher's text is written before.
+
+    Args:
+        policy: names them.
+        sides: the models.
+        writer: of the student's text, as :func:`writer_of` opens it.
+        sampling: how tokens are chosen.
+        seed: root seed of the run.
+    """
     student, named = sides.student, policy.may_write()
     authors: dict[Author, AnyAuthor] = {Author.dataset: DatasetAuthor(student, sides.readers)}
     if Author.student in named:
-        authors[Author.student] = WritingAuthor(writer.open(student), student, sampling, seed=seed)
+        assert writer is not None
+        authors[Author.student] = WritingAuthor(writer, student, sampling, seed=seed)
     if Author.mixture in named:
         share = policy.mixing()
         assert share is not None, "refused when composing"

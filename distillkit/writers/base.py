@@ -5,8 +5,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Protocol
 
+from omegaconf import MISSING
+
+from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Response
+from distillkit.models.pretrained import Teacher
 from distillkit.models.sampling import Sampling
 
 if TYPE_CHECKING:  # it loads transformers, and this module is loaded for every composing
@@ -69,3 +73,29 @@ class Local(WriterSettings):
         from distillkit.writers.local import LocalWriter
 
         return LocalWriter(student)
+
+
+@spec("writer/speculative")
+class Speculative(WriterSettings):
+    """The student too, with a smaller model that proposes: the same text in distribution."""
+
+    draft: str = MISSING
+    """Hub name or folder of the model that proposes; it reads the student's prompts."""
+    proposals: int = 5
+    """Tokens that it proposes in a round."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "writer.", POSITIVE, "proposals")
+
+    def open(self, student: "LanguageModel") -> Writer:
+        from distillkit.models.loading import load_draft
+        from distillkit.writers.speculative import SpeculativeWriter
+
+        draft = load_draft(
+            Teacher(name=self.draft),
+            student,
+            names=("writer.draft", "student.name"),
+            device=student.device,
+            precision="bf16" if student.autocast else "fp32",
+        )
+        return SpeculativeWriter(student, draft, proposals=self.proposals)

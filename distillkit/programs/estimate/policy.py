@@ -126,7 +126,11 @@ def _parts(run: TrainRun, parts: Assembled, loop: LoopSettings) -> Parts:
     authors: dict[Author, AnyAuthor] = {}
     for policy in policies:
         authors |= authors_of(
-            policy, sides=parts.sides, writer=run.writer, sampling=run.rollout, seed=run.seed
+            policy,
+            sides=parts.sides,
+            writer=run.writer.open(parts.sides.student),
+            sampling=run.rollout,
+            seed=run.seed,
         )
     return Parts(
         sides=parts.sides,

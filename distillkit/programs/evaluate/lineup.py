@@ -14,7 +14,7 @@ from distillkit.evaluation.gathering import ModelEvidence
 from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.metrics.base import Metric, Tally
 from distillkit.metrics.evidence import Whose
-from distillkit.models.loading import digest_of, load, pick_device
+from distillkit.models.loading import digest_of_writer, load, pick_device
 from distillkit.models.pair import agree_on_the_end, check_pair
 from distillkit.models.pretrained import Pretrained, Teacher, of_folder
 from distillkit.programs.train.assemble import check_evaluated
@@ -139,7 +139,7 @@ class Lineup:
         device = pick_device(self._asked.device)
         model = load(source, device=device, precision=self._precision)
         dtype = "autocast" if model.autocast else str(model.module.dtype).removeprefix("torch.")
-        self._weights[who] = f"{digest_of(model.module)}-{dtype}"
+        self._weights[who] = f"{digest_of_writer(model)}-{dtype}"
         return Measured(model, self._weights[who])
 
 

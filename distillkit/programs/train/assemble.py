@@ -17,8 +17,10 @@ from distillkit.models.pretrained import Teacher
 from distillkit.opinions.base import OnlyReads, Reader
 from distillkit.rewards.base import Judge
 from distillkit.run import TrainRun
+from distillkit.training.authors import writer_of
 from distillkit.training.parts import OtherText, other_text
 from distillkit.training.step import Sides
+from distillkit.writers.base import Writer
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Assembled:
 
     Attributes:
         placement: where they are, and who writes.
+        writer: of the student's text, where the policy asks for any.
         judge: gives rollouts their rewards, where the objective asks.
         other: learnt beside the rollouts, where the objective asks.
     """
@@ -37,6 +40,7 @@ class Assembled:
     validation: Sequence[Example]
     test: Sequence[Example]
     notes: tuple[str, ...]
+    writer: Writer | None = None
     judge: Judge | None = None
     other: OtherText | None = None
 
@@ -72,6 +76,7 @@ def assemble(run: TrainRun) -> Assembled:
         validation=validation,
         test=test,
         notes=tuple(notes),
+        writer=writer_of(run.policy, run.writer, sides.student),
         judge=run.objective.judge(run.dataset, device=device),
         other=other,
     )

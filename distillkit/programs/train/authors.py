@@ -11,12 +11,14 @@ from distillkit.run import TrainRun
 from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of
 from distillkit.training.kept_text import kept_text
 from distillkit.training.step import Sides
+from distillkit.writers.base import Writer
 from distillkit.writers.local import LocalWriter
 
 
 def ready_authors(
     run: TrainRun,
     sides: Sides,
+    writer: Writer | None,
     examples: Sequence[Example],
     *,
     poll: Callable[[], None],
@@ -27,12 +29,13 @@ def ready_authors(
     Args:
         run: whose policy, writer, lengths and seed are used.
         sides: the models.
+        writer: of the student's text.
         examples: what the teacher answers.
         poll: called between the teacher's batches; may raise to stop.
         say: told how far the teacher is.
     """
     authors = authors_of(
-        run.policy, sides=sides, writer=run.writer, sampling=run.rollout, seed=run.seed
+        run.policy, sides=sides, writer=writer, sampling=run.rollout, seed=run.seed
     )
     if Author.teacher in run.policy.may_write():
         assert isinstance(run.teacher, Teacher)

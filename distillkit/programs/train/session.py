@@ -57,7 +57,9 @@ class Session:
             sides=parts.sides,
             pool=Pool.of(parts.train),
             policy=run.policy,
-            authors=ready_authors(run, parts.sides, parts.train, poll=stop.poll, say=display.say),
+            authors=ready_authors(
+                run, parts.sides, parts.writer, parts.train, poll=stop.poll, say=display.say
+            ),
             objective=run.objective,
             loop=run.loop,
             optimizer=run.optimizer,

@@ -17,7 +17,7 @@ from distillkit.lessons.endpoint import EndpointTeacher, ServedTeacher
 from distillkit.lessons.lessons import Lesson, Status, shares, total, write_lessons
 from distillkit.lessons.local import LocalTeacher
 from distillkit.lessons.tutor import RuleTutor, Tutor
-from distillkit.models.loading import digest_of, load, pick_device
+from distillkit.models.loading import digest_of_writer, load, pick_device
 from distillkit.models.pretrained import Teacher
 from distillkit.programs.undo.course import Course
 from distillkit.run import Kept
@@ -67,7 +67,7 @@ def hire(course: Course) -> WritingTeacher:
             return ServedTeacher(run.teacher)
         case Teacher():
             model = load(run.teacher, device=pick_device(run.device), precision=run.precision)
-            weights = digest_of(model.module)
+            weights = digest_of_writer(model)
             return LocalTeacher(
                 model, run.writing, weights=weights, name=run.teacher.name, seed=run.seed
             )
