@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from distillkit.core.files import new_folder, write_json
-from distillkit.models.loading import digest_of
+from distillkit.models.identity import digest_of
 
 
 def main(

@@ -23,7 +23,8 @@ from transformers.utils import logging
 from distillkit.core.files import new_folder, write_json
 from distillkit.core.types import Example, Message
 from distillkit.models.generation import generate
-from distillkit.models.loading import digest_of, load
+from distillkit.models.identity import digest_of
+from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Teacher
 from distillkit.models.sampling import Sampling
 from scripts.cut import write_cut

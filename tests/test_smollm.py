@@ -11,7 +11,8 @@ from transformers import AutoModelForCausalLM
 from distillkit.core.errors import ModelError
 from distillkit.core.types import Example, Message
 from distillkit.models.generation import generate
-from distillkit.models.loading import digest_of, load
+from distillkit.models.identity import digest_of
+from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.models.sampling import Sampling
 from scripts import cut, smollm

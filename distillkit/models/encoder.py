@@ -9,7 +9,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.utils import logging
 
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
-from distillkit.models.loading import digest_of
+from distillkit.models.identity import digest_of
 
 LONGEST = 512
 """Tokens that are read of a text, where the encoder's tokenizer does not say less."""

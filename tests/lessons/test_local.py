@@ -14,8 +14,8 @@ from distillkit.core.types import Message
 from distillkit.lessons.base import Request
 from distillkit.lessons.local import LocalTeacher
 from distillkit.lessons.settings import Writing
+from distillkit.models.identity import digest_of
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.loading import digest_of
 from distillkit.models.pretrained import PromptStyle, Teacher
 from tests.tiny import TOKENIZER, build, example
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from distillkit.models.loading import digest_of, load
+from distillkit.models.identity import digest_of
+from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
 from tests.tiny import CPU, save
 

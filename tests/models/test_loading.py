@@ -10,9 +10,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.models.generation import generate
+from distillkit.models.identity import identity
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.linear import quicken
-from distillkit.models.loading import identity, load, pick_device
+from distillkit.models.loading import load, pick_device
 from distillkit.models.pair import agree_on_the_end, check_pair
 from distillkit.models.pretrained import DType, Student, Teacher
 from distillkit.models.sampling import Sampling

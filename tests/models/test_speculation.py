@@ -13,7 +13,8 @@ from distillkit.models.generation import generate
 from distillkit.models.language_model import Draft, LanguageModel
 from distillkit.models.reading import UNCACHED
 from distillkit.models.sampling import Sampling
-from distillkit.models.speculation import Batch, Ready, Side, Speculated, Speculator
+from distillkit.models.side import Ready, Side
+from distillkit.models.speculation import Batch, Speculated, Speculator
 from tests.models.exact import next_logits, p_value, softmax
 from tests.models.test_generation import OFTEN_ENDING, PROMPTS
 from tests.tiny import FAMILIES, build

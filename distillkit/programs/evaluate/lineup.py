@@ -14,7 +14,8 @@ from distillkit.evaluation.gathering import ModelEvidence
 from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.metrics.base import Metric, Tally
 from distillkit.metrics.evidence import Whose
-from distillkit.models.loading import digest_of_writer, load, pick_device
+from distillkit.models.identity import digest_of_writer
+from distillkit.models.loading import load, pick_device
 from distillkit.models.pair import agree_on_the_end, check_pair
 from distillkit.models.pretrained import Pretrained, Teacher, of_folder
 from distillkit.programs.train.assemble import check_evaluated

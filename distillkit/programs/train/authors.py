@@ -5,7 +5,7 @@ from pathlib import Path
 
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example
-from distillkit.models.loading import identity
+from distillkit.models.identity import identity
 from distillkit.models.pretrained import Teacher
 from distillkit.run import TrainRun
 from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of

@@ -19,8 +19,9 @@ from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.evaluation.quality import reference_nll
 from distillkit.lessons.tutor import RuleTutor, Tutor
 from distillkit.metrics.evidence import Whose
+from distillkit.models.identity import digest_of
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.loading import digest_of, load, pick_device
+from distillkit.models.loading import load, pick_device
 from distillkit.models.pair import check_pair
 from distillkit.models.pretrained import Student, Teacher, of_folder
 from distillkit.opinions.base import OnlyReads

@@ -17,7 +17,8 @@ from distillkit.lessons.endpoint import EndpointTeacher, ServedTeacher
 from distillkit.lessons.lessons import Lesson, Status, shares, total, write_lessons
 from distillkit.lessons.local import LocalTeacher
 from distillkit.lessons.tutor import RuleTutor, Tutor
-from distillkit.models.loading import digest_of_writer, load, pick_device
+from distillkit.models.identity import digest_of_writer
+from distillkit.models.loading import load, pick_device
 from distillkit.models.pretrained import Teacher
 from distillkit.programs.undo.course import Course
 from distillkit.run import Kept

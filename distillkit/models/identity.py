@@ -1,0 +1,64 @@
+"""What tells one model from another: a digest of all that it computes with."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from distillkit.models.language_model import LanguageModel
+from distillkit.models.pretrained import Pretrained
+
+
+def identity(source: Pretrained, model: LanguageModel) -> dict[str, str | None]:
+    """What tells this model from others: the hub commit, and a digest of all it computes with."""
+    commit = _commit(model.module)
+    return {"name": source.name, "commit": commit, "digest": digest_of_writer(model)}
+
+
+def digest_of_writer(model: LanguageModel) -> str:
+    """:func:`digest_of` a model, and of its draft, which has a part in what is drawn."""
+    digest = digest_of(model.module)
+    if model.draft is None:
+        return digest
+    return f"{digest}+{digest_of(model.draft.model.module)}*{model.draft.proposals}"
+
+
+def digest_of(module: Any) -> str:
+    """16 hex digits of all that a transformers model computes with.
+
+    Its weights (the hub commit stands for those of the hub), its buffers, those that are never
+    saved too, its configuration and its generation settings.
+    """
+    digest = hashlib.sha256()
+    tensors = dict(module.named_buffers())
+    if (commit := _commit(module)) is not None:
+        digest.update(commit.encode())
+    else:
+        tensors |= module.state_dict()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    for settings in (module.config, getattr(module, "generation_config", None)):
+        told = _less(settings.to_dict(), NOT_COMPUTED) if settings is not None else None
+        digest.update(json.dumps(told, sort_keys=True, default=str).encode())
+    return digest.hexdigest()[:16]
+
+
+NOT_COMPUTED = ("_name_or_path", "transformers_version", "_commit_hash")
+"""Settings of a model that say where it came from."""
+
+
+def _commit(module: Any) -> str | None:
+    """The hub commit of a model that came from the hub; a folder's own word for it is none."""
+    commit = getattr(module.config, "_commit_hash", None)
+    return None if commit is None or Path(module.config.name_or_path).exists() else str(commit)
+
+
+def _less(settings: Any, names: Sequence[str]) -> Any:
+    """Nested settings without those of some names."""
+    if not isinstance(settings, dict):
+        return settings
+    return {str(key): _less(settings[key], names) for key in settings if key not in names}
