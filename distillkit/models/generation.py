@@ -107,35 +107,25 @@ def write(
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(evaluating(model))
-        scores = [model.head.scorer() for model in models]
+        ready = [(model, model.way.ready(), model.head.scorer()) for model in models]
         for start in range(0, len(order), sampling.batch_size):
             poll()
             part = order[start : start + sampling.batch_size]
             room = [limits[row] for row in part]
             voices = [
-                _voice(model, [texts[row] for row in part], score=score, room=max(room))
-                for model, texts, score in zip(models, prompts, scores, strict=True)
+                Voice(
+                    [texts[row] for row in part],
+                    opened=opened,
+                    score=score,
+                    room=max(room),
+                    pad_id=model.end_id,
+                    device=model.device,
+                )
+                for texts, (model, opened, score) in zip(prompts, ready, strict=True)
             ]
             answers = _write(voices, pick, author, limits=room, stops=stops, uniform=uniform[part])
             written.update(zip(part, answers, strict=True))
     return [written[row] for row in range(len(order))]
-
-
-def _voice(
-    model: LanguageModel,
-    prompts: Sequence[Sequence[int]],
-    *,
-    score: Callable[[Tensor], Tensor],
-    room: int,
-) -> Voice:
-    return Voice(
-        prompts,
-        opened=model.way.opened,
-        score=score,
-        room=room,
-        pad_id=model.end_id,
-        device=model.device,
-    )
 
 
 def _write(

@@ -1,6 +1,6 @@
 """One causal language model as the rest of distillkit sees it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,9 +20,9 @@ from distillkit.models.head import Head
 from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import UNCACHED, Way, quickest, written
-from distillkit.models.rereading import Opens, Pages, reread
+from distillkit.models.rereading import Opens, reread
 from distillkit.models.rows_decoder import RowsDecoder
-from distillkit.models.voice import DecodingStep, Opened
+from distillkit.models.voice import Opened
 
 PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
 """Attention implementations of transformers that skip other rows' blocks of a packed batch."""
@@ -84,9 +84,13 @@ class LanguageModel:
     @cached_property
     def way(self) -> Way[Opened]:
         """How text is read while this model writes it: tried once, when it is first needed."""
+
+        def own_cache(**_: int) -> ModuleDecoder:
+            return ModuleDecoder(self.body, self._config, self._known)
+
         ways: list[Way[Opened]] = [
-            Way("its own cache", lambda **_: ModuleDecoder(self.body, self._config, self._known)),
-            Way(UNCACHED, lambda **_: FullDecoder(self._behind)),
+            Way("its own cache", lambda: own_cache),
+            Way(UNCACHED, lambda: lambda **_: FullDecoder(self._behind)),
         ]
         if decodes(self.module):
             ways.insert(0, Way("a written-out step", self._written_out))
@@ -94,18 +98,18 @@ class LanguageModel:
             return quickest(self, ways, written)
 
     @cached_property
-    def pages(self) -> Pages:
+    def pages(self) -> Way[Opens]:
         """How text is read whose end may be read anew: tried once, when it is first needed."""
 
         def own_cache(*, rows: int, **_: int) -> RowsDecoder:
             return RowsDecoder(self.body, self._config, self._known, rows, last=self.context - 1)
 
-        ways: list[Pages] = [
+        ways: list[Way[Opens]] = [
             Way("its own cache", lambda: own_cache),
             Way(UNCACHED, lambda: lambda **_: FullDecoder(self._behind)),
         ]
         if decodes(self.module):
-            ways.insert(0, Way("a written-out step", self._laid_out))
+            ways.insert(0, Way("a written-out step", self._written_out))
         with evaluating(self):
             return quickest(self, ways, reread)
 
@@ -118,17 +122,10 @@ class LanguageModel:
         """Arguments of the body."""
         return frozenset(signature(self.module.base_model.forward).parameters)
 
-    def _written_out(self, *, rows: int, length: int) -> Decoder:
+    def _written_out(self) -> Callable[..., Decoder]:
+        """What begins batches that share what is made of the weights."""
         dtype = torch.bfloat16 if self.autocast else self.module.dtype
-        return Decoder(self.module, rows=rows, length=length, dtype=dtype)
-
-    def _laid_out(self) -> Opens:
-        """Pages that share what is made of the weights."""
-        return self._written_out(rows=0, length=0).again
-
-    def decoder(self, *, rows: int, length: int) -> DecodingStep:
-        """What reads tokens one by one for so many rows; see :class:`Decoder`."""
-        return self.way.opened(rows=rows, length=length)
+        return Decoder(self.module, rows=0, length=0, dtype=dtype).again
 
     def _behind(self, texts: Sequence[Sequence[int]], count: int) -> Tensor:
         """Hidden states behind the last tokens of texts [B, T, D]; zeros beyond the context."""

@@ -50,11 +50,11 @@ class Way(Generic[Begins]):
 
     Attributes:
         name: in the words that a user is told.
-        opened: begins a batch of texts.
+        ready: what begins batches of texts, with the weights as they are now.
     """
 
     name: str
-    opened: Begins
+    ready: Callable[[], Begins]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,11 @@ def quickest(
 
 def written(model: "LanguageModel", way: Way[Opened], texts: Texts) -> Found:
     """Texts read as they are written."""
+    opened = way.ready()
     for rows in ([0], [*range(len(texts.prompts))]):
         voice = Voice(
             [texts.prompts[row] for row in rows],
-            opened=way.opened,
+            opened=opened,
             score=_itself,
             room=WRITTEN,
             pad_id=model.end_id,

@@ -4,7 +4,7 @@ A token is put at its place in the text, and all that stood there or behind is f
 is ever taken back: whoever reads on from an earlier place has taken back the rest.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -33,15 +33,11 @@ class Page(Protocol):
 
 
 class Opens(Protocol):
-    """Begins pages with the weights as they were when it was made."""
+    """Begins pages."""
 
     def __call__(self, *, rows: int, length: int) -> Page:
         """An empty page of so many rows, of at most so many tokens each."""
         ...
-
-
-Pages = Way[Callable[[], Opens]]
-"""A way of reading pages, and what makes it ready for the weights as they are."""
 
 
 def filled(texts: Sequence[Sequence[int]], *, device: torch.device) -> Tensor:
@@ -50,9 +46,9 @@ def filled(texts: Sequence[Sequence[int]], *, device: torch.device) -> Tensor:
     return torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], device=device)
 
 
-def reread(model: "LanguageModel", way: Pages, texts: Texts) -> Found:
+def reread(model: "LanguageModel", way: Way[Opens], texts: Texts) -> Found:
     """Texts of which every row reads proposals that turn out wrong, and reads on before them."""
-    opens = way.opened()
+    opens = way.ready()
     for rows in ([0], [*range(len(texts.prompts))]):
         room = max(map(len, texts.prompts)) + WRITTEN + 1
         page = opens(rows=len(rows), length=room)

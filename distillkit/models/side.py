@@ -16,7 +16,7 @@ class Ready:
     def __init__(self, model: LanguageModel) -> None:
         self.model = model
         with evaluating(model):
-            self.opens: Opens = model.pages.opened()
+            self.opens: Opens = model.pages.ready()
             self._score = model.head.scorer()
 
     def logits(self, states: Tensor, vocabulary: int) -> Tensor:

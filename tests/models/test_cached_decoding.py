@@ -91,7 +91,7 @@ UNCACHED = ["mamba", "rwkv", "recurrent_gemma", "zamba2", "minimax", "bart"]
 @pytest.mark.parametrize("family", CACHED)
 def test_a_family_whose_cache_is_right_writes_behind_it(family: str, tmp_path: Path) -> None:
     model = loaded(family, tmp_path)
-    decoder = model.decoder(rows=1, length=1)
+    decoder = model.way.ready()(rows=1, length=1)
     assert isinstance(decoder, Decoder if family == "llama" else ModuleDecoder)
     writes_and_learns(model)
 
@@ -100,7 +100,7 @@ def test_a_family_whose_cache_is_right_writes_behind_it(family: str, tmp_path: P
 def test_a_family_whose_cache_goes_wrong_writes_without_it(family: str, tmp_path: Path) -> None:
     """A state that padding reaches, a cache of its own, or none that transformers hands over."""
     model = loaded(family, tmp_path)
-    assert isinstance(model.decoder(rows=1, length=1), FullDecoder)
+    assert isinstance(model.way.ready()(rows=1, length=1), FullDecoder)
     writes_and_learns(model)
 
 
@@ -147,12 +147,12 @@ def test_a_written_out_step_that_is_wrong_gives_way_to_the_models_own(
 ) -> None:
     step = Decoder.__call__
     monkeypatch.setattr(Decoder, "__call__", lambda self, *given: step(self, *given) * 1.02)
-    assert isinstance(build("llama").decoder(rows=1, length=1), ModuleDecoder)
+    assert isinstance(build("llama").way.ready()(rows=1, length=1), ModuleDecoder)
 
 
 def test_dropping_the_wrong_row_of_a_cache_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ModuleDecoder, "keep", lambda self, rows: None)
-    assert isinstance(build("gpt2").decoder(rows=1, length=1), FullDecoder)
+    assert isinstance(build("gpt2").way.ready()(rows=1, length=1), FullDecoder)
 
 
 def test_a_cache_that_forgets_within_its_window_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,15 +164,17 @@ def test_a_cache_that_forgets_within_its_window_is_seen(monkeypatch: pytest.Monk
         shorter.sliding_window = 14
         begin(self, body, shorter, known)
 
-    assert isinstance(build("gemma2", sliding_window=20).decoder(rows=1, length=1), ModuleDecoder)
+    assert isinstance(
+        build("gemma2", sliding_window=20).way.ready()(rows=1, length=1), ModuleDecoder
+    )
     monkeypatch.setattr(ModuleDecoder, "__init__", forgetful)
-    assert isinstance(build("gemma2", sliding_window=20).decoder(rows=1, length=1), FullDecoder)
+    assert isinstance(build("gemma2", sliding_window=20).way.ready()(rows=1, length=1), FullDecoder)
 
 
 def test_bf16_arithmetic_is_no_fault_of_a_cache() -> None:
     for family in ("llama", "gpt2", "gemma2"):
         model = build(family, side=Teacher, precision="bf16")
-        assert not isinstance(model.decoder(rows=1, length=1), FullDecoder)
+        assert not isinstance(model.way.ready()(rows=1, length=1), FullDecoder)
 
 
 def test_a_mixture_with_a_recurrent_voice_is_its_own_text_at_a_share_of_0(tmp_path: Path) -> None:
