@@ -31,7 +31,7 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
-VERBS = ("train", "eval", "undo")
+VERBS = ("train", "eval", "undo", "osd")
 """Roots under conf/."""
 
 SPLITS = ("train", "validation", "test")
@@ -105,6 +105,14 @@ def undo_iterate(
 
 
 @app.command()
+def osd(overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None) -> None:
+    """Serve a stream of requests by speculative decoding whose draft learns meanwhile."""
+    from distillkit.programs.osd.program import osd as program
+
+    program(_compose("osd", overrides, config_dir, plugin))
+
+
+@app.command()
 def estimate(
     overrides: Overrides = None,
     k: Annotated[
@@ -160,7 +168,7 @@ def doctor(
 @app.command()
 def show(
     overrides: Overrides = None,
-    verb: Annotated[str, typer.Option(help="train, eval or undo.")] = "train",
+    verb: Annotated[str, typer.Option(help="train, eval, undo or osd.")] = "train",
     config_dir: ConfigDir = None,
     plugin: Plugins = None,
 ) -> None:

@@ -25,6 +25,14 @@ from distillkit.metrics.base import Metric
 from distillkit.models.pretrained import AnyTeacher, Readable, Student, Teacher
 from distillkit.models.sampling import Sampling, TeacherSampling
 from distillkit.objectives.base import Objective
+from distillkit.online.settings import (
+    BufferSettings,
+    OfflineSettings,
+    ProbeSettings,
+    Routing,
+    UpdateSettings,
+)
+from distillkit.online.streams import Stream
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Reward
 from distillkit.supports.base import Support
@@ -41,6 +49,25 @@ from distillkit.writers.base import WriterSettings
 
 LONGEST_NAME = 200
 """Bytes of a folder's name; file systems take 255, and files beside it are named after it."""
+
+
+def check_place(name: str | None, output: str) -> None:
+    """Refuse names that no folder can have.
+
+    Raises:
+        ConfigError: ``name`` is no name of one folder, or a part of either is too long.
+    """
+    if name is not None and (name in ("", ".", "..") or "/" in name):
+        raise ConfigError(
+            f"name={name} must be the name of one folder. Choose the place with output=..."
+        )
+    for field, value in {"name": name, "output": output}.items():
+        parts = (value or "").split("/")
+        if (longest := max(len(part.encode()) for part in parts)) > LONGEST_NAME:
+            raise ConfigError(
+                f"{field} has {longest} bytes in one name, and a folder's may have "
+                f"{LONGEST_NAME}. Choose a shorter one."
+            )
 
 
 class Precision(StrEnum):
@@ -94,17 +121,7 @@ class Distillation:
     tracker: Tracker = MISSING
 
     def __post_init__(self) -> None:
-        if self.name is not None and (self.name in ("", ".", "..") or "/" in self.name):
-            raise ConfigError(
-                f"name={self.name} must be the name of one folder. Choose the place with output=..."
-            )
-        for place in ("name", "output"):
-            parts = (getattr(self, place) or "").split("/")
-            if (longest := max(len(part.encode()) for part in parts)) > LONGEST_NAME:
-                raise ConfigError(
-                    f"{place} has {longest} bytes in one name, and a folder's may have "
-                    f"{LONGEST_NAME}. Choose a shorter one."
-                )
+        check_place(self.name, self.output)
         check_range(self, "", POSITIVE, "steps")
 
 
@@ -195,6 +212,55 @@ class UndoRun(Distillation):
         check_range(self, "", POSITIVE, "iterations", "patience")
         check_range(self, "", FROM_ZERO, "retries")
         check_range(self, "", BELOW_ONE, "min_gain", hint="It is a share of right answers.")
+
+
+@spec("osd")
+class OsdRun:
+    """Speculative decoding whose draft learns while it serves (arXiv:2310.07177)."""
+
+    name: str | None = None
+    """Name of the run directory; made of the settings and the fingerprint if null."""
+    output: str = "outputs"
+    """Where run directories go."""
+    seed: int = 0
+    """Root of every random draw."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
+    precision: Precision = Precision.fp32
+    """``fp32`` or ``bf16``."""
+    beta: float | None = None
+    """Shorthand of ``divergence.beta``."""
+    lmbda: float | None = None
+    """Shorthand of ``policy.lmbda``."""
+    teacher: Teacher = MISSING
+    """The target: answers every request."""
+    student: Student = MISSING
+    """The draft: proposes, and learns."""
+    domain: dict[str, Dataset] = MISSING
+    """Where prompts come from, by names of one's own, in the order of the stream."""
+    stream: Stream = MISSING
+    routing: Routing = Routing.none
+    """``none``, or a draft for each ``domain``, known by its name or by a ``classifier``."""
+    proposals: int = 5
+    """Tokens that a draft proposes in a round."""
+    rollout: Sampling = MISSING
+    """How requests are answered; ``batch_size`` of them side by side."""
+    divergence: Divergence = MISSING
+    support: Support = MISSING
+    objective: Objective = MISSING
+    policy: Policy = MISSING
+    """Whose text a draft learns from: the target's as it was served, its own, or a mixture."""
+    update: UpdateSettings = MISSING
+    buffer: BufferSettings = MISSING
+    offline: OfflineSettings = MISSING
+    probe: ProbeSettings = MISSING
+    optimizer: OptimizerSettings = MISSING
+    checkpoint: CheckpointSettings = MISSING
+    tracker: Tracker = MISSING
+
+    def __post_init__(self) -> None:
+        check_place(self.name, self.output)
+        check_range(self, "", POSITIVE, "proposals")
 
 
 @spec("eval")

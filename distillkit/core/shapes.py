@@ -139,6 +139,22 @@ class UndoSummary(TypedDict):
     files: NotRequired[dict[str, str]]
 
 
+class StreamSummary(TypedDict):
+    """summary.json of ``osd``."""
+
+    name: str
+    fingerprint: str
+    requests: int
+    updates: int
+    seconds: Numbers
+    latency: Numbers
+    buffer_mb: float
+    pace: dict[str, Any]
+    domains: dict[str, dict[str, Any]]
+    all: Numbers
+    files: NotRequired[dict[str, str]]
+
+
 class Learnability(TypedDict):
     """learnability-*.json of ``undo-iterate``."""
 

@@ -20,6 +20,7 @@ COMPONENTS = (
     "distillkit.metrics",
     "distillkit.models.pretrained",
     "distillkit.objectives",
+    "distillkit.online.streams",
     "distillkit.policies",
     "distillkit.rewards",
     "distillkit.supports",

@@ -15,6 +15,7 @@ from distillkit.core.types import Author, Response
 from distillkit.models.drawing import check_room, cut, draws
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.sampling import Sampling, choose
+from distillkit.models.side import Ready
 from distillkit.models.speculation import Speculator
 from distillkit.models.voice import Voice
 
@@ -56,7 +57,7 @@ def generate(
     """
 
     if (draft := model.draft) is not None:
-        speculator = Speculator(model, draft.model, k=draft.proposals)
+        speculator = Speculator(Ready(model), Ready(draft.model), k=draft.proposals)
         texts = speculator.write(prompts, prompts, sampling, seed=seed, author=author, poll=poll)
         return [text.response for text in texts]
 

@@ -8,7 +8,6 @@ after a rejection before it, with the same draws: nothing that was kept depends 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,7 +17,7 @@ from distillkit.core.types import Author, Response
 from distillkit.divergences.base import FLOOR
 from distillkit.models.acceptance import overlap, shaped, verify
 from distillkit.models.drawing import check_room, cut, draws
-from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.language_model import evaluating
 from distillkit.models.sampling import Sampling, draw
 from distillkit.models.side import Ready, Side
 from distillkit.supports.base import Sparse
@@ -54,20 +53,13 @@ class Speculator:
 
     Args:
         target: whose text it is.
-        draft: proposes.
+        draft: proposes, as it was when it was made ready.
         k: tokens proposed in a round.
         labels: entries of the target's opinion that are kept of each token; 0 for none.
     """
 
-    def __init__(
-        self, target: LanguageModel, draft: LanguageModel, *, k: int, labels: int = 0
-    ) -> None:
-        self._target, self._draft, self._k, self._labels = Ready(target), Ready(draft), k, labels
-
-    def follow(self, draft: LanguageModel) -> Self:
-        """Propose from now on what a draft would, as it is now."""
-        self._draft = Ready(draft)
-        return self
+    def __init__(self, target: Ready, draft: Ready, *, k: int, labels: int = 0) -> None:
+        self._target, self._draft, self._k, self._labels = target, draft, k, labels
 
     def write(
         self,

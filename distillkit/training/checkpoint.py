@@ -7,7 +7,7 @@ rollouts that more than one step learns from.
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from distillkit.core.files import new_folder, second_name
+from distillkit.core.files import new_folder, second_name, write_json_lines
 from distillkit.core.reading import damaged, read_with
 from distillkit.core.sealed import check_digests, digests_of, read_sealed, write_sealed
 from distillkit.core.shapes import CheckpointRecord
@@ -69,6 +69,7 @@ def save_checkpoint(
     progress: Progress,
     rollouts: Sequence[Rollout] = (),
     best: Path | None = None,
+    more: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
 ) -> Path:
     """Write ``folder/step-000500`` and return it.
 
@@ -79,6 +80,7 @@ def save_checkpoint(
         progress: where the run stands.
         rollouts: those that the next step learns from too; who wrote them is gone by then.
         best: file of the best weights until now, which a later step may replace.
+        more: rows of further files of JSON lines, by their names.
     """
     target = folder / f"step-{progress.step:06d}"
     with new_folder(target) as partial:
@@ -90,6 +92,8 @@ def save_checkpoint(
             save_rollouts(partial / ROLLOUTS, rollouts)
         if best is not None:
             second_name(best, partial / BEST)
+        for name, rows in (more or {}).items():
+            write_json_lines(partial / name, rows)
         files = digests_of(partial, sorted(file.name for file in partial.iterdir()))
         write_sealed(partial / PROGRESS, {**asdict(progress), "files": files})
     return target

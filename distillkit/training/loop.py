@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from distillkit.core.clock import Clock
 from distillkit.core.errors import RunError
@@ -13,12 +14,17 @@ from distillkit.training.collection import Collection, collect, reopen
 from distillkit.training.diagnostics import diagnose
 from distillkit.training.parts import Parts
 from distillkit.training.schedule import learning_rate
+from distillkit.training.settings import OptimizerSettings
 from distillkit.training.step import Opinions, accumulate
 
 
 def build_optimizer(parts: Parts) -> torch.optim.AdamW:
+    """What moves the student of a run."""
+    return adamw(parts.sides.student.parameters(), parts.optimizer)
+
+
+def adamw(parameters: Sequence[nn.Parameter], settings: OptimizerSettings) -> torch.optim.AdamW:
     """AdamW that decays matrices and leaves vectors alone."""
-    settings, parameters = parts.optimizer, parts.sides.student.parameters()
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": settings.weight_decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -76,7 +82,7 @@ def _update(
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)
     with clock("optimizer"):
         norm = parts.placement.reduce_and_clip(student.parameters(), loop.max_grad_norm)
-        _check_finite(numbers["loss"], norm, step)
+        check_finite(numbers["loss"], norm, step)
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
@@ -127,7 +133,12 @@ def _shares(responses: Sequence[Response]) -> dict[str, float]:
     }
 
 
-def _check_finite(loss: float, norm: float, step: int) -> None:
+def check_finite(loss: float, norm: float, step: int) -> None:
+    """Refuse to move weights by what is no number.
+
+    Raises:
+        RunError: the loss or the gradient is not finite.
+    """
     if not (torch.isfinite(torch.tensor(loss)) and torch.isfinite(torch.tensor(norm))):
         raise RunError(
             f"the loss or gradient is not finite at step {step + 1} (loss {loss}, gradient norm "

@@ -6,6 +6,7 @@ from dataclasses import replace
 from distillkit.core.types import Author, Example, Response
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
+from distillkit.models.side import Ready
 from distillkit.models.speculation import Speculator
 
 
@@ -31,7 +32,7 @@ class SpeculativeWriter:
     ) -> list[Response]:
         """See :class:`distillkit.writers.base.Writer`."""
         prompts = self._student.prompts.of(examples)
-        speculator = Speculator(self._student, self._draft, k=self._proposals)
+        speculator = Speculator(Ready(self._student), Ready(self._draft), k=self._proposals)
         found = speculator.write(
             prompts, prompts, sampling, seed=seed, author=Author.student, poll=poll
         )

@@ -27,7 +27,7 @@ def speculate(
 ) -> list[Speculated]:
     """Responses to the usual prompts."""
     sampling = Sampling(**settings)
-    writer = Speculator(target, draft, k=k, labels=labels)
+    writer = Speculator(Ready(target), Ready(draft), k=k, labels=labels)
     return writer.write(PROMPTS, PROMPTS, sampling, seed=7, author=Author.teacher)
 
 
@@ -127,9 +127,9 @@ def test_sampled_text_follows_the_targets_softmax_before_and_after_the_draft_mov
     first = softmax(next_logits(target, [prompt]))[0]
     then = softmax(next_logits(target, [[*prompt, token] for token in range(ENTRIES)]))
     going = np.where(np.arange(ENTRIES) == ENTRIES - 1, 0, first)
-    speculator = Speculator(target, draft, k=k)
     sampling = Sampling(max_new_tokens=4, batch_size=count)
     for seed in range(2):
+        speculator = Speculator(Ready(target), Ready(draft), k=k)
         prompts = [prompt] * count
         found = speculator.write(prompts, prompts, sampling, seed=seed, author=Author.teacher)
         tokens = [each.response.tokens for each in found]
@@ -142,7 +142,6 @@ def test_sampled_text_follows_the_targets_softmax_before_and_after_the_draft_mov
         with torch.no_grad():
             for parameter in draft.parameters():
                 parameter.mul_(1.5)
-        speculator.follow(draft)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])

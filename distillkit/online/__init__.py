@@ -1,0 +1,1 @@
+"""Distillation while serving: requests, what is kept of them, and drafts that learn from it."""

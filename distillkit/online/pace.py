@@ -1,0 +1,65 @@
+"""How fast a target writes with its draft and alone, in turns on the same prompts."""
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from distillkit.core.types import Author, Example
+from distillkit.metrics.speculation import speed_up
+from distillkit.models.generation import generate
+from distillkit.models.language_model import LanguageModel
+from distillkit.models.sampling import Sampling
+from distillkit.models.side import Ready
+from distillkit.models.speculation import Speculator
+
+
+def pace(
+    target: LanguageModel,
+    draft: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    sampling: Sampling,
+    proposals: int,
+    seed: int,
+    rounds: int = 3,
+) -> dict[str, float]:
+    """Seconds a token of target, draft and both, the ratio that results, and the one foretold.
+
+    ``cost`` is a step of the draft in steps of the target. ``foretold`` takes acceptances for
+    independent (arXiv:2211.17192, theorem 3.8) and verifying for as quick as one step.
+    """
+    prompts, own = target.prompts.of(examples), draft.prompts.of(examples)
+    both = Speculator(Ready(target), Ready(draft), k=proposals)
+
+    def alone(model: LanguageModel, texts: Sequence[Sequence[int]]) -> list[int]:
+        return [len(text.tokens) for text in generate(model, texts, sampling, seed=seed)]
+
+    told = both.write(prompts, own, sampling, seed=seed, author=Author.teacher)
+
+    def together() -> list[int]:
+        served = both.write(prompts, own, sampling, seed=seed, author=Author.teacher)
+        return [len(each.response.tokens) for each in served]
+
+    calls: dict[str, Callable[[], list[int]]] = {
+        "target": lambda: alone(target, prompts),
+        "draft": lambda: alone(draft, own),
+        "both": together,
+    }
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            tokens = sum(call())
+            taken[name].append((time.perf_counter() - start) / tokens)
+    seconds = {name: median(each) for name, each in taken.items()}
+    verified = sum(each.verified for each in told)
+    overlaps = [chance for each in told for chance in each.overlaps if chance == chance]
+    alpha = sum(overlaps) / max(1, verified)
+    cost = seconds["draft"] / seconds["target"]
+    return {
+        **{f"seconds_per_token_{name}": value for name, value in seconds.items()},
+        "alpha": alpha,
+        "cost": cost,
+        "speed_up": seconds["target"] / seconds["both"],
+        "foretold": speed_up(alpha, proposals, cost=cost),
+    }

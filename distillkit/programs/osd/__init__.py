@@ -1,0 +1,1 @@
+"""``distillkit osd``: a draft learns while it serves a stream of requests."""

@@ -1,0 +1,64 @@
+"""Settings of a stream that contradict each other, before anything is loaded."""
+
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import name_of
+from distillkit.core.types import Author
+from distillkit.objectives.divergence import DivergenceObjective
+from distillkit.online.settings import Routing
+from distillkit.run import OsdRun
+
+
+def check_fields(run: OsdRun) -> None:
+    """Refuse settings that would have no effect, or that contradict each other.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if type(run.objective) is not DivergenceObjective:
+        raise ConfigError(
+            f"objective={name_of(run.objective)} does not compare with the target at every "
+            "position, which is all that serving tells of. Use objective=divergence."
+        )
+    if Author.dataset in run.policy.may_write():
+        raise ConfigError(
+            f"policy={name_of(run.policy)} learns from the dataset's text, and a request has none. "
+            "Use policy=seq_kd for the target's text, policy=on_policy for the draft's, "
+            "policy=teacher_mixed, or policy=mixed policy.otherwise=teacher."
+        )
+    if run.teacher.draft is not None:
+        raise ConfigError(
+            f"teacher.draft={run.teacher.draft}, but the draft here is student.name="
+            f"{run.student.name}, which learns. Remove it."
+        )
+    if run.routing is not Routing.none and len(run.domain) < 2:
+        raise ConfigError(
+            f"routing={run.routing} chooses between drafts of several domains, and there is one. "
+            "Use routing=none, or domains=embedded."
+        )
+    if run.beta is not None and not hasattr(run.divergence, "beta"):
+        raise ConfigError(
+            f"beta={run.beta} has no effect with divergence={name_of(run.divergence)}. Remove it, "
+            "or use divergence=jsd."
+        )
+    if run.lmbda is not None and not hasattr(run.policy, "lmbda"):
+        raise ConfigError(
+            f"lmbda={run.lmbda} has no effect with policy={name_of(run.policy)}. Remove it, or use "
+            "policy=mixed policy.otherwise=teacher."
+        )
+    _check_never(run)
+
+
+def _check_never(run: OsdRun) -> None:
+    """Refuse a draft that never learns while something waits for it to."""
+    if run.update.interval is not None:
+        return
+    if run.update.seconds is not None:
+        raise ConfigError(
+            f"update.seconds={run.update.seconds} has no effect with update.interval=null, a draft "
+            "that never learns. Give an interval too, such as update.interval=1000000."
+        )
+    if run.buffer.keep:
+        raise ConfigError(
+            "buffer.keep=true keeps requests to learn from, and update.interval=null never learns. "
+            "Remove one of them."
+        )
