@@ -11,7 +11,8 @@ from glob import glob
 from pathlib import Path
 from typing import ClassVar
 
-from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.bounds import check_least
+from distillkit.core.errors import DataError
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset, Gathered, Remark, about_prompts
 from distillkit.datasets.folder import look_into, placed
@@ -141,14 +142,8 @@ class SplitDataset(Dataset):
     """Last rows of train that become validation where there is no such split; 0 for none."""
 
     def __post_init__(self) -> None:
-        for split in Split:
-            cap = getattr(self, split)
-            if cap is not None and cap < 1:
-                raise ConfigError(f"dataset.{split}={cap} must be at least 1, or null for all.")
-        if self.validation_share < 0:
-            raise ConfigError(
-                f"dataset.validation_share={self.validation_share} must be at least 0."
-            )
+        check_least(self, "dataset.", 1, *Split, hint=", or null for all")
+        check_least(self, "dataset.", 0, "validation_share")
 
     @abstractmethod
     def source(self) -> Source:

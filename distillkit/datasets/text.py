@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distillkit.core.bounds import check_least
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
@@ -59,10 +60,7 @@ class Text(SplitDataset):
                 f"dataset.path={self.path} and dataset.repository={self.repository}: give one of "
                 "them, a file or folder, or a dataset of the Hugging Face hub."
             )
-        for name in ("documents", "characters"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"dataset.{name}={value} must be at least 1.")
+        check_least(self, "dataset.", 1, "documents", "characters")
         if self.opening < 0:
             raise ConfigError(f"dataset.opening={self.opening} must be 0 or more.")
 

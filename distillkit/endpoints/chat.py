@@ -12,6 +12,7 @@ from json import dumps
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from distillkit.core.bounds import MORE_THAN_ZERO, POSITIVE, ZERO_OR_MORE, check_range
 from distillkit.core.errors import ConfigError, EndpointError
 from distillkit.core.keeper import Progress
 from distillkit.core.store import Store, key_of
@@ -78,31 +79,21 @@ class ChatEndpoint:
     """Seconds from a request to the last byte of its reply, after which it counts as failed."""
 
     def __post_init__(self) -> None:
-        address = urlsplit(self.url)
-        checks = {
-            "url": (
-                address.scheme in ("http", "https") and address.hostname,
-                "begin with http:// or https:// and a host",
-            ),
-            "temperature": (self.temperature is None or self.temperature >= 0, "be 0 or more"),
-            "max_tokens": (self.max_tokens >= 1, "be at least 1"),
-            "concurrency": (self.concurrency >= 1, "be at least 1"),
-            "requests_per_minute": (
-                self.requests_per_minute is None or self.requests_per_minute > 0,
-                "be more than 0, or null for no limit",
-            ),
-            "patience_seconds": (self.patience_seconds >= 0, "be 0 or more"),
-            "timeout": (self.timeout > 0, "be more than 0"),
-        }
+        address, prefix = urlsplit(self.url), f"{self.FIELD}."
         if "@" in (address.netloc or self.url):
             raise ConfigError(
                 f"{self.FIELD}.url holds a name or password. Put that into an environment variable "
                 f"and name it in {self.FIELD}.key_variable."
             )
-        for field, (holds, rule) in checks.items():
-            if not holds:
-                value = getattr(self, field)
-                raise ConfigError(f"{self.FIELD}.{field} must {rule}, got {value}.")
+        if address.scheme not in ("http", "https") or not address.hostname:
+            rule = "begin with http:// or https:// and a host"
+            raise ConfigError(f"{prefix}url must {rule}, got {self.url}.")
+        check_range(self, prefix, ZERO_OR_MORE, "temperature")
+        check_range(self, prefix, POSITIVE, "max_tokens", "concurrency")
+        some = MORE_THAN_ZERO._replace(rule=f"{MORE_THAN_ZERO.rule}, or null for no limit")
+        check_range(self, prefix, some, "requests_per_minute")
+        check_range(self, prefix, ZERO_OR_MORE, "patience_seconds")
+        check_range(self, prefix, MORE_THAN_ZERO, "timeout")
 
     def ask(
         self,

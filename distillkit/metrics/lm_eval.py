@@ -2,6 +2,7 @@
 
 from dataclasses import field
 
+from distillkit.core.bounds import check_least
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Ratios, Tally
@@ -36,9 +37,7 @@ class Harness(Ratios):
         if not self.tasks:
             raise ConfigError("metric.lm_eval.tasks is empty; name a task, for example [gsm8k].")
         for name, least in (("limit", 1), ("fewshot", 0), ("longest", 1), ("batch_size", 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                raise ConfigError(f"metric.lm_eval.{name}={value} must be at least {least}.")
+            check_least(self, "metric.lm_eval.", least, name)
 
     def measure(self, evidence: Evidence) -> Tally:
         settings = BenchmarkSettings(

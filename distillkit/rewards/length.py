@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import check_least
 from distillkit.core.spec import spec
 from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
@@ -26,11 +26,8 @@ class LengthReward(Reward):
     are counted in words and the nearest of several references counts."""
 
     def __post_init__(self) -> None:
-        if self.target is not None and self.target < 1:
-            raise ConfigError(
-                f"reward.target={self.target} must be at least 1, or null for the reference's "
-                "length."
-            )
+        hint = ", or null for the reference's length"
+        check_least(self, "reward.", 1, "target", hint=hint)
 
     def reads_labels(self) -> bool:
         return self.target is None
