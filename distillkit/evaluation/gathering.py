@@ -161,12 +161,8 @@ class ModelEvidence:
             0 if number is None else child_seed(decoding.seed, "evaluation", example.id, number)
             for example, number in rows
         ]
-        about = [
-            author.digest,
-            sorted(author.model.stop_ids),
-            temperature,
-            sampling.max_new_tokens,
-        ]
+        about = [author.digest, sorted(author.model.stop_ids), temperature]
+        about.append(sampling.max_new_tokens)
         keys = [
             key_of(LAYOUT, "text", *about, prompt, seed)
             for prompt, seed in zip(prompts, seeds, strict=True)
@@ -180,7 +176,8 @@ class ModelEvidence:
                 seed=[seeds[row] for row in part],
                 poll=self.poll,
             )
-            return [_pack(text) for text in written]
+            kept = ({"tokens": text.tokens, "truncated": text.truncated} for text in written)
+            return [json.dumps(text).encode() for text in kept]
 
         lengths = [len(prompt) for prompt in prompts]
         kept = self._keeper.get("texts", keys, lengths=lengths, make=write)
@@ -273,10 +270,6 @@ class ModelEvidence:
             return None
         odds = np.exp(np.array(log_probs) - max(log_probs))
         return Options(tuple((odds / odds.sum()).tolist()), right.index(True))
-
-
-def _pack(text: Response) -> bytes:
-    return json.dumps({"tokens": text.tokens, "truncated": text.truncated}).encode()
 
 
 def _table(value: bytes) -> np.ndarray:

@@ -25,17 +25,13 @@ class Machine:
 
 def this_machine() -> Machine:
     """The machine that this process runs on."""
-    return Machine(free_memory=_free_memory, free_disk=_free_disk)
+    return Machine(_free_memory, lambda path: shutil.disk_usage(existing(path)).free)
 
 
 def existing(path: Path) -> Path:
     """The path itself, or the nearest folder above it that exists."""
     whole = path.absolute()
     return next(place for place in (whole, *whole.parents) if place.exists())
-
-
-def _free_disk(path: Path) -> int:
-    return shutil.disk_usage(existing(path)).free
 
 
 def _free_memory(device: torch.device) -> int | None:

@@ -122,12 +122,14 @@ def read_run(folder: Path, *, split: str) -> Run:
         missing.append(Missing(f"The evaluation of {folder.name} has no records.", remedy))
     # A report may be shown to others, and so knows no place of this machine.
     missing += [Missing(f"{note}.".replace(str(folder), folder.name)) for note in directory.notes]
+    typed = folder / "overrides.yaml"
+    overrides = read_yaml(typed, list[str], way_out=WAY_OUT) if typed.exists() else []
     return Run(
         name=folder.name,
         path=path,
         seed=config.get("seed"),
         summary={key: summary[key] for key in summary if key != "files"},
-        config=_settings(config, _overrides(folder)),
+        config=_settings(config, overrides),
         provenance={**{key: provenance[key] for key in provenance if key != "files"}, "git": git},
         journal=_journal(folder),
         evaluation=evaluation,
@@ -155,11 +157,6 @@ def _journal(folder: Path) -> tuple[dict[str, float], ...]:
     if any("step" not in row for row in rows):
         raise damaged(file, "a line has no step", way_out=WAY_OUT)
     return tuple(rows)
-
-
-def _overrides(folder: Path) -> list[str]:
-    file = folder / "overrides.yaml"
-    return read_yaml(file, list[str], way_out=WAY_OUT) if file.exists() else []
 
 
 def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
 
 from distillkit.report.comparing import Difference, PairedRuns, same_seed, value_of
 from distillkit.report.evaluations import Value
@@ -126,17 +127,13 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
             numbers = run.evaluation.numbers.get("student", {}) if run.evaluation else {}
             for metric, table in numbers.items():
                 found |= dict.fromkeys(Column(metric, number) for number in table)
-    primary = next((column for column in map(_column, PRIMARY) if column in found), None)
+    primary = next((column for column in starmap(Column, PRIMARY) if column in found), None)
     return tuple(sorted(found, key=lambda column: column != primary))
 
 
 def _leading(columns: Sequence[Column]) -> tuple[int, ...]:
-    wanted = [column for column in map(_column, LEADING) if column in columns[1:]]
+    wanted = [column for column in starmap(Column, LEADING) if column in columns[1:]]
     return tuple(columns.index(column) for column in [*columns[:1], *wanted])
-
-
-def _column(names: tuple[str, str]) -> Column:
-    return Column(*names)
 
 
 def _block(

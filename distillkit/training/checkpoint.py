@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -153,16 +153,11 @@ def load_checkpoint(
         RunError: it does not fit them.
     """
     load_weights(student, path / WEIGHTS, way_out=WAY_OUT)
-    state = read_with(_moments, path / MOMENTS, way_out=WAY_OUT)
+    state = read_with(partial(torch.load, weights_only=True), path / MOMENTS, way_out=WAY_OUT)
     try:
         optimizer.load_state_dict(state)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path / MOMENTS, str(error), way_out=WAY_OUT) from error
-
-
-def _moments(file: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(file, weights_only=True)
-    return state
 
 
 def restore_best(path: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 """The loop: draw examples, have them answered, take a step. It knows no method by name."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -76,7 +77,11 @@ def _update(
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)
     with clock("optimizer"):
         norm = parts.placement.reduce_and_clip(student.parameters(), loop.max_grad_norm)
-        _check_finite(numbers["loss"], norm, step)
+        if not (isfinite(numbers["loss"]) and isfinite(norm)):
+            raise RunError(
+                f"the loss or gradient is not finite at step {step + 1} (loss {numbers['loss']}, "
+                f"gradient norm {norm}). Lower optimizer.lr, or use precision=fp32."
+            )
         for group in optimizer.param_groups:
             group["lr"] = rate
         optimizer.step()
@@ -125,11 +130,3 @@ def _shares(responses: Sequence[Response]) -> dict[str, float]:
         "student_share": own / len(responses),
         "truncated_share": sum(response.truncated for response in responses) / len(responses),
     }
-
-
-def _check_finite(loss: float, norm: float, step: int) -> None:
-    if not (torch.isfinite(torch.tensor(loss)) and torch.isfinite(torch.tensor(norm))):
-        raise RunError(
-            f"the loss or gradient is not finite at step {step + 1} (loss {loss}, gradient norm "
-            f"{norm}). Lower optimizer.lr, or use precision=fp32."
-        )

@@ -94,6 +94,8 @@ class WeightsAndBiases(Tracker):
     ) -> Any:
         import wandb
 
+        # Not every version of wandb has it.
+        known = "finish_timeout" in wandb.Settings.model_fields
         return wandb.init(
             project=self.project,
             entity=self.entity,
@@ -110,7 +112,7 @@ class WeightsAndBiases(Tracker):
                 disable_git=True,
                 console="off",
                 init_timeout=START,
-                **_if_known(finish_timeout=FINISH),
+                **({"finish_timeout": FINISH} if known else {}),
             ),
         )
 
@@ -191,13 +193,6 @@ def _tear_down() -> None:
     except Exception:
         # It is dead already.
         return
-
-
-def _if_known(**settings: Any) -> dict[str, Any]:
-    """Those that this version of wandb has."""
-    import wandb
-
-    return {name: settings[name] for name in settings if name in wandb.Settings.model_fields}
 
 
 def _in_reach(url: str) -> bool:

@@ -77,8 +77,8 @@ def last_letter(text: str, letters: str) -> str | None:
     choices repeated; ``B or C`` is none. A lone ``A`` or ``I`` before a word is that word's. A
     small letter counts in brackets, right after an announcement, and where nothing else is said.
     """
-    patterns, parts = _patterns(letters), [plain(part) for part in problems(text)]
-    for part in parts:
+    patterns = _patterns(letters)
+    for part in map(plain, problems(text)):
         for read in (_announced, _bare):
             found = read(part, letters, patterns)
             if found is not None:

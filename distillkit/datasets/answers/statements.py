@@ -107,7 +107,8 @@ def statements(text: str, *, nouns: tuple[str, ...] = NOUNS) -> list[Statement]:
         text: in plain spelling.
         nouns: what announces, with ``is`` or a colon.
     """
-    found = [*_marked(text), *_boxed(text), *_announced(text, nouns)]
+    boxed = (Statement(Kind.box, content, start) for start, content in boxes(text))
+    found = [*_marked(text), *boxed, *_announced(text, nouns)]
     return sorted(found, key=lambda each: each.start)
 
 
@@ -129,10 +130,6 @@ def boxes(text: str) -> Iterator[tuple[int, str]]:
             opened.append(None)
         elif found[0] == "}" and opened and (box := opened.pop()) is not None:
             yield box[0], text[box[1] : found.start()]
-
-
-def _boxed(text: str) -> Iterator[Statement]:
-    return (Statement(Kind.box, content, start) for start, content in boxes(text))
 
 
 def _marked(text: str) -> Iterator[Statement]:

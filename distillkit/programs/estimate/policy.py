@@ -54,7 +54,10 @@ def estimators_of(run: TrainRun) -> list[Estimator]:
     if isinstance(run.objective, RewardObjective):
         baselines = (Baseline.leave_one_out, Baseline.group, Baseline.none)
         return [
-            *(Estimator(f"baseline {each}", _with_baseline(run, each)) for each in baselines),
+            *(
+                Estimator(f"baseline {each}", replace(run.objective, baseline=each))
+                for each in baselines
+            ),
             configured,
         ]
     return [
@@ -66,11 +69,6 @@ def estimators_of(run: TrainRun) -> list[Estimator]:
         Estimator("each position alone, sampled", SampledKL()),
         configured,
     ]
-
-
-def _with_baseline(run: TrainRun, baseline: Baseline) -> Objective:
-    assert isinstance(run.objective, RewardObjective)
-    return replace(run.objective, baseline=baseline)
 
 
 def estimate_policy(
