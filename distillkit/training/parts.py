@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from distillkit.core.errors import DataError
-from distillkit.core.placement import Placement
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Rollout, Split
 from distillkit.datasets.base import Dataset, Remark
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.objectives.base import Beside, Objective
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Judge

@@ -7,9 +7,8 @@ from typing import Self
 import torch
 
 from distillkit.core.clock import Clock
-from distillkit.core.placement import Placement
 from distillkit.core.types import Rollout
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Credit, Objective, Scored
 from distillkit.opinions.base import Opinion, Reader

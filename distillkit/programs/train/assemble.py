@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from distillkit.core.errors import DataError
-from distillkit.core.placement import Placement
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
 from distillkit.models.pair import load_pair
