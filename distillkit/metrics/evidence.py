@@ -4,7 +4,7 @@ Metrics see this protocol alone. Who makes the evidence, and where it is kept, i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -88,27 +88,26 @@ class Options:
     right: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class BenchmarkSettings:
-    """What lm-evaluation-harness is asked for; see ``metric/lm_eval``.
+    """What lm-evaluation-harness is asked for."""
 
-    Attributes:
-        tasks: names of benchmarks.
-        path: folder of JSONL datasets; None for the hub's.
-        limit: first documents of each task; None for all.
-        fewshot: examples shown before each question; None for the task's own number.
-        longest: most tokens of a generated answer; None for the task's own limit.
-        chat: whether prompts go through the chat template.
-        batch_size: prompts read at once.
-    """
-
-    tasks: tuple[str, ...]
-    path: str | None
-    limit: int | None
-    fewshot: int | None
-    longest: int | None
-    chat: bool
-    batch_size: int
+    tasks: list[str] = field(default_factory=lambda: ["gsm8k", "arc_easy", "piqa"])
+    """Of gsm8k, gsm8k_zeroshot, svamp, multiarith, singleeq, addsub, aqua, hellaswag, boolq, siqa,
+    piqa, arc_easy, arc_challenge, winogrande, openbookqa, commonsenseqa, strategyqa, mmlu, bbh, or
+    any other name that ``lm_eval ls tasks`` lists."""
+    path: str | None = None
+    """Folder of JSONL datasets (``<path>/gsm8k/test.jsonl``); null reads the hub's."""
+    limit: int | None = None
+    """First documents of each task; null for all, which a number to be reported needs."""
+    fewshot: int | None = None
+    """Examples shown before each question; null for the task's own number."""
+    longest: int | None = None
+    """Most tokens of a generated answer; null for the task's own limit, mostly 256."""
+    chat: bool = False
+    """Put prompts into the tokenizer's chat template, as instruct models expect."""
+    batch_size: int = 8
+    """Prompts read at once; changes numbers by rounding only."""
 
 
 class Evidence(Protocol):
