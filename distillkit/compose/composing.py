@@ -35,21 +35,18 @@ OmegaConf.register_new_resolver("pick", lambda key, table: table[key], replace=T
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A run as asked for.
-
-    Attributes:
-        run: the spec tree.
-        config: the same as plain resolved values.
-        overrides: as typed.
-        fingerprint: 16 hex digits of all that may change a result.
-        picked: the yaml files that Hydra took for groups, where it composed the run.
-    """
+    """A run as asked for."""
 
     run: Any
+    """The spec tree."""
     config: dict[str, Any]
+    """The same as plain resolved values."""
     overrides: list[str]
+    """As typed."""
     fingerprint: str
+    """16 hex digits of all that may change a result."""
     picked: Options = field(default_factory=dict)
+    """The yaml files that Hydra took for groups, where it composed the run."""
 
     @property
     def named(self) -> dict[str, Any]:

@@ -26,17 +26,14 @@ __all__ = ["Files", "Hub", "Row", "RowDataset", "Source", "SplitDataset", "any_f
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files on disk; rows without an id are named by their file and position.
-
-    Attributes:
-        name: ``dataset.path=...``.
-        files: those of each split, in order.
-        beside: names of what lies in the same folder and is not read.
-    """
+    """Files on disk; rows without an id are named by their file and position."""
 
     name: str
+    """``dataset.path=...``."""
     files: Mapping[Split, Sequence[Path]]
+    """Those of each split, in order."""
     beside: Sequence[str] = ()
+    """Names of what lies in the same folder and is not read."""
 
     def splits(self) -> set[Split]:
         return set(self.files)
@@ -59,23 +56,20 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A dataset of the Hugging Face hub at a revision.
-
-    Attributes:
-        repository: ``openai/gsm8k``.
-        config: its configuration, None for the only one.
-        asked: what ``datasets`` is asked for: a name, a sum or a slice of the hub's splits.
-        revision: commit hash, tag or branch.
-        normalise: brings a hub row and its place (``train-00012``) into the local shape.
-        first: rows that are read, each as it arrives; None downloads the whole dataset first.
-    """
+    """A dataset of the Hugging Face hub at a revision."""
 
     repository: str
+    """``openai/gsm8k``."""
     config: str | None
+    """Its configuration, None for the only one."""
     asked: Mapping[Split, str]
+    """What ``datasets`` is asked for: a name, a sum or a slice of the hub's splits."""
     revision: str
+    """Commit hash, tag or branch."""
     normalise: Callable[[Values, str], Values]
+    """Brings a hub row and its place (``train-00012``) into the local shape."""
     first: int | None = None
+    """Rows that are read, each as it arrives; None downloads the whole dataset first."""
 
     @property
     def name(self) -> str:

@@ -99,17 +99,14 @@ class Text(SplitDataset):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text file as a training split of one row.
-
-    Attributes:
-        name: ``dataset.path=...``.
-        file: of plain text.
-        field: of the row that gets the text.
-    """
+    """A text file as a training split of one row."""
 
     name: str
+    """``dataset.path=...``."""
     file: Path
+    """Of plain text."""
     field: str
+    """Of the row that gets the text."""
 
     def splits(self) -> set[Split]:
         return {Split.train}
@@ -125,17 +122,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passages:
-    """The documents of another source in passages, one a row, each of which says if it is a last.
-
-    Attributes:
-        documents: whole texts.
-        field: the text's.
-        characters: most of a passage.
-    """
+    """The documents of another source in passages, one a row, each of which says if it is last."""
 
     documents: Source
+    """Whole texts."""
     field: str
+    """The text's."""
     characters: int
+    """Most of a passage."""
 
     @property
     def name(self) -> str:

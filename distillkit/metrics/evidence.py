@@ -34,58 +34,50 @@ class Compared:
     Both read the same tokens. Position t holds what each predicts for token t from the prompt and
     the tokens before it, so the first token of the response is counted. All at temperature 1 over
     the real vocabulary, in nats.
-
-    Attributes:
-        teacher_log_prob: of the token, under the teacher.
-        log_prob: of the token, under the measured model.
-        teacher_entropy: of the teacher's distribution.
-        entropy: of the measured model's.
-        forward_kl: KL(teacher || measured).
-        reverse_kl: KL(measured || teacher).
-        overlap: sum over the vocabulary of min(teacher, measured), which is 1 - total variation.
-        top1: 1 where both have the same likeliest token, else 0.
-        top5: share of the five likeliest tokens that both have in common.
-        confidence: probability of the measured model's likeliest token.
-        hit: 1 where that is the token of the text, else 0.
     """
 
     teacher_log_prob: PerPosition
+    """Of the token, under the teacher."""
     log_prob: PerPosition
+    """Of the token, under the measured model."""
     teacher_entropy: PerPosition
+    """Of the teacher's distribution."""
     entropy: PerPosition
+    """Of the measured model's."""
     forward_kl: PerPosition
+    """KL(teacher || measured)."""
     reverse_kl: PerPosition
+    """KL(measured || teacher)."""
     overlap: PerPosition
+    """Sum over the vocabulary of min(teacher, measured), which is 1 - total variation."""
     top1: PerPosition
+    """1 where both have the same likeliest token, else 0."""
     top5: PerPosition
+    """Share of the five likeliest tokens that both have in common."""
     confidence: PerPosition
+    """Probability of the measured model's likeliest token."""
     hit: PerPosition
+    """1 where that is the token of the text, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """One text under the measured model alone.
-
-    Attributes:
-        log_prob: of each token in nats, the end token's where the text has one.
-        size: UTF-8 bytes of the text that these tokens are.
-    """
+    """One text under the measured model alone."""
 
     log_prob: PerPosition
+    """Of each token in nats, the end token's where the text has one."""
     size: int
+    """UTF-8 bytes of the text that these tokens are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Probabilities of an example's answer options under the measured model.
-
-    Attributes:
-        probabilities: normalised over the options.
-        right: position of the right one.
-    """
+    """Probabilities of an example's answer options under the measured model."""
 
     probabilities: tuple[float, ...]
+    """Normalised over the options."""
     right: int
+    """Position of the right one."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -28,20 +28,16 @@ from distillkit.preflight.tracking import tracking
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look at a run.
-
-    Attributes:
-        name: as it is printed, and as other checks call it when they need it.
-        look: yields what it finds; may raise what a run would raise.
-        quick: needs no pass through a model and is not made by a run itself, so train makes it.
-        price: what it costs, in passes of both models through the probe batch; 0 where that is
-            nothing.
-    """
+    """One look at a run."""
 
     name: str
+    """As it is printed, and as other checks call it when they need it."""
     look: Callable[[Subject], Iterator[Finding]]
+    """Yields what it finds; may raise what a run would raise."""
     quick: bool = False
+    """Needs no pass through a model and is not made by a run itself, so train makes it."""
     price: float = 0.0
+    """What it costs, in passes of both models through the probe batch; 0 where that is nothing."""
 
 
 CHECKS = (

@@ -12,15 +12,12 @@ from distillkit.core.memory import available
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Readers of a machine's room, so that another machine can be put in their place.
-
-    Attributes:
-        free_memory: bytes that a device can still give; None where nobody knows.
-        free_disk: bytes that can still be written below a path.
-    """
+    """Readers of a machine's room, so that another machine can be put in their place."""
 
     free_memory: Callable[[torch.device], int | None]
+    """Bytes that a device can still give; None where nobody knows."""
     free_disk: Callable[[Path], int]
+    """Bytes that can still be written below a path."""
 
 
 def this_machine() -> Machine:

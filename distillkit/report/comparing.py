@@ -19,26 +19,23 @@ from distillkit.statistics import bootstrap
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row minus the baseline on the same examples.
-
-    Attributes:
-        value: in the number's own units.
-        low: lower end of the paired bootstrap 95 % interval, seeds held fixed; None where no
-            draw has the number.
-        high: upper end.
-        p: two-sided, uncorrected: McNemar's for the verdicts of two single runs, else
-            Student's t over the bootstrap's spread.
-        n: examples.
-        seeds: mean difference over the seeds that both have, with Student's t interval; None below
-            two such seeds.
-    """
+    """A row minus the baseline on the same examples."""
 
     value: float
+    """In the number's own units."""
     low: float | None
+    """Lower end of the paired bootstrap 95 % interval, seeds held fixed; None where no draw has the
+    number."""
     high: float | None
+    """Upper end."""
     p: float | None
+    """Two-sided, uncorrected: McNemar's for the verdicts of two single runs, else Student's t over
+    the bootstrap's spread."""
     n: int
+    """Examples."""
     seeds: Value | None
+    """Mean difference over the seeds that both have, with Student's t interval; None below two such
+    seeds."""
 
 
 @dataclass(slots=True)

@@ -30,21 +30,18 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """One model's text.
-
-    Attributes:
-        who: start, student or teacher.
-        verdict: ``right``, ``wrong`` or ``not judged``.
-        answer: the final answer, None where none can be read.
-        truncated: whether the length limit cut the text.
-        pieces: the text, marked where it differs from the teacher's.
-    """
+    """One model's text."""
 
     who: str
+    """Start, student or teacher."""
     verdict: str
+    """``right``, ``wrong`` or ``not judged``."""
     answer: str | None
+    """The final answer, None where none can be read."""
     truncated: bool
+    """Whether the length limit cut the text."""
     pieces: tuple[Piece, ...]
+    """The text, marked where it differs from the teacher's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,17 +18,14 @@ SIGNS = {"beta": "β", "lmbda": "λ"}
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one configuration.
-
-    Attributes:
-        key: letter that stands for it in pictures.
-        label: what sets it apart, in words.
-        runs: by seed.
-    """
+    """Runs of one configuration."""
 
     key: str
+    """Letter that stands for it in pictures."""
     label: str
+    """What sets it apart, in words."""
     runs: tuple[Run, ...]
+    """By seed."""
 
     @property
     def seeded(self) -> bool:

@@ -36,29 +36,26 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run directory.
-
-    Attributes:
-        name: of the directory, unique in a report.
-        path: as a command would take it, never absolute.
-        seed: root of its random draws, None where run.yaml does not say.
-        summary: closing numbers; empty while the run is not finished.
-        config: settings by dotted key, with the names of chosen components.
-        provenance: versions and commit, without the diff.
-        journal: rows of metrics.jsonl.
-        evaluation: numbers on the split asked for.
-        missing: what is not there.
-    """
+    """One run directory."""
 
     name: str
+    """Of the directory, unique in a report."""
     path: str
+    """As a command would take it, never absolute."""
     seed: int | None
+    """Root of its random draws, None where run.yaml does not say."""
     summary: Mapping[str, Any]
+    """Closing numbers; empty while the run is not finished."""
     config: Mapping[str, str]
+    """Settings by dotted key, with the names of chosen components."""
     provenance: Mapping[str, Any]
+    """Versions and commit, without the diff."""
     journal: Sequence[Mapping[str, Any]]
+    """Rows of metrics.jsonl."""
     evaluation: Evaluation | None
+    """Numbers on the split asked for."""
     missing: tuple[Missing, ...]
+    """What is not there."""
 
 
 @dataclass(frozen=True, slots=True)

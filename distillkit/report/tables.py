@@ -53,30 +53,24 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value, and the difference to the baseline or the reason why there is none.
-
-    Attributes:
-        p_holm: two-sided p of the difference, corrected over the rows of the primary column.
-    """
+    """A value, and the difference to the baseline or the reason why there is none."""
 
     value: Value | None
     difference: Difference | str | None = None
     p_holm: float | None = None
+    """Two-sided p of the difference, corrected over the rows of the primary column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run.
-
-    Attributes:
-        name: of the run, or whom it is about.
-        seed: None where it is not one of several.
-        cells: one a column.
-    """
+    """One run."""
 
     name: str
+    """Of the run, or whom it is about."""
     seed: int | None
+    """None where it is not one of several."""
     cells: tuple[Cell, ...]
+    """One a column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,19 +85,16 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Everything in the main table and the one of all numbers.
-
-    Attributes:
-        columns: all numbers, the primary one first.
-        leading: positions of the columns in the main table.
-        blocks: one a configuration.
-        references: rows of the start and the teacher, of the baseline's first run.
-    """
+    """Everything in the main table and the one of all numbers."""
 
     columns: tuple[Column, ...]
+    """All numbers, the primary one first."""
     leading: tuple[int, ...]
+    """Positions of the columns in the main table."""
     blocks: tuple[Block, ...]
+    """One a configuration."""
     references: tuple[Row, ...]
+    """Rows of the start and the teacher, of the baseline's first run."""
 
 
 def build(groups: Sequence[Group], baseline: Group) -> Table:

@@ -63,14 +63,11 @@ class BlockView:
 
 @dataclass(frozen=True, slots=True)
 class TableView:
-    """A table: headings, rows of start and teacher, and configurations.
-
-    Attributes:
-        forest: heading of the picture of differences, empty where there is none.
-    """
+    """A table: headings, rows of start and teacher, and configurations."""
 
     columns: tuple[str, ...]
     forest: str
+    """Heading of the picture of differences, empty where there is none."""
     references: tuple[RowView, ...]
     blocks: tuple[BlockView, ...]
 

@@ -22,17 +22,14 @@ from distillkit.training.step import Opinions
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Rollouts of one writing, with what is kept of the teacher's reading.
-
-    Attributes:
-        first: index of the first update that learns from them.
-        rollouts: of all processes.
-        opinions: see :data:`Opinions`.
-    """
+    """Rollouts of one writing, with what is kept of the teacher's reading."""
 
     first: int
+    """Index of the first update that learns from them."""
     rollouts: Sequence[Rollout]
+    """Of all processes."""
     opinions: Opinions
+    """See :data:`Opinions`."""
 
     def batch(self, parts: Parts, step: int) -> tuple[list[Rollout], Opinions]:
         """What one update learns from; the responses to a prompt stay together."""

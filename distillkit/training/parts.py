@@ -19,19 +19,16 @@ from distillkit.training.step import Sides
 
 @dataclass(frozen=True, slots=True)
 class OtherText:
-    """Text of its own that is learnt beside the rollouts, as much in every update.
-
-    Attributes:
-        beside: what is minimised on it.
-        examples: whose references are the text.
-        author: closes and cuts them.
-        remarks: on how they were read.
-    """
+    """Text of its own that is learnt beside the rollouts, as much in every update."""
 
     beside: Beside
+    """What is minimised on it."""
     examples: Sequence[Example]
+    """Whose references are the text."""
     author: AnyAuthor
+    """Closes and cuts them."""
     remarks: Sequence[Remark] = ()
+    """On how they were read."""
 
     def rollouts(self, step: int, *, batch_size: int, seed: int) -> list[Rollout]:
         """The text of one update."""

@@ -25,17 +25,14 @@ CUDA, where launching is what takes time."""
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Who learns, and who is learned from, where anything is.
-
-    Attributes:
-        student: learns.
-        teacher: a model of this process, which may write and is measured.
-        reader: who has opinions of rollouts.
-    """
+    """Who learns, and who is learned from, where anything is."""
 
     student: LanguageModel
+    """Learns."""
     teacher: LanguageModel | None = None
+    """A model of this process, which may write and is measured."""
     reader: Reader | None = None
+    """Who has opinions of rollouts."""
 
     @classmethod
     def of(cls, student: LanguageModel, teacher: LanguageModel | None) -> Self:

@@ -55,19 +55,16 @@ class _Named:
 
 @dataclass(frozen=True, slots=True)
 class _Patterns:
-    """What matches for one set of letters.
-
-    Attributes:
-        named: in brackets, or alone and in upper case.
-        opening: what an announcement is followed by, in any case.
-        right: ``B is the right answer``.
-        only: a text that says nothing else, or begins as a choice does, ``b) bank``.
-    """
+    """What matches for one set of letters."""
 
     named: re.Pattern[str]
+    """In brackets, or alone and in upper case."""
     opening: re.Pattern[str]
+    """What an announcement is followed by, in any case."""
     right: re.Pattern[str]
+    """``B is the right answer``."""
     only: re.Pattern[str]
+    """A text that says nothing else, or begins as a choice does, ``b) bank``."""
 
 
 def last_letter(text: str, letters: str) -> str | None:

@@ -70,18 +70,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is said after an announcement.
-
-    Attributes:
-        kind: of the announcement.
-        text: the rest of the line, the content of the box, or the rest of the line after words;
-            where that is empty, the next line.
-        start: where it stands.
-    """
+    """What is said after an announcement."""
 
     kind: Kind
+    """Of the announcement."""
     text: str
+    """The rest of the line, the content of the box, or the rest of the line after words; where that
+    is empty, the next line."""
     start: int
+    """Where it stands."""
 
     @property
     def sentence(self) -> str:

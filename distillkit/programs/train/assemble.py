@@ -22,22 +22,19 @@ from distillkit.training.step import Sides
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """Models and examples of a run, with what the user should be told about them.
-
-    Attributes:
-        placement: where they are, and who writes.
-        judge: gives rollouts their rewards, where the objective asks.
-        other: learnt beside the rollouts, where the objective asks.
-    """
+    """Models and examples of a run, with what the user should be told about them."""
 
     sides: Sides
     placement: Placement
+    """Where they are, and who writes."""
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
     notes: tuple[str, ...]
     judge: Judge | None = None
+    """Gives rollouts their rewards, where the objective asks."""
     other: OtherText | None = None
+    """Learnt beside the rollouts, where the objective asks."""
 
 
 def assemble(run: TrainRun) -> Assembled:

@@ -27,17 +27,14 @@ FREE = ("steps", "optimizer.schedule", "optimizer.warmup", "optimizer.decay", "o
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A run to be continued.
-
-    Attributes:
-        held: the configuration of its directory.
-        fingerprint: of that, as recorded.
-        standing: how far it went.
-    """
+    """A run to be continued."""
 
     held: Composed
+    """The configuration of its directory."""
     fingerprint: str
+    """Of that, as recorded."""
     standing: Standing
+    """How far it went."""
 
     @property
     def odd_validation(self) -> bool:

@@ -35,17 +35,14 @@ OWN = (
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One SFT.
-
-    Attributes:
-        rate: its learning rate.
-        directory: its run directory, finished.
-        score: of the step that was kept, on validation.
-    """
+    """One SFT."""
 
     rate: float
+    """Its learning rate."""
     directory: RunDirectory
+    """Its run directory, finished."""
     score: float
+    """Of the step that was kept, on validation."""
 
 
 def train_with_control(composed: Composed, *, console: Console | None = None) -> RunDirectory:
