@@ -90,12 +90,9 @@ class Source(Protocol):
 
     def splits(self) -> set[Split]:
         """The splits that are there."""
-        ...
 
     def rows(self, split: Split) -> list[Row]:
         """All rows of a split that is there, in their order."""
-        ...
 
     def others(self) -> Sequence[str]:
         """Names of files that lie beside those that are read."""
-        ...

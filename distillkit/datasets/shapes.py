@@ -37,15 +37,12 @@ class Shape(Protocol):
         Raises:
             DataError: the row lacks one of them, or it is not text.
         """
-        ...
 
     def fields(self) -> Sequence[str | None]:
         """Names of the fields that are read."""
-        ...
 
     def chats(self) -> Sequence[str | None]:
         """Names of those that may be chats, whose messages may have fields of their own."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

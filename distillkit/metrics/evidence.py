@@ -111,53 +111,43 @@ class Evidence(Protocol):
     @property
     def name(self) -> str:
         """Whom it is about: student, start or teacher."""
-        ...
 
     @property
     def examples(self) -> Sequence[Example]:
         """The examples."""
-        ...
 
     @property
     def store(self) -> Store:
         """Where metrics keep replies of their own that must not be paid for twice."""
-        ...
 
     @property
     def poll(self) -> Callable[[], None]:
         """To be called between pieces of long work; raises to stop."""
-        ...
 
     @property
     def say(self) -> Callable[[str], None]:
         """Takes a line for the person who waits."""
-        ...
 
     def greedy(self, source: Whose) -> Sequence[Answer]:
         """The likeliest response by ``own`` or ``teacher``, token by token."""
-        ...
 
     def samples(self, source: Whose) -> Sequence[Sequence[Answer]]:
         """Several responses each by ``own`` or ``teacher``, drawn at temperature 1."""
-        ...
 
     def compared(self, source: Whose) -> Sequence[Sequence[Compared]]:
         """Both models on each of ``samples(source)``, or on the one reference of the dataset.
 
         An example without a reference has none.
         """
-        ...
 
     def foretold(self, source: Whose) -> Sequence[tuple[Foretold, ...]]:
         """The measured model on the texts that ``compared`` compares; needs no teacher to judge."""
-        ...
 
     def reference_log_probs(self) -> Sequence[Sequence[PerPosition]]:
         """Of the tokens of each of ``samples(own)``, under the model that stands for the truth.
 
         It is the teacher unless another was named.
         """
-        ...
 
     def embeddings(self, encoder: str, texts: Sequence[str]) -> Sequence[np.ndarray]:
         """A vector of length 1 for each text by an encoder of transformers.
@@ -166,15 +156,12 @@ class Evidence(Protocol):
             encoder: hub name or folder.
             texts: any.
         """
-        ...
 
     def options(self) -> Sequence[Options | None]:
         """The measured model's answer options; None where the example has none."""
-        ...
 
     def benchmark(self, settings: BenchmarkSettings) -> Mapping[str, Mapping[str, Sequence[float]]]:
         """The measured model's benchmark scores: ``gsm8k/0`` to ``gsm8k/acc`` to [sum, weight].
 
         A record for each document, and one for a whole task where a number is no mean over them.
         """
-        ...

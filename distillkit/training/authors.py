@@ -19,7 +19,6 @@ class AnyAuthor(Protocol):
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
         """Responses in the order of the examples, as written for update ``step``."""
-        ...
 
 
 class DatasetAuthor:

@@ -51,8 +51,6 @@ class Form(Protocol):
         Returns:
             A batch whose packed positions run through the responses row by row.
         """
-        ...
 
     def hidden(self, body: Body, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        ...
