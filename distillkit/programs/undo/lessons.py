@@ -134,7 +134,8 @@ def _requests(course: Course, this: Round) -> list[Request]:
         )
         if this.errors is not None:
             request = _shown(course, request, this.errors, row, this.number)
-        requests.append(replace(request, conversation=_conversation(course, request)))
+        conversation = course.run.prompt.conversation(request)
+        requests.append(replace(request, conversation=conversation))
     return requests
 
 
@@ -149,17 +150,6 @@ def _shown(course: Course, request: Request, errors: Errors, row: int, number: i
         draw=child_random(run.seed, "evidence", number, request.example.id),
     )
     return replace(request, answer=own.text, correct=own.correct, evidence=evidence)
-
-
-def _conversation(course: Course, request: Request) -> Any:
-    return course.run.prompt.conversation(
-        request.example,
-        lessons=request.lessons,
-        answer=request.answer,
-        correct=request.correct,
-        evidence=request.evidence,
-        words=request.words,
-    )
 
 
 def _by_id(file: Path, number: int) -> Mapping[str, str]:
