@@ -1,7 +1,5 @@
 """How near a response comes to a wanted length."""
 
-from collections.abc import Sequence
-
 import torch
 
 from distillkit.core.bounds import check_least
@@ -10,7 +8,7 @@ from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
 from distillkit.metrics.references import references
 from distillkit.rewards.base import Judge, Reward
-from distillkit.rewards.known import check_training_split, needs_references
+from distillkit.rewards.known import checked, needs_references
 
 
 @spec("reward/length")
@@ -38,20 +36,12 @@ class LengthReward(Reward):
             return lambda answers: [nearness(len(answer.tokens), target) for answer in answers]
         instead = "reward.target=<tokens>"
         check = needs_references(dataset, reward="reward.target=null", instead=instead)
-        check_training_split(dataset, check)
 
-        def rewards(answers: Sequence[Answer]) -> list[float]:
-            for answer in answers:
-                check(answer.example)
-            return [
-                max(
-                    nearness(_words(answer.text), _words(reference))
-                    for reference in references(answer.example)
-                )
-                for answer in answers
-            ]
+        def score(answer: Answer) -> float:
+            known = references(answer.example)
+            return max(nearness(_words(answer.text), _words(reference)) for reference in known)
 
-        return rewards
+        return checked(score, dataset, check)
 
 
 def nearness(length: int, target: int) -> float:
