@@ -128,15 +128,7 @@ class ChatEndpoint:
         if waiting:
             # An older version kept what is of no use; a key that is there keeps its value.
             store.forget(waiting)
-            asking = _Asking(
-                self,
-                waiting,
-                store=store,
-                kept=len(before),
-                say=say,
-                progress=progress,
-                keeps=keeps,
-            )
+            asking = _Asking(self, waiting, store, len(before), say, progress, keeps)
             asyncio.run(asking.all(poll))
             passing = asking.passing
         # Read back: where two processes asked at the same time, both use the reply kept first.
@@ -160,28 +152,24 @@ class ChatEndpoint:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+@dataclass
 class _Asking:
     """One call of ``ask``: workers that share the questions, the patience and the pace."""
 
-    def __init__(
-        self,
-        endpoint: ChatEndpoint,
-        waiting: dict[str, Conversation],
-        *,
-        store: Store,
-        kept: int,
-        say: Callable[[str], None],
-        progress: Progress,
-        keeps: Keeps,
-    ) -> None:
-        self.endpoint, self.waiting, self.store = endpoint, waiting, store
-        self.say, self.progress, self.keeps = say, progress, keeps
+    endpoint: ChatEndpoint
+    waiting: dict[str, Conversation]
+    store: Store
+    kept: int
+    say: Callable[[str], None]
+    progress: Progress
+    keeps: Keeps
+
+    def __post_init__(self) -> None:
         self.passing: dict[str, Reply] = {}
-        self.came = 0
-        self.kept, self.total = kept, kept + len(waiting)
-        self.openai, self.secret = package(), secret(endpoint.key_variable)
-        self.patience = Patience(endpoint.patience_seconds)
-        self.pace = Pace(endpoint.requests_per_minute)
+        self.came, self.total = 0, self.kept + len(self.waiting)
+        self.openai, self.secret = package(), secret(self.endpoint.key_variable)
+        self.patience = Patience(self.endpoint.patience_seconds)
+        self.pace = Pace(self.endpoint.requests_per_minute)
 
     async def all(self, poll: Callable[[], None]) -> None:
         """Ask everything; on any error cancel what is under way."""
