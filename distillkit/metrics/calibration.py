@@ -37,12 +37,8 @@ class Calibration(Metric):
 
     def measure(self, evidence: Evidence) -> Tally:
         records = {}
-        for example, texts, options in zip(
-            evidence.examples,
-            evidence.compared(Whose.dataset),
-            evidence.options(),
-            strict=True,
-        ):
+        compared, asked = evidence.compared(Whose.dataset), evidence.options()
+        for example, texts, options in zip(evidence.examples, compared, asked, strict=True):
             record: dict[str, list[list[float]]] = {}
             if texts:
                 sides = ([text.confidence for text in texts], [text.hit for text in texts])
