@@ -36,11 +36,6 @@ class Continuation:
     standing: Standing
     """How far it went."""
 
-    @property
-    def odd_validation(self) -> bool:
-        """Whether its last step was validated for being the last alone."""
-        return _odd_validation(self.held.run, self.standing)
-
 
 def continuation(directory: RunDirectory, composed: Composed) -> Continuation | None:
     """What is to be continued for a run; None where its directory is free or its own.
@@ -82,7 +77,7 @@ def why_not(held: TrainRun, asked: TrainRun, standing: Standing) -> str:
                 f"share of {held.steps} steps that was done."
             )
     best = standing.progress.best_step == done and asked.checkpoint.export is Export.best
-    if best and _odd_validation(held, standing):
+    if best and odd_validation(held, standing):
         return (
             f"It cannot be continued: checkpoint.export=best chose step {done}, which was "
             "validated only because it was the last."
@@ -90,7 +85,8 @@ def why_not(held: TrainRun, asked: TrainRun, standing: Standing) -> str:
     return ""
 
 
-def _odd_validation(held: TrainRun, standing: Standing) -> bool:
+def odd_validation(held: TrainRun, standing: Standing) -> bool:
+    """Whether the last step of a run was validated for being the last alone."""
     every, done = held.evaluation.every, standing.progress.step
     return bool(every) and done == held.steps and done % every != 0
 
