@@ -58,6 +58,10 @@ class Composed:
         """The resolved configuration with its options, as run.yaml keeps it."""
         return yaml.safe_dump(self.named, sort_keys=False, allow_unicode=True)
 
+    def asked(self) -> dict[str, Any]:
+        """What a run directory that is claimed for it keeps of it."""
+        return {"fingerprint": self.fingerprint, "config": self.yaml(), "overrides": self.overrides}
+
     def shown(self) -> str:
         """The same below a comment that names the yaml file which each group was filled from."""
         options = options_of(self.named, self.picked)

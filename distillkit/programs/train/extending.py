@@ -50,12 +50,8 @@ def extend(
     with directory.claim(fingerprint=plan.fingerprint, config="", overrides=[], provenance={}):
         shutil.rmtree(beside, ignore_errors=True)
         fresh = RunDirectory(beside)
-        with fresh.claim(
-            fingerprint=composed.fingerprint,
-            config=composed.yaml(),
-            overrides=composed.overrides,
-            provenance={**provenance, "continued": [*before, link]},
-        ):
+        kept = {**provenance, "continued": [*before, link]}
+        with fresh.claim(**composed.asked(), provenance=kept):
             _fill(fresh, directory, plan, composed.fingerprint)
         (beside / EARLIER).mkdir()
         path.rename(beside / kept_in)

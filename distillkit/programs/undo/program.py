@@ -57,15 +57,7 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
     # Opened, and so checked, before anything is written.
     replies = Store(Path(run.replies or f"{run.output}/replies.sqlite"))
     answers = Store(Path(run.output) / "evidence.sqlite")
-    with (
-        stopping() as stop,
-        directory.claim(
-            fingerprint=composed.fingerprint,
-            config=composed.yaml(),
-            overrides=composed.overrides,
-            provenance=record,
-        ) as notes,
-    ):
+    with stopping() as stop, directory.claim(**composed.asked(), provenance=record) as notes:
         check_trainings(directory)
         watch = _begun(run, directory, notes, console)
         course = Course(
