@@ -14,7 +14,7 @@ import numpy as np
 from distillkit.core.errors import RunError
 from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
-from distillkit.core.store import Store, key_of
+from distillkit.core.store import key_of
 from distillkit.core.types import Answer, Author, Example, Response
 from distillkit.datasets.judging import answered
 from distillkit.evaluation.foretelling import foretold
@@ -64,19 +64,8 @@ class ModelEvidence:
         self.name, self.examples = name, judged.examples
         self._subject, self._or_no_teacher, self._dataset = subject, teacher, judged.dataset
         self._decoding, self._keeper = decoding, keeper
+        self.store, self.poll, self.say = keeper.store, keeper.poll, keeper.say
         self._known: dict[tuple[str, Whose], Any] = {}
-
-    @property
-    def store(self) -> Store:
-        return self._keeper.store
-
-    @property
-    def poll(self) -> Callable[[], None]:
-        return self._keeper.poll
-
-    @property
-    def say(self) -> Callable[[str], None]:
-        return self._keeper.say
 
     @property
     def _teacher(self) -> Measured:

@@ -66,15 +66,12 @@ class _Again(ChatEndpoint):
         return key_of("again", self.attempt, ChatEndpoint.key(self, conversation))
 
 
+@dataclass(frozen=True, slots=True)
 class ServedTeacher(WritingTeacher):
-    """Asks the server for lessons.
+    """Asks the server for lessons."""
 
-    Args:
-        endpoint: where and how.
-    """
-
-    def __init__(self, endpoint: EndpointTeacher) -> None:
-        self.endpoint = endpoint
+    endpoint: EndpointTeacher
+    """Where and how."""
 
     @property
     def name(self) -> str:
