@@ -61,8 +61,7 @@ class Plan:
                 )
             if max(numbers) > MOST:
                 raise ConfigError(f"--{option} takes numbers of at most {MOST}.")
-        if self.repeats > MOST:
-            raise ConfigError(f"--repeats must be at most {MOST}, got {self.repeats}.")
+        check_bound("--repeats", self.repeats, MOST)
         if self.repeats < 2:
             raise ConfigError(
                 f"--repeats must be at least 2, got {self.repeats}: one draw has no variance."

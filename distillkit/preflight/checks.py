@@ -20,7 +20,7 @@ from distillkit.preflight import (
     tokenizers,
     weights,
 )
-from distillkit.preflight.finding import Finding, Severity, fatal, skipped
+from distillkit.preflight.finding import Finding, Severity, fatal
 from distillkit.preflight.pace import pace
 from distillkit.preflight.subject import MissingPartError, Subject
 from distillkit.preflight.tracking import tracking
@@ -82,7 +82,7 @@ def _caught(check: Check, subject: Subject) -> Iterator[Finding]:
     try:
         yield from check.look(subject)
     except MissingPartError as error:
-        yield skipped(str(error))
+        yield Finding(Severity.skipped, str(error))
     except DistillkitError as error:
         # Every error of ours says what is wrong, and then the way out.
         what, *mend = re.split(r"\.\s+(?=[A-Z])", str(error), maxsplit=1)

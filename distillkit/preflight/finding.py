@@ -52,8 +52,3 @@ def warning(what: str, *, why: str, mend: str) -> Finding:
 def fatal(what: str, *, why: str = "", mend: str = "") -> Finding:
     """A finding with which the run would stop, or could teach nothing."""
     return Finding(Severity.fatal, what.removesuffix("."), why, mend.removesuffix("."))
-
-
-def skipped(what: str) -> Finding:
-    """A check that could not be made."""
-    return Finding(Severity.skipped, what)

@@ -74,7 +74,7 @@ def _evaluate(asked: EvalRun, directory: RunDirectory, stop: Stop, console: Cons
     store = Store(Path(asked.evidence or directory.path.resolve().parents[1] / "evidence.sqlite"))
     with watch.running():
         keeper = watch.keeper(store, batch_size=asked.batch_size, poll=stop.poll)
-        for who in lineup.everybody():
+        for who in lineup.everybody:
             before = keeper.made.copy(), keeper.reused.copy()
             lineup.measure(who, keeper, bind=folder.bind)
             watch.say(f"evidence  {who}: {_counted(keeper, before)}")
