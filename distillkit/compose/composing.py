@@ -35,21 +35,18 @@ OmegaConf.register_new_resolver("pick", lambda key, table: table[key], replace=T
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A run as asked for.
-
-    Attributes:
-        run: the spec tree.
-        config: the same as plain resolved values.
-        overrides: as typed.
-        fingerprint: 16 hex digits of all that may change a result.
-        picked: the yaml files that Hydra took for groups, where it composed the run.
-    """
+    """A run as asked for."""
 
     run: Any
+    """The spec tree."""
     config: dict[str, Any]
+    """The same as plain resolved values."""
     overrides: list[str]
+    """As typed."""
     fingerprint: str
+    """16 hex digits of all that may change a result."""
     picked: Options = field(default_factory=dict)
+    """The yaml files that Hydra took for groups, where it composed the run."""
 
     @property
     def named(self) -> dict[str, Any]:
@@ -60,6 +57,10 @@ class Composed:
     def yaml(self) -> str:
         """The resolved configuration with its options, as run.yaml keeps it."""
         return yaml.safe_dump(self.named, sort_keys=False, allow_unicode=True)
+
+    def asked(self) -> dict[str, Any]:
+        """What a run directory that is claimed for it keeps of it."""
+        return {"fingerprint": self.fingerprint, "config": self.yaml(), "overrides": self.overrides}
 
     def shown(self) -> str:
         """The same below a comment that names the yaml file which each group was filled from."""

@@ -29,20 +29,17 @@ QUIET = ("hydra/hydra_logging=none", "hydra/job_logging=none")
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A grid as asked for.
-
-    Attributes:
-        cells: overrides of each cell; of some that together have every value, where a sweeper
-            chooses as it goes.
-        varied: the fields that differ between cells.
-        hydras: what is said of launcher and sweeper.
-        chooses: whether a sweeper chooses cells by what earlier ones returned.
-    """
+    """A grid as asked for."""
 
     cells: list[list[str]]
+    """Overrides of each cell; of some that together have every value, where a sweeper chooses as it
+    goes."""
     varied: list[str]
+    """The fields that differ between cells."""
     hydras: list[str]
+    """What is said of launcher and sweeper."""
     chooses: bool
+    """Whether a sweeper chooses cells by what earlier ones returned."""
 
 
 def grid_of(overrides: Sequence[str]) -> Grid:

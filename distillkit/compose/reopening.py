@@ -72,12 +72,8 @@ def reopen(folder: Path, *, trusted: bool = False) -> Composed:
     return composed
 
 
-def recompose(overrides: Sequence[str], values: Any) -> Composed:
+def recompose(overrides: Sequence[str], values: Any, *, config_dir: Path | None = None) -> Composed:
     """The training of overrides that choose the groups, with all values laid over."""
-    return _laid_over(overrides, values, None)
-
-
-def _laid_over(overrides: Sequence[str], values: Any, config_dir: Path | None) -> Composed:
     with one_sentence(overrides), reading_environment(()):
         config, _ = composed_by_hydra("train", overrides, config_dir)
         # Fields stay closed; it is dictionaries of any keys that open.
@@ -93,11 +89,11 @@ def _composed(folder: Path, values: dict[str, Any], overrides: Sequence[str]) ->
         chosen = choices(values)
         if chosen is not None:
             plain = without_options(values, TrainRun)
-            composed = _laid_over(chosen, plain, None)
+            composed = recompose(chosen, plain)
             return Composed(composed.run, composed.config, list(overrides), composed.fingerprint)
         places = [Path(found[1]) for item in overrides if (found := SEARCHED.fullmatch(item))]
         typed = [item for item in overrides if not re.match(r"[+~]*hydra\W", item)]
-        return _laid_over(typed, values, places[0] if places else None)
+        return recompose(typed, values, config_dir=places[0] if places else None)
     except (ConfigError, RunError) as error:
         raise RunError(f"run={folder} cannot be composed: {error}") from error
 

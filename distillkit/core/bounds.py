@@ -34,6 +34,10 @@ ABOVE_ZERO = Range("be above 0", lambda value: value > 0)
 FROM_ZERO = Range("be 0 or more", lambda value: 0 <= value < math.inf)
 SHARE = Range("lie in [0, 1]", lambda value: 0 <= value <= 1)
 BELOW_ONE = Range("lie in [0, 1)", lambda value: 0 <= value < 1)
+INSIDE = Range("lie strictly between 0 and 1", lambda value: 0 < value < 1)
+MORE_THAN_ZERO = ABOVE_ZERO._replace(rule="be more than 0")
+ZERO_OR_MORE = Range("be 0 or more", lambda value: value >= 0)
+"""As ``FROM_ZERO``, and without an end."""
 
 
 def check_range(owner: object, prefix: str, allowed: Range, *names: str, hint: str = "") -> None:
@@ -54,3 +58,15 @@ def check_range(owner: object, prefix: str, allowed: Range, *names: str, hint: s
         if value is not None and not allowed.holds(value):
             more = f" {hint}" if hint else ""
             raise ConfigError(f"{prefix}{name} must {allowed.rule}, got {value}.{more}")
+
+
+def check_least(owner: object, prefix: str, least: int, *names: str, hint: str = "") -> None:
+    """Refuse a number below the least that it may be; null passes, ``hint`` ends the sentence.
+
+    Raises:
+        ConfigError: one is less.
+    """
+    for name in names:
+        value = getattr(owner, name)
+        if value is not None and value < least:
+            raise ConfigError(f"{prefix}{name}={value} must be at least {least}{hint}.")

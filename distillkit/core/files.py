@@ -28,11 +28,6 @@ def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 @contextmanager
 def writable(way_out: str) -> Iterator[None]:
     """What keeps a file from being written, as one sentence; a full disk has one of its own.

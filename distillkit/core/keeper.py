@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 
 from distillkit.core.store import Store
 
@@ -9,34 +10,25 @@ Progress = Callable[[str, int, int], None]
 """Told what is being made, how much of it is done, and of how much."""
 
 
+@dataclass(slots=True, eq=False)
 class Keeper:
-    """Items by key, from the store or made.
+    """Items by key, from the store or made."""
 
-    Args:
-        store: where they are kept; other processes may share it.
-        batch_size: items made at a time, and lost at most when the process dies.
-        poll: called between batches; may raise to stop.
-        progress: called after each batch.
-        say: takes a line for the person who waits.
-
-    Attributes:
-        made: items computed here, by kind.
-        reused: items found in the store, by kind.
-    """
-
-    def __init__(
-        self,
-        store: Store,
-        *,
-        batch_size: int,
-        poll: Callable[[], None],
-        progress: Progress,
-        say: Callable[[str], None],
-    ) -> None:
-        self.store, self.poll, self.progress, self.say = store, poll, progress, say
-        self._batch_size = batch_size
-        self.made: Counter[str] = Counter()
-        self.reused: Counter[str] = Counter()
+    store: Store
+    """Where they are kept; other processes may share it."""
+    _: KW_ONLY
+    batch_size: int
+    """Items made at a time, and lost at most when the process dies."""
+    poll: Callable[[], None]
+    """Called between batches; may raise to stop."""
+    progress: Progress
+    """Called after each batch."""
+    say: Callable[[str], None]
+    """Takes a line for the person who waits."""
+    made: Counter[str] = field(default_factory=Counter, init=False)
+    """Items computed here, by kind."""
+    reused: Counter[str] = field(default_factory=Counter, init=False)
+    """Items found in the store, by kind."""
 
     def get(
         self,
@@ -61,9 +53,9 @@ class Keeper:
             (first[key] for key in first.keys() - kept.keys()), key=lambda row: (lengths[row], row)
         )
         self.reused[kind] += len(kept)
-        for start in range(0, len(missing), self._batch_size):
+        for start in range(0, len(missing), self.batch_size):
             self.poll()
-            part = missing[start : start + self._batch_size]
+            part = missing[start : start + self.batch_size]
             fresh = {keys[row]: value for row, value in zip(part, make(part), strict=True)}
             self.store.put(fresh)
             kept |= fresh

@@ -110,7 +110,6 @@ def weight_of(values: Iterable[Any], *, most: float = inf) -> int:
         if total > most:
             raise LimitError("it makes a text of millions of characters")
     return total
-    return total
 
 
 METER: ContextVar[Meter] = ContextVar("METER")

@@ -29,6 +29,11 @@ WAY_OUT = (
     "name=..."
 )
 
+UNLOCKED = (
+    "warning: the file system of {} refuses locks, so nothing keeps another process out. See to it "
+    "that no other one works in this directory"
+)
+
 
 class RunDirectory:
     """Paths and state of ``outputs/<verb>/<name>/``.
@@ -217,7 +222,7 @@ class RunDirectory:
             if self.record is None:
                 self._begin(fingerprint, config, overrides, provenance)
             with writable(WAY_OUT):
-                yield self.notes if held else (*self.notes, _unlocked(self.path))
+                yield self.notes if held else (*self.notes, UNLOCKED.format(self.path))
 
     def _opened(self) -> IO[str]:
         try:
@@ -241,10 +246,3 @@ class RunDirectory:
 def _there(file: Path) -> bool:
     """Whether a name is taken, be it by a folder or by a link to nowhere."""
     return file.is_symlink() or file.exists()
-
-
-def _unlocked(path: Path) -> str:
-    return (
-        f"warning: the file system of {path} refuses locks, so nothing keeps another process out. "
-        "See to it that no other one works in this directory"
-    )

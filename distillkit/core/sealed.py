@@ -98,7 +98,8 @@ def check_digests(
         RunError: a file is missing, new, or has changed since it was written.
     """
     names = list(names)
-    expected = {name for name in recorded if _among(name, names)}
+    inside = tuple(f"{name}/" for name in names)
+    expected = {name for name in recorded if name in names or name.startswith(inside)}
     found = set(_files(folder, names))
     for name in sorted(expected | found):
         if name not in found:
@@ -107,10 +108,6 @@ def check_digests(
             raise damaged(folder, f"{name} was not there when it was written", way_out=way_out)
         if digest_of(folder / name, way_out=way_out) != recorded[name]:
             raise damaged(folder, f"{name} has changed since it was written", way_out=way_out)
-
-
-def _among(name: str, names: Iterable[str]) -> bool:
-    return any(name == each or name.startswith(f"{each}/") for each in names)
 
 
 def _files(folder: Path, names: Iterable[str]) -> list[str]:

@@ -6,7 +6,9 @@ emoji. Styles are given as arguments, never inside of text.
 
 import os
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.table import Column, Table
 
 WIDE = 120
 """Columns of the larger tables where there is no terminal to ask."""
@@ -22,3 +24,20 @@ def terminal(*, columns: int = 80) -> Console:
     elif console.width < NARROWEST:
         console.width = NARROWEST
     return console
+
+
+def tight_table(title: str, *columns: Column) -> Table:
+    """A table whose columns stand close, without lines between them."""
+    return Table(
+        *columns, title=title, box=SIMPLE_HEAD, padding=0, show_edge=False, title_justify="left"
+    )
+
+
+def of_numbers(*heads: str) -> list[Column]:
+    """Columns that stand to the right and are never wrapped."""
+    return [Column(head, justify="right", no_wrap=True) for head in heads]
+
+
+def cell(value: float | None, form: str, *, absent: str = "") -> str:
+    """A number as ``format`` has it."""
+    return absent if value is None else format(value, form)

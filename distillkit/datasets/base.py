@@ -11,15 +11,12 @@ from distillkit.core.types import Example, Message, Split
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something that the user should know of how the examples were read.
-
-    Attributes:
-        what: without a full stop at the end.
-        mend: what to do, where it is probably not what was meant; "" where it may well be.
-    """
+    """Something that the user should know of how the examples were read."""
 
     what: str
+    """Without a full stop at the end."""
     mend: str = ""
+    """What to do, where it is probably not what was meant; "" where it may well be."""
 
     def sentence(self) -> str:
         """All of it on one line."""

@@ -54,23 +54,20 @@ _CALCULATING = ("number", "sign", "bracket")
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """A calculation and the result that a text states for it.
-
-    Attributes:
-        text: both sides, ``48 / 2 = 24``.
-        operators: ``+ - * /`` of the left side, in their order.
-        operands: its numbers, in their order.
-        left: what it really makes.
-        stated: what it is said to make.
-        holds: whether that is so, or is rounded from it.
-    """
+    """A calculation and the result that a text states for it."""
 
     text: str
+    """Both sides, ``48 / 2 = 24``."""
     operators: tuple[str, ...]
+    """``+ - * /`` of the left side, in their order."""
     operands: tuple[Fraction, ...]
+    """Its numbers, in their order."""
     left: Fraction
+    """What it really makes."""
     stated: Fraction
+    """What it is said to make."""
     holds: bool
+    """Whether that is so, or is rounded from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +93,14 @@ class _Token:
 
 @dataclass(slots=True)
 class _Side:
-    """One side of an equation.
-
-    Attributes:
-        tokens: what calculates: numbers, signs, brackets.
-        units: names of what is counted.
-        doubtful: something beside it may change what it is worth.
-    """
+    """One side of an equation."""
 
     tokens: list[_Token] = field(default_factory=list)
+    """What calculates: numbers, signs, brackets."""
     units: set[str] = field(default_factory=set)
+    """Names of what is counted."""
     doubtful: bool = False
+    """Something beside it may change what it is worth."""
 
 
 def false_equations(text: str) -> list[Equation]:

@@ -16,15 +16,12 @@ _SIGNS: dict[type[ast.operator], str] = {
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A calculation without its numbers.
-
-    Attributes:
-        tree: Python's own reading of it, with a name ``n`` and a place for each number.
-        operators: ``+ - * /`` in their order; a sign before a number is none.
-    """
+    """A calculation without its numbers."""
 
     tree: ast.expr
+    """Python's own reading of it, with a name ``n`` and a place for each number."""
     operators: tuple[str, ...]
+    """``+ - * /`` in their order; a sign before a number is none."""
 
     def value(self, numbers: Sequence[Fraction]) -> Fraction | None:
         """What it makes of these numbers; None where it divides by zero."""

@@ -4,9 +4,7 @@ from enum import StrEnum
 
 from distillkit.core.types import Example
 from distillkit.datasets.base import Dataset
-from distillkit.datasets.equations import Equation, equations, false_equations
-
-__all__ = ["Equation", "Fault", "equations", "false_equations", "fault_of"]
+from distillkit.datasets.equations import false_equations
 
 
 class Fault(StrEnum):

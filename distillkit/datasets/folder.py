@@ -22,15 +22,12 @@ SHARD = re.compile(r"(?P<name>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a folder holds.
-
-    Attributes:
-        splits: the files of each split that is there, in order.
-        others: names of what is in the folder beside them, hidden files left out.
-    """
+    """What a folder holds."""
 
     splits: Mapping[Split, Sequence[Path]]
+    """The files of each split that is there, in order."""
     others: Sequence[str]
+    """Names of what is in the folder beside them, hidden files left out."""
 
 
 def placed(path: str) -> Path:

@@ -4,6 +4,7 @@ Beside a lessons file lies ``lessons.json``, which says of which dataset, with w
 but the training texts is that dataset's own: prompts, the other splits, extraction and judge.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import lru_cache
@@ -14,8 +15,9 @@ from typing import Any, ClassVar
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from distillkit.core.errors import ConfigError, DataError, DistillkitError
-from distillkit.core.files import read_json, write_json
+from distillkit.core.bounds import check_least
+from distillkit.core.errors import DataError, DistillkitError
+from distillkit.core.files import write_json
 from distillkit.core.spec import SPECS, discover_in, name_of, spec
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset
@@ -48,10 +50,7 @@ class Lessons(Dataset):
     """First rows to use of its test split; null for all."""
 
     def __post_init__(self) -> None:
-        for split in Split:
-            cap = getattr(self, split)
-            if cap is not None and cap < 1:
-                raise ConfigError(f"dataset.{split}={cap} must be at least 1, or null for all.")
+        check_least(self, "dataset.", 1, *Split, hint=", or null for all")
 
     def examples(self, split: Split) -> Sequence[Example]:
         file = self._file
@@ -146,7 +145,7 @@ def written_for(folder: Path) -> Dataset:
     """
     file = folder / DESCRIPTION
     try:
-        values = read_json(file)
+        values = json.loads(file.read_text(encoding="utf-8"))
         return _rebuilt(values["dataset"], values["fields"])
     except OSError as error:
         raise DataError(

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from itertools import pairwise
 
+from distillkit.core.bounds import check_least
 from distillkit.core.errors import ConfigError
 from distillkit.core.seeds import child_random
 from distillkit.core.spec import spec
@@ -54,11 +55,7 @@ class Maze(Dataset):
             raise ConfigError(
                 f"dataset.near={self.near} and dataset.far={self.far}: give 1 <= near <= far."
             )
-        if self.patience < 1:
-            raise ConfigError(f"dataset.patience={self.patience} must be at least 1.")
-        for split in Split:
-            if getattr(self, split) < 1:
-                raise ConfigError(f"dataset.{split}={getattr(self, split)} must be at least 1.")
+        check_least(self, "dataset.", 1, "patience", *Split)
 
     def examples(self, split: Split) -> Sequence[Example]:
         doors = self.doors()

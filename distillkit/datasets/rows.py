@@ -23,19 +23,16 @@ def shown(value: object) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row.
-
-    Attributes:
-        origin: the source as the user types it, ``dataset.path=data/gsm8k``.
-        id: unique inside the dataset.
-        values: its fields.
-        place: its file, and its line or position in it from 1; None where it has no file.
-    """
+    """One row."""
 
     origin: str
+    """The source as the user types it, ``dataset.path=data/gsm8k``."""
     id: str
+    """Unique inside the dataset."""
     values: Values
+    """Its fields."""
     place: tuple[Path, int] | None = None
+    """Its file, and its line or position in it from 1; None where it has no file."""
 
     def value(self, field: str) -> Any:
         """A field as it stands; None where it is missing, null, NaN or infinite."""
@@ -93,12 +90,9 @@ class Source(Protocol):
 
     def splits(self) -> set[Split]:
         """The splits that are there."""
-        ...
 
     def rows(self, split: Split) -> list[Row]:
         """All rows of a split that is there, in their order."""
-        ...
 
     def others(self) -> Sequence[str]:
         """Names of files that lie beside those that are read."""
-        ...

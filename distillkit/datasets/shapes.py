@@ -18,17 +18,14 @@ CHATS = ("messages", "conversations")
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A row's prompt and what was answered.
-
-    Attributes:
-        prompt: the messages before the answer.
-        reference: the answer; "" where none is known.
-        alternatives: other answers.
-    """
+    """A row's prompt and what was answered."""
 
     prompt: tuple[Message, ...]
+    """The messages before the answer."""
     reference: str
+    """The answer; "" where none is known."""
     alternatives: tuple[str, ...] = ()
+    """Other answers."""
 
 
 class Shape(Protocol):
@@ -40,32 +37,26 @@ class Shape(Protocol):
         Raises:
             DataError: the row lacks one of them, or it is not text.
         """
-        ...
 
     def fields(self) -> Sequence[str | None]:
         """Names of the fields that are read."""
-        ...
 
     def chats(self) -> Sequence[str | None]:
         """Names of those that may be chats, whose messages may have fields of their own."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A prompt and a response, each a text or a chat, and perhaps an input under the prompt.
-
-    Attributes:
-        prompt: field of the prompt.
-        response: field of the response, None where there is none.
-        given: field of the input, None for none.
-        guess: what is said of a row that was taken for this shape without being asked to; or "".
-    """
+    """A prompt and a response, each a text or a chat, and perhaps an input under the prompt."""
 
     prompt: str
+    """Field of the prompt."""
     response: str | None
+    """Field of the response, None where there is none."""
     given: str | None
+    """Field of the input, None for none."""
     guess: str = ""
+    """What is said of a row that was taken for this shape without being asked to; or ""."""
 
     def read(self, row: Row) -> Said:
         prompt = self._prompt(row)

@@ -11,7 +11,8 @@ from glob import glob
 from pathlib import Path
 from typing import ClassVar
 
-from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.bounds import check_least
+from distillkit.core.errors import DataError
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset, Gathered, Remark, about_prompts
 from distillkit.datasets.folder import look_into, placed
@@ -25,17 +26,14 @@ __all__ = ["Files", "Hub", "Row", "RowDataset", "Source", "SplitDataset", "any_f
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """Files on disk; rows without an id are named by their file and position.
-
-    Attributes:
-        name: ``dataset.path=...``.
-        files: those of each split, in order.
-        beside: names of what lies in the same folder and is not read.
-    """
+    """Files on disk; rows without an id are named by their file and position."""
 
     name: str
+    """``dataset.path=...``."""
     files: Mapping[Split, Sequence[Path]]
+    """Those of each split, in order."""
     beside: Sequence[str] = ()
+    """Names of what lies in the same folder and is not read."""
 
     def splits(self) -> set[Split]:
         return set(self.files)
@@ -58,23 +56,20 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """A dataset of the Hugging Face hub at a revision.
-
-    Attributes:
-        repository: ``openai/gsm8k``.
-        config: its configuration, None for the only one.
-        asked: what ``datasets`` is asked for: a name, a sum or a slice of the hub's splits.
-        revision: commit hash, tag or branch.
-        normalise: brings a hub row and its place (``train-00012``) into the local shape.
-        first: rows that are read, each as it arrives; None downloads the whole dataset first.
-    """
+    """A dataset of the Hugging Face hub at a revision."""
 
     repository: str
+    """``openai/gsm8k``."""
     config: str | None
+    """Its configuration, None for the only one."""
     asked: Mapping[Split, str]
+    """What ``datasets`` is asked for: a name, a sum or a slice of the hub's splits."""
     revision: str
+    """Commit hash, tag or branch."""
     normalise: Callable[[Values, str], Values]
+    """Brings a hub row and its place (``train-00012``) into the local shape."""
     first: int | None = None
+    """Rows that are read, each as it arrives; None downloads the whole dataset first."""
 
     @property
     def name(self) -> str:
@@ -141,14 +136,8 @@ class SplitDataset(Dataset):
     """Last rows of train that become validation where there is no such split; 0 for none."""
 
     def __post_init__(self) -> None:
-        for split in Split:
-            cap = getattr(self, split)
-            if cap is not None and cap < 1:
-                raise ConfigError(f"dataset.{split}={cap} must be at least 1, or null for all.")
-        if self.validation_share < 0:
-            raise ConfigError(
-                f"dataset.validation_share={self.validation_share} must be at least 0."
-            )
+        check_least(self, "dataset.", 1, *Split, hint=", or null for all")
+        check_least(self, "dataset.", 0, "validation_share")
 
     @abstractmethod
     def source(self) -> Source:

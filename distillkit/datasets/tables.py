@@ -2,6 +2,7 @@
 
 import csv
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from distillkit.core.errors import DataError
@@ -24,7 +25,7 @@ def rows_of_csv(file: Path) -> Iterator[tuple[int, Values]]:
     lines = lines_of(file)
     header = next(lines, "")
     before = csv.field_size_limit(LONGEST_CELL)
-    reader = csv.reader(_from(header, lines), delimiter=_delimiter(file, header), strict=True)
+    reader = csv.reader(chain([header], lines), delimiter=_delimiter(file, header), strict=True)
     try:
         names = next(reader, [])
         _check_header(file, names)
@@ -44,11 +45,6 @@ def rows_of_csv(file: Path) -> Iterator[tuple[int, Values]]:
         ) from error
     finally:
         csv.field_size_limit(before)
-
-
-def _from(first: str, others: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from others
 
 
 def _delimiter(file: Path, header: str) -> str:

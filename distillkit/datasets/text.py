@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distillkit.core.bounds import check_least
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Split
@@ -59,10 +60,7 @@ class Text(SplitDataset):
                 f"dataset.path={self.path} and dataset.repository={self.repository}: give one of "
                 "them, a file or folder, or a dataset of the Hugging Face hub."
             )
-        for name in ("documents", "characters"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"dataset.{name}={value} must be at least 1.")
+        check_least(self, "dataset.", 1, "documents", "characters")
         if self.opening < 0:
             raise ConfigError(f"dataset.opening={self.opening} must be 0 or more.")
 
@@ -101,17 +99,14 @@ class Text(SplitDataset):
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A text file as a training split of one row.
-
-    Attributes:
-        name: ``dataset.path=...``.
-        file: of plain text.
-        field: of the row that gets the text.
-    """
+    """A text file as a training split of one row."""
 
     name: str
+    """``dataset.path=...``."""
     file: Path
+    """Of plain text."""
     field: str
+    """Of the row that gets the text."""
 
     def splits(self) -> set[Split]:
         return {Split.train}
@@ -127,17 +122,14 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Passages:
-    """The documents of another source in passages, one a row, each of which says if it is a last.
-
-    Attributes:
-        documents: whole texts.
-        field: the text's.
-        characters: most of a passage.
-    """
+    """The documents of another source in passages, one a row, each of which says if it is last."""
 
     documents: Source
+    """Whole texts."""
     field: str
+    """The text's."""
     characters: int
+    """Most of a passage."""
 
     @property
     def name(self) -> str:

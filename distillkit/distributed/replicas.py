@@ -9,13 +9,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from distillkit.distributed.alone import Alone
+from distillkit.distributed.placement import Placement
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Replicas(Alone):
+class Replicas(Placement):
     """This process among several, joined by ``torch.distributed``; rows are dealt out in turns."""
 
     def mine(self, items: Sequence[Item]) -> Sequence[Item]:
@@ -44,7 +44,7 @@ class Replicas(Alone):
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
-        return Alone.reduce_and_clip(self, parameters, limit)
+        return Placement.reduce_and_clip(self, parameters, limit)
 
     def agreed(self, asked: bool) -> bool:
         """One is enough."""

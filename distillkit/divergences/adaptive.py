@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import INSIDE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
 from distillkit.divergences.base import Divergence, kl
@@ -23,11 +23,8 @@ class AdaptiveKL(Divergence):
     """Most teacher probability that the head may hold, strictly between 0 and 1."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.head_mass < 1:
-            raise ConfigError(
-                f"divergence.head_mass must lie strictly between 0 and 1, got {self.head_mass}. "
-                "The paper's value is 0.5."
-            )
+        hint = "The paper's value is 0.5."
+        check_range(self, "divergence.", INSIDE, "head_mass", hint=hint)
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from math import log, log1p
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import BELOW_ONE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
 from distillkit.divergences.base import Divergence, over_mixture
@@ -16,7 +16,7 @@ class SkewForwardKL(Divergence):
     """Weight of the teacher in the mixture, in [0, 1). Near 1 there is almost no gradient."""
 
     def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
+        check_range(self, "divergence.", BELOW_ONE, "alpha", hint="The usual value is 0.1.")
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return (teacher.exp() * over_mixture(teacher, student, weight=self.alpha)).sum(-1)
@@ -36,7 +36,7 @@ class SkewReverseKL(Divergence):
     """Weight of the student in the mixture, in [0, 1). Near 1 there is almost no gradient."""
 
     def __post_init__(self) -> None:
-        _check_alpha(self.alpha)
+        check_range(self, "divergence.", BELOW_ONE, "alpha", hint="The usual value is 0.1.")
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return (student.exp() * over_mixture(student, teacher, weight=self.alpha)).sum(-1)
@@ -48,10 +48,3 @@ class SkewReverseKL(Divergence):
             # The student's share of the mixture, alpha student / mixture, is at most 1.
             ratio -= (ratio + log(self.alpha)).exp()
         return values, q * ratio
-
-
-def _check_alpha(alpha: float) -> None:
-    if not 0 <= alpha < 1:
-        raise ConfigError(
-            f"divergence.alpha must lie in [0, 1), got {alpha}. The usual value is 0.1."
-        )

@@ -12,6 +12,7 @@ from json import dumps
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from distillkit.core.bounds import MORE_THAN_ZERO, POSITIVE, ZERO_OR_MORE, check_range
 from distillkit.core.errors import ConfigError, EndpointError
 from distillkit.core.keeper import Progress
 from distillkit.core.store import Store, key_of
@@ -78,31 +79,21 @@ class ChatEndpoint:
     """Seconds from a request to the last byte of its reply, after which it counts as failed."""
 
     def __post_init__(self) -> None:
-        address = urlsplit(self.url)
-        checks = {
-            "url": (
-                address.scheme in ("http", "https") and address.hostname,
-                "begin with http:// or https:// and a host",
-            ),
-            "temperature": (self.temperature is None or self.temperature >= 0, "be 0 or more"),
-            "max_tokens": (self.max_tokens >= 1, "be at least 1"),
-            "concurrency": (self.concurrency >= 1, "be at least 1"),
-            "requests_per_minute": (
-                self.requests_per_minute is None or self.requests_per_minute > 0,
-                "be more than 0, or null for no limit",
-            ),
-            "patience_seconds": (self.patience_seconds >= 0, "be 0 or more"),
-            "timeout": (self.timeout > 0, "be more than 0"),
-        }
+        address, prefix = urlsplit(self.url), f"{self.FIELD}."
         if "@" in (address.netloc or self.url):
             raise ConfigError(
                 f"{self.FIELD}.url holds a name or password. Put that into an environment variable "
                 f"and name it in {self.FIELD}.key_variable."
             )
-        for field, (holds, rule) in checks.items():
-            if not holds:
-                value = getattr(self, field)
-                raise ConfigError(f"{self.FIELD}.{field} must {rule}, got {value}.")
+        if address.scheme not in ("http", "https") or not address.hostname:
+            rule = "begin with http:// or https:// and a host"
+            raise ConfigError(f"{prefix}url must {rule}, got {self.url}.")
+        check_range(self, prefix, ZERO_OR_MORE, "temperature")
+        check_range(self, prefix, POSITIVE, "max_tokens", "concurrency")
+        some = MORE_THAN_ZERO._replace(rule=f"{MORE_THAN_ZERO.rule}, or null for no limit")
+        check_range(self, prefix, some, "requests_per_minute")
+        check_range(self, prefix, ZERO_OR_MORE, "patience_seconds")
+        check_range(self, prefix, MORE_THAN_ZERO, "timeout")
 
     def ask(
         self,
@@ -137,15 +128,7 @@ class ChatEndpoint:
         if waiting:
             # An older version kept what is of no use; a key that is there keeps its value.
             store.forget(waiting)
-            asking = _Asking(
-                self,
-                waiting,
-                store=store,
-                kept=len(before),
-                say=say,
-                progress=progress,
-                keeps=keeps,
-            )
+            asking = _Asking(self, waiting, store, len(before), say, progress, keeps)
             asyncio.run(asking.all(poll))
             passing = asking.passing
         # Read back: where two processes asked at the same time, both use the reply kept first.
@@ -169,28 +152,24 @@ class ChatEndpoint:
         return {name: value for name, value in fields.items() if value is not None}
 
 
+@dataclass
 class _Asking:
     """One call of ``ask``: workers that share the questions, the patience and the pace."""
 
-    def __init__(
-        self,
-        endpoint: ChatEndpoint,
-        waiting: dict[str, Conversation],
-        *,
-        store: Store,
-        kept: int,
-        say: Callable[[str], None],
-        progress: Progress,
-        keeps: Keeps,
-    ) -> None:
-        self.endpoint, self.waiting, self.store = endpoint, waiting, store
-        self.say, self.progress, self.keeps = say, progress, keeps
+    endpoint: ChatEndpoint
+    waiting: dict[str, Conversation]
+    store: Store
+    kept: int
+    say: Callable[[str], None]
+    progress: Progress
+    keeps: Keeps
+
+    def __post_init__(self) -> None:
         self.passing: dict[str, Reply] = {}
-        self.came = 0
-        self.kept, self.total = kept, kept + len(waiting)
-        self.openai, self.secret = package(), secret(endpoint.key_variable)
-        self.patience = Patience(endpoint.patience_seconds)
-        self.pace = Pace(endpoint.requests_per_minute)
+        self.came, self.total = 0, self.kept + len(self.waiting)
+        self.openai, self.secret = package(), secret(self.endpoint.key_variable)
+        self.patience = Patience(self.endpoint.patience_seconds)
+        self.pace = Pace(self.endpoint.requests_per_minute)
 
     async def all(self, poll: Callable[[], None]) -> None:
         """Ask everything; on any error cancel what is under way."""

@@ -1,6 +1,7 @@
 """When to ask a server again: evenly under a rate limit, and less and less often in trouble."""
 
 import asyncio
+from dataclasses import dataclass
 from random import uniform
 from time import monotonic
 
@@ -10,16 +11,14 @@ LONGEST = 8.0
 """Seconds between two attempts, unless the server asks for more; as in the package openai."""
 
 
+@dataclass(slots=True)
 class Patience:
-    """How long failures are borne, all requests to one server together.
+    """How long failures are borne, all requests to one server together."""
 
-    Args:
-        seconds: the longest time between a first failure and the next reply.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self.since: float | None = None
+    seconds: float
+    """The longest time between a first failure and the next reply."""
+    since: float | None = None
+    """When the first failure was; None where there is no trouble."""
 
     def relieve(self) -> bool:
         """Note a reply, which ends a trouble. Whether there was one."""

@@ -18,21 +18,18 @@ QUOTED = 300
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a server wrote.
-
-    Attributes:
-        text: the reply, "" where the server wrote none.
-        prompt_tokens: tokens read, by the server's count; None where it does not count.
-        completion_tokens: tokens written.
-        finish_reason: why it ended, in the server's words: stop, length, content_filter.
-        reused: whether it was in the store already, so that nothing was asked.
-    """
+    """What a server wrote."""
 
     text: str
+    """The reply, "" where the server wrote none."""
     prompt_tokens: int | None
+    """Tokens read, by the server's count; None where it does not count."""
     completion_tokens: int | None
+    """Tokens written."""
     finish_reason: str | None
+    """Why it ended, in the server's words: stop, length, content_filter."""
     reused: bool = False
+    """Whether it was in the store already, so that nothing was asked."""
 
 
 Keeps = Callable[[Reply], bool]

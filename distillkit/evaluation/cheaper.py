@@ -41,17 +41,14 @@ MOST = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which estimators are compared. Named as the command line has them.
-
-    Attributes:
-        k: entries that the top-k supports keep apart.
-        draws: tokens that the Monte Carlo estimators draw at each position.
-        repeats: draws of the whole batch, for means and variances.
-    """
+    """Which estimators are compared. Named as the command line has them."""
 
     k: tuple[int, ...] = (1, 4, 16, 64, 256)
+    """Entries that the top-k supports keep apart."""
     draws: tuple[int, ...] = (1, 4, 16)
+    """Tokens that the Monte Carlo estimators draw at each position."""
     repeats: int = 16
+    """Draws of the whole batch, for means and variances."""
 
     def __post_init__(self) -> None:
         for option in ("k", "draws"):
@@ -64,8 +61,7 @@ class Plan:
                 )
             if max(numbers) > MOST:
                 raise ConfigError(f"--{option} takes numbers of at most {MOST}.")
-        if self.repeats > MOST:
-            raise ConfigError(f"--repeats must be at most {MOST}, got {self.repeats}.")
+        check_bound("--repeats", self.repeats, MOST)
         if self.repeats < 2:
             raise ConfigError(
                 f"--repeats must be at least 2, got {self.repeats}: one draw has no variance."
@@ -76,19 +72,16 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What both bodies made of some packed positions.
-
-    Attributes:
-        student: last hidden states [N, D].
-        teacher: what is thought of the same positions, logits.
-        targets: tokens of the response [N].
-        weights: share of each position in the global batch's mean [N].
-    """
+    """What both bodies made of some packed positions."""
 
     student: Tensor
+    """Last hidden states [N, D]."""
     teacher: Opinion
+    """What is thought of the same positions, logits."""
     targets: Tensor
+    """Tokens of the response [N]."""
     weights: Tensor
+    """Share of each position in the global batch's mean [N]."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,12 @@ LEAST_GAIN = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the validation accuracies so far say.
-
-    Attributes:
-        best: the iteration to return, the earliest of those with the highest accuracy.
-        stop: why to stop, None where another iteration is worth its cost.
-    """
+    """What the validation accuracies so far say."""
 
     best: int
+    """The iteration to return, the earliest of those with the highest accuracy."""
     stop: str | None
+    """Why to stop, None where another iteration is worth its cost."""
 
 
 def decide(

@@ -19,17 +19,14 @@ from distillkit.supports.base import Support, merge
 
 @dataclass(frozen=True, slots=True)
 class EstimatorKind:
-    """What is done with one drawn token, given log r = log teacher - log student there.
-
-    Attributes:
-        name: as in the literature.
-        value: log r to the estimate, in nats.
-        factor: log r to what multiplies the gradient of the token's log student.
-    """
+    """What is done with one drawn token, given log r = log teacher - log student there."""
 
     name: str
+    """As in the literature."""
     value: Callable[[Tensor], Tensor]
+    """log r to the estimate, in nats."""
     factor: Callable[[Tensor], Tensor]
+    """log r to what multiplies the gradient of the token's log student."""
 
 
 KINDS = (

@@ -24,17 +24,14 @@ RESULTS, RECORDS, ITEMS, WEIGHTS = "results.json", "records.jsonl", "items.jsonl
 
 @dataclass(frozen=True, slots=True)
 class KeptEvaluation:
-    """What an evaluation left, as its files have it.
-
-    Attributes:
-        results: of results.json.
-        records: lines of records.jsonl.
-        items: lines of items.jsonl.
-    """
+    """What an evaluation left, as its files have it."""
 
     results: Mapping[str, Any]
+    """Of results.json."""
     records: list[dict[str, Any]]
+    """Lines of records.jsonl."""
     items: list[dict[str, Any]]
+    """Lines of items.jsonl."""
 
 
 class EvaluationFolder:

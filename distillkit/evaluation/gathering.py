@@ -14,7 +14,7 @@ import numpy as np
 from distillkit.core.errors import RunError
 from distillkit.core.keeper import Keeper
 from distillkit.core.seeds import child_seed
-from distillkit.core.store import Store, key_of
+from distillkit.core.store import key_of
 from distillkit.core.types import Answer, Author, Example, Response
 from distillkit.datasets.judging import answered
 from distillkit.evaluation.foretelling import foretold
@@ -64,19 +64,8 @@ class ModelEvidence:
         self.name, self.examples = name, judged.examples
         self._subject, self._or_no_teacher, self._dataset = subject, teacher, judged.dataset
         self._decoding, self._keeper = decoding, keeper
+        self.store, self.poll, self.say = keeper.store, keeper.poll, keeper.say
         self._known: dict[tuple[str, Whose], Any] = {}
-
-    @property
-    def store(self) -> Store:
-        return self._keeper.store
-
-    @property
-    def poll(self) -> Callable[[], None]:
-        return self._keeper.poll
-
-    @property
-    def say(self) -> Callable[[str], None]:
-        return self._keeper.say
 
     @property
     def _teacher(self) -> Measured:
@@ -161,12 +150,8 @@ class ModelEvidence:
             0 if number is None else child_seed(decoding.seed, "evaluation", example.id, number)
             for example, number in rows
         ]
-        about = [
-            author.digest,
-            sorted(author.model.stop_ids),
-            temperature,
-            sampling.max_new_tokens,
-        ]
+        about = [author.digest, sorted(author.model.stop_ids), temperature]
+        about.append(sampling.max_new_tokens)
         keys = [
             key_of(LAYOUT, "text", *about, prompt, seed)
             for prompt, seed in zip(prompts, seeds, strict=True)
@@ -180,7 +165,8 @@ class ModelEvidence:
                 seed=[seeds[row] for row in part],
                 poll=self.poll,
             )
-            return [_pack(text) for text in written]
+            kept = ({"tokens": text.tokens, "truncated": text.truncated} for text in written)
+            return [json.dumps(text).encode() for text in kept]
 
         lengths = [len(prompt) for prompt in prompts]
         kept = self._keeper.get("texts", keys, lengths=lengths, make=write)
@@ -273,10 +259,6 @@ class ModelEvidence:
             return None
         odds = np.exp(np.array(log_probs) - max(log_probs))
         return Options(tuple((odds / odds.sum()).tolist()), right.index(True))
-
-
-def _pack(text: Response) -> bytes:
-    return json.dumps({"tokens": text.tokens, "truncated": text.truncated}).encode()
 
 
 def _table(value: bytes) -> np.ndarray:

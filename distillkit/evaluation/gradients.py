@@ -11,20 +11,17 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class GradientRow:
-    """What the draws say of one estimator.
-
-    Attributes:
-        estimator: its name.
-        noise: standard deviation of one draw: the root of its variance over all parameters.
-        length: of its expected gradient, in the same unit; None where the mean of all draws is
-            more noise than signal.
-        cosine: between its expected gradient and the reference's; None where either is hidden so.
-    """
+    """What the draws say of one estimator."""
 
     estimator: str
+    """Its name."""
     noise: float
+    """Standard deviation of one draw: the root of its variance over all parameters."""
     length: float | None
+    """Of its expected gradient, in the same unit; None where the mean of all draws is more noise
+    than signal."""
     cosine: float | None
+    """Between its expected gradient and the reference's; None where either is hidden so."""
 
 
 class Gradients:

@@ -11,32 +11,26 @@ from distillkit.models.sampling import Sampling
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A loaded model and what tells it from all others.
-
-    Attributes:
-        model: the model.
-        digest: of its weights and of how they are computed with.
-    """
+    """A loaded model and what tells it from all others."""
 
     model: LanguageModel
+    """The model."""
     digest: str
+    """Of its weights and of how they are computed with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decoding:
-    """How the texts of an evaluation are written, the same for every model.
-
-    Attributes:
-        max_new_tokens: length limit.
-        samples: responses drawn for each example at temperature 1.
-        seed: root of their draws.
-        batch_size: rows side by side; changes no result beyond rounding.
-    """
+    """How the texts of an evaluation are written, the same for every model."""
 
     max_new_tokens: int
+    """Length limit."""
     samples: int
+    """Responses drawn for each example at temperature 1."""
     seed: int
+    """Root of their draws."""
     batch_size: int
+    """Rows side by side; changes no result beyond rounding."""
 
     def sampling(self, temperature: float) -> Sampling:
         """Neutral sampling at a temperature; 0 is greedy."""

@@ -24,19 +24,16 @@ CHUNK_MB = 64
 
 @dataclass(frozen=True, slots=True)
 class PassageQuality:
-    """What was found on some passages.
-
-    Attributes:
-        nll: mean negative log-likelihood of a token in nats.
-        kl_to_teacher: mean KL(teacher || model) at a token in nats; None without a teacher.
-        count: passages.
-        answers: continuations of the first of them.
-    """
+    """What was found on some passages."""
 
     nll: float
+    """Mean negative log-likelihood of a token in nats."""
     kl_to_teacher: float | None
+    """Mean KL(teacher || model) at a token in nats; None without a teacher."""
     count: int
+    """Passages."""
     answers: Sequence[Answer]
+    """Continuations of the first of them."""
 
     @property
     def score(self) -> float:

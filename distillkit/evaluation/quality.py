@@ -16,19 +16,16 @@ from distillkit.models.sampling import Sampling
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What was found on a set of examples.
-
-    Attributes:
-        accuracy: right answers among the examples that have one.
-        nll: mean negative log-likelihood of a reference token in nats, NaN without references.
-        truncated: share of answers cut by the length limit.
-        answers: in the order of the examples.
-    """
+    """What was found on a set of examples."""
 
     accuracy: Proportion
+    """Right answers among the examples that have one."""
     nll: float
+    """Mean negative log-likelihood of a reference token in nats, NaN without references."""
     truncated: float
+    """Share of answers cut by the length limit."""
     answers: Sequence[Answer]
+    """In the order of the examples."""
 
     @property
     def count(self) -> int:

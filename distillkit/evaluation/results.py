@@ -130,13 +130,11 @@ def paired(
 
 def verdict_test(pairs: Sequence[tuple[Any, Any]]) -> Finding | None:
     """McNemar's exact test, where every example of both sides is simply right or wrong."""
-    if len(pairs) < 2 or not all(_is_verdict(side) for pair in pairs for side in pair):
+    sides = [side for pair in pairs for side in pair]
+    simple = all(isinstance(side, Sequence) and list(side) in ([0, 1], [1, 1]) for side in sides)
+    if len(pairs) < 2 or not simple:
         return None
     return mcnemar([pair[0][0] for pair in pairs], [pair[1][0] for pair in pairs])
-
-
-def _is_verdict(value: Any) -> bool:
-    return isinstance(value, Sequence) and list(value) in ([0, 1], [1, 1])
 
 
 def _number(value: float, draws: np.ndarray) -> dict[str, float | None]:

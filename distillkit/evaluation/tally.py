@@ -14,38 +14,36 @@ class EstimateRow:
     """What one estimator makes of a batch. None where a number has no meaning.
 
     What is called exact counts every token of the vocabulary, drawn or not.
-
-    Attributes:
-        estimator: ``dense``, a support, or the name of a Monte Carlo estimator.
-        k: entries of the vocabulary that are kept apart.
-        draws: tokens drawn at each position.
-        value: in nats, weighted as in training; mean over repeats where it is random.
-        bias: value minus the dense one.
-        bias_error: standard error of the bias over the repeats. It is exact.
-        expected_bias: the bias without the noise of the draws. It is exact.
-        expected_cosine: of the expected gradient with the dense one. It is exact.
-        gradient_norm: of the expected gradient.
-        draw_cosine: of one draw's gradient with the dense one, mean over repeats.
-        draw_cosine_spread: standard deviation of the same.
-        variance: E |g - E g|^2 of one draw's gradient g over the squared dense one. It is exact.
-        outside_teacher: mass of the teacher in the bucket, weighted over positions.
-        outside_student: mass of the student in the bucket.
     """
 
     estimator: str
+    """``dense``, a support, or the name of a Monte Carlo estimator."""
     k: int | None
+    """Entries of the vocabulary that are kept apart."""
     draws: int | None
+    """Tokens drawn at each position."""
     value: float
+    """In nats, weighted as in training; mean over repeats where it is random."""
     bias: float
+    """Value minus the dense one."""
     bias_error: float | None
+    """Standard error of the bias over the repeats. It is exact."""
     expected_bias: float
+    """The bias without the noise of the draws. It is exact."""
     expected_cosine: float | None
+    """Of the expected gradient with the dense one. It is exact."""
     gradient_norm: float
+    """Of the expected gradient."""
     draw_cosine: float | None
+    """Of one draw's gradient with the dense one, mean over repeats."""
     draw_cosine_spread: float | None
+    """Standard deviation of the same."""
     variance: float | None
+    """E |g - E g|^2 of one draw's gradient g over the squared dense one. It is exact."""
     outside_teacher: float | None
+    """Mass of the teacher in the bucket, weighted over positions."""
     outside_student: float | None
+    """Mass of the student in the bucket."""
 
 
 class EstimateTally:

@@ -15,46 +15,40 @@ from distillkit.endpoints.replies import Reply
 
 @dataclass(frozen=True, slots=True)
 class ValidationRecord:
-    """A validation question as evidence of what the student can do.
-
-    Attributes:
-        id: of the validation example.
-        question: its text.
-        lesson: a right answer with its work.
-        answer: what the student wrote.
-        correct: whether that was right.
-    """
+    """A validation question as evidence of what the student can do."""
 
     id: str
+    """Of the validation example."""
     question: str
+    """Its text."""
     lesson: str
+    """A right answer with its work."""
     answer: str
+    """What the student wrote."""
     correct: bool
+    """Whether that was right."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A lesson to be written.
-
-    Attributes:
-        example: the training question, with its right answer.
-        conversation: the same as a prompt for a language model; all it shows is in this request.
-        lessons: earlier lessons for this question, oldest first; none in the first round.
-        answer: what the student answers to it now; None where the teacher is not shown that.
-        correct: whether that is right.
-        evidence: the student on validation questions; none where the teacher is not shown any.
-        words: how long the lesson should be; None leaves it to the teacher.
-        attempt: 0 at first, counting up when a text was not accepted.
-    """
+    """A lesson to be written."""
 
     example: Example
+    """The training question, with its right answer."""
     conversation: tuple[Message, ...]
+    """The same as a prompt for a language model; all it shows is in this request."""
     lessons: tuple[str, ...] = ()
+    """Earlier lessons for this question, oldest first; none in the first round."""
     answer: str | None = None
+    """What the student answers to it now; None where the teacher is not shown that."""
     correct: bool | None = None
+    """Whether that is right."""
     evidence: tuple[ValidationRecord, ...] = ()
+    """The student on validation questions; none where the teacher is not shown any."""
     words: int | None = None
+    """How long the lesson should be; None leaves it to the teacher."""
     attempt: int = 0
+    """0 at first, counting up when a text was not accepted."""
 
 
 class WritingTeacher(ABC):

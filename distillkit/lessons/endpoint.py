@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import MORE_THAN_ZERO, ZERO_OR_MORE, check_range
 from distillkit.core.keeper import Keeper
 from distillkit.core.spec import spec
 from distillkit.core.store import key_of
@@ -34,19 +34,11 @@ class EndpointTeacher(ChatEndpoint, AnyTeacher):
 
     def __post_init__(self) -> None:
         ChatEndpoint.__post_init__(self)
-        again = self.retry_temperature
-        checks = {
-            "retry_temperature": (
-                again is None or again > 0,
-                "be more than 0, or null to leave it to the server",
-            ),
-            "input_price": (self.input_price >= 0, "be 0 or more"),
-            "output_price": (self.output_price >= 0, "be 0 or more"),
-        }
-        for field, (holds, rule) in checks.items():
-            if not holds:
-                value = getattr(self, field)
-                raise ConfigError(f"{self.FIELD}.{field} must {rule}, got {value}.")
+        warmer = MORE_THAN_ZERO._replace(
+            rule=f"{MORE_THAN_ZERO.rule}, or null to leave it to the server"
+        )
+        check_range(self, "teacher.", warmer, "retry_temperature")
+        check_range(self, "teacher.", ZERO_OR_MORE, "input_price", "output_price")
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
         """Money for so many tokens, in the unit of the prices."""
@@ -74,15 +66,12 @@ class _Again(ChatEndpoint):
         return key_of("again", self.attempt, ChatEndpoint.key(self, conversation))
 
 
+@dataclass(frozen=True, slots=True)
 class ServedTeacher(WritingTeacher):
-    """Asks the server for lessons.
+    """Asks the server for lessons."""
 
-    Args:
-        endpoint: where and how.
-    """
-
-    def __init__(self, endpoint: EndpointTeacher) -> None:
-        self.endpoint = endpoint
+    endpoint: EndpointTeacher
+    """Where and how."""
 
     @property
     def name(self) -> str:

@@ -31,34 +31,31 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lesson:
-    """A training question and what is taught about it, one row of ``lessons-<iteration>.jsonl``.
-
-    Attributes:
-        id: of the training example.
-        question: its text.
-        lesson: what the student learns.
-        answer: the right answer.
-        iteration: the round for which it was asked.
-        teacher: who was asked.
-        prompt: 16 hex digits of the conversation with which the teacher was asked.
-        status: accepted at once, accepted when retried, or a fallback: the newest earlier lesson,
-            else the dataset's reference.
-        attempts: texts that the teacher wrote for it, refused ones included.
-        prompt_tokens: read over all attempts; None where the teacher does not count.
-        completion_tokens: written over all attempts; None where the teacher does not count.
-    """
+    """A training question and what is taught about it, one row of ``lessons-<iteration>.jsonl``."""
 
     id: str
+    """Of the training example."""
     question: str
+    """Its text."""
     lesson: str
+    """What the student learns."""
     answer: str
+    """The right answer."""
     iteration: int
+    """The round for which it was asked."""
     teacher: str
+    """Who was asked."""
     prompt: str
+    """16 hex digits of the conversation with which the teacher was asked."""
     status: Status
+    """Accepted at once, accepted when retried, or a fallback: the newest earlier lesson, else the
+    dataset's reference."""
     attempts: int
+    """Texts that the teacher wrote for it, refused ones included."""
     prompt_tokens: int | None
+    """Read over all attempts; None where the teacher does not count."""
     completion_tokens: int | None
+    """Written over all attempts; None where the teacher does not count."""
 
 
 def write_lessons(

@@ -6,14 +6,13 @@ the five requirements follow the first commit of a third party's re-implementati
 """
 
 import re
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.templates import RenderingError, render_strict, variables_of
-from distillkit.core.types import Example, Message
-from distillkit.lessons.base import ValidationRecord
+from distillkit.core.types import Message
+from distillkit.lessons.base import Request, ValidationRecord
 
 NEW_ANSWER = re.compile(r"^[ \t]*#+[ \t]*\**new\\?_answer\b[:* \t]*", re.IGNORECASE | re.MULTILINE)
 """The heading under which a rewritten lesson stands."""
@@ -55,41 +54,26 @@ class Prompts:
         for field, variables in self.VARIABLES.items():
             self._check(field, variables | {"ending", "words"})
 
-    def conversation(
-        self,
-        example: Example,
-        *,
-        lessons: Sequence[str] = (),
-        answer: str | None = None,
-        correct: bool | None = None,
-        evidence: Sequence[ValidationRecord] = (),
-        words: int | None = None,
-    ) -> tuple[Message, ...]:
+    def conversation(self, request: Request) -> tuple[Message, ...]:
         """What a teacher is asked for a lesson, by the template that fits what is given.
 
-        Args:
-            example: the training question; its right answer is not shown.
-            lessons: earlier ones for it, oldest first; without any, ``write`` is used.
-            answer: what the student answers to it; without this and without evidence,
-                ``untargeted`` is used.
-            correct: whether that is right.
-            evidence: the student on validation questions.
-            words: how long the lesson should be; None leaves it to the teacher.
+        Without earlier lessons ``write`` is used, without an answer and evidence ``untargeted``.
+        The right answer to the training question is not shown.
         """
-        field = "write"
-        if lessons and not evidence and answer is None:
+        lessons, field = request.lessons, "write"
+        if lessons and not request.evidence and request.answer is None:
             field = "untargeted"
         elif lessons:
             field = "first" if len(lessons) == 1 else "later"
         values = {
-            "question": "\n\n".join(turn.content for turn in example.prompt),
+            "question": "\n\n".join(turn.content for turn in request.example.prompt),
             "lessons": list(lessons),
-            "answer": answer,
-            "correct": correct,
-            "evidence": list(evidence),
+            "answer": request.answer,
+            "correct": request.correct,
+            "evidence": list(request.evidence),
         }
         known = {name: values[name] for name in self.VARIABLES[field]}
-        text = self._render(field, {**known, "words": words})
+        text = self._render(field, {**known, "words": request.words})
         opening = (Message("system", self.system),) if self.system else ()
         return (*opening, Message("user", text))
 

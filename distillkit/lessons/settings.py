@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import ClassVar
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import MORE_THAN_ZERO, check_range
 from distillkit.models.sampling import Sampling
 
 
@@ -24,10 +24,7 @@ class Writing(Sampling):
 
     def __post_init__(self) -> None:
         Sampling.__post_init__(self)
-        if not self.retry_temperature > 0:
-            raise ConfigError(
-                f"writing.retry_temperature must be more than 0, got {self.retry_temperature}."
-            )
+        check_range(self, "writing.", MORE_THAN_ZERO, "retry_temperature")
 
     def sampling(self, attempt: int) -> Sampling:
         """How an attempt is decoded, 0 for the first."""

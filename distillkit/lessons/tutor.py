@@ -19,7 +19,7 @@ from distillkit.core.spec import spec
 from distillkit.core.store import key_of
 from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.datasets.base import Dataset
-from distillkit.datasets.faults import false_equations
+from distillkit.datasets.equations import false_equations
 from distillkit.datasets.rationale import SIGN, Detail, Step, possible, write_rationale
 from distillkit.endpoints.replies import Reply
 from distillkit.lessons.base import Request, WritingTeacher

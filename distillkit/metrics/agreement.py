@@ -23,12 +23,8 @@ class Agreement(Ratios):
 
     def measure(self, evidence: Evidence) -> Tally:
         records = {}
-        for example, own, teacher in zip(
-            evidence.examples,
-            evidence.greedy(Whose.own),
-            evidence.greedy(Whose.teacher),
-            strict=True,
-        ):
+        left, right = evidence.greedy(Whose.own), evidence.greedy(Whose.teacher)
+        for example, own, teacher in zip(evidence.examples, left, right, strict=True):
             if teacher.correct is not None:
                 same = own.stated is not None and own.stated == teacher.stated
                 side = "right" if teacher.correct else "wrong"

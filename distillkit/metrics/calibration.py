@@ -6,8 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from distillkit.core.bounds import MANY, check_bound
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import MANY, POSITIVE, check_bound, check_range
 from distillkit.core.spec import spec
 from distillkit.metrics.base import Metric, Record, Tally
 from distillkit.metrics.evidence import Evidence, Whose
@@ -33,18 +32,13 @@ class Calibration(Metric):
     """Bins of either kind."""
 
     def __post_init__(self) -> None:
-        if self.bins < 1:
-            raise ConfigError(f"metric.calibration.bins must be at least 1, got {self.bins}.")
+        check_range(self, "metric.calibration.", POSITIVE, "bins")
         check_bound("metric.calibration.bins", self.bins, MANY)
 
     def measure(self, evidence: Evidence) -> Tally:
         records = {}
-        for example, texts, options in zip(
-            evidence.examples,
-            evidence.compared(Whose.dataset),
-            evidence.options(),
-            strict=True,
-        ):
+        compared, asked = evidence.compared(Whose.dataset), evidence.options()
+        for example, texts, options in zip(evidence.examples, compared, asked, strict=True):
             record: dict[str, list[list[float]]] = {}
             if texts:
                 sides = ([text.confidence for text in texts], [text.hit for text in texts])

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
+from typing import Any
 
 import numpy as np
 
@@ -83,8 +84,8 @@ def _without_each(records: Sequence[Record], name: str) -> np.ndarray:
         return left[:, 0] / left[:, 1]
 
 
-def n_grams(words: Sequence[str], order: int) -> list[tuple[str, ...]]:
-    """Runs of ``order`` words."""
+def n_grams(words: Sequence[Any], order: int) -> list[tuple[Any, ...]]:
+    """Runs of ``order`` words, or tokens."""
     return [tuple(words[i : i + order]) for i in range(len(words) - order + 1)]
 
 

@@ -4,7 +4,7 @@ Metrics see this protocol alone. Who makes the evidence, and where it is kept, i
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
@@ -34,81 +34,72 @@ class Compared:
     Both read the same tokens. Position t holds what each predicts for token t from the prompt and
     the tokens before it, so the first token of the response is counted. All at temperature 1 over
     the real vocabulary, in nats.
-
-    Attributes:
-        teacher_log_prob: of the token, under the teacher.
-        log_prob: of the token, under the measured model.
-        teacher_entropy: of the teacher's distribution.
-        entropy: of the measured model's.
-        forward_kl: KL(teacher || measured).
-        reverse_kl: KL(measured || teacher).
-        overlap: sum over the vocabulary of min(teacher, measured), which is 1 - total variation.
-        top1: 1 where both have the same likeliest token, else 0.
-        top5: share of the five likeliest tokens that both have in common.
-        confidence: probability of the measured model's likeliest token.
-        hit: 1 where that is the token of the text, else 0.
     """
 
     teacher_log_prob: PerPosition
+    """Of the token, under the teacher."""
     log_prob: PerPosition
+    """Of the token, under the measured model."""
     teacher_entropy: PerPosition
+    """Of the teacher's distribution."""
     entropy: PerPosition
+    """Of the measured model's."""
     forward_kl: PerPosition
+    """KL(teacher || measured)."""
     reverse_kl: PerPosition
+    """KL(measured || teacher)."""
     overlap: PerPosition
+    """Sum over the vocabulary of min(teacher, measured), which is 1 - total variation."""
     top1: PerPosition
+    """1 where both have the same likeliest token, else 0."""
     top5: PerPosition
+    """Share of the five likeliest tokens that both have in common."""
     confidence: PerPosition
+    """Probability of the measured model's likeliest token."""
     hit: PerPosition
+    """1 where that is the token of the text, else 0."""
 
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """One text under the measured model alone.
-
-    Attributes:
-        log_prob: of each token in nats, the end token's where the text has one.
-        size: UTF-8 bytes of the text that these tokens are.
-    """
+    """One text under the measured model alone."""
 
     log_prob: PerPosition
+    """Of each token in nats, the end token's where the text has one."""
     size: int
+    """UTF-8 bytes of the text that these tokens are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Probabilities of an example's answer options under the measured model.
-
-    Attributes:
-        probabilities: normalised over the options.
-        right: position of the right one.
-    """
+    """Probabilities of an example's answer options under the measured model."""
 
     probabilities: tuple[float, ...]
+    """Normalised over the options."""
     right: int
+    """Position of the right one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class BenchmarkSettings:
-    """What lm-evaluation-harness is asked for; see ``metric/lm_eval``.
+    """What lm-evaluation-harness is asked for."""
 
-    Attributes:
-        tasks: names of benchmarks.
-        path: folder of JSONL datasets; None for the hub's.
-        limit: first documents of each task; None for all.
-        fewshot: examples shown before each question; None for the task's own number.
-        longest: most tokens of a generated answer; None for the task's own limit.
-        chat: whether prompts go through the chat template.
-        batch_size: prompts read at once.
-    """
-
-    tasks: tuple[str, ...]
-    path: str | None
-    limit: int | None
-    fewshot: int | None
-    longest: int | None
-    chat: bool
-    batch_size: int
+    tasks: list[str] = field(default_factory=lambda: ["gsm8k", "arc_easy", "piqa"])
+    """Of gsm8k, gsm8k_zeroshot, svamp, multiarith, singleeq, addsub, aqua, hellaswag, boolq, siqa,
+    piqa, arc_easy, arc_challenge, winogrande, openbookqa, commonsenseqa, strategyqa, mmlu, bbh, or
+    any other name that ``lm_eval ls tasks`` lists."""
+    path: str | None = None
+    """Folder of JSONL datasets (``<path>/gsm8k/test.jsonl``); null reads the hub's."""
+    limit: int | None = None
+    """First documents of each task; null for all, which a number to be reported needs."""
+    fewshot: int | None = None
+    """Examples shown before each question; null for the task's own number."""
+    longest: int | None = None
+    """Most tokens of a generated answer; null for the task's own limit, mostly 256."""
+    chat: bool = False
+    """Put prompts into the tokenizer's chat template, as instruct models expect."""
+    batch_size: int = 8
+    """Prompts read at once; changes numbers by rounding only."""
 
 
 class Evidence(Protocol):
@@ -120,53 +111,43 @@ class Evidence(Protocol):
     @property
     def name(self) -> str:
         """Whom it is about: student, start or teacher."""
-        ...
 
     @property
     def examples(self) -> Sequence[Example]:
         """The examples."""
-        ...
 
     @property
     def store(self) -> Store:
         """Where metrics keep replies of their own that must not be paid for twice."""
-        ...
 
     @property
     def poll(self) -> Callable[[], None]:
         """To be called between pieces of long work; raises to stop."""
-        ...
 
     @property
     def say(self) -> Callable[[str], None]:
         """Takes a line for the person who waits."""
-        ...
 
     def greedy(self, source: Whose) -> Sequence[Answer]:
         """The likeliest response by ``own`` or ``teacher``, token by token."""
-        ...
 
     def samples(self, source: Whose) -> Sequence[Sequence[Answer]]:
         """Several responses each by ``own`` or ``teacher``, drawn at temperature 1."""
-        ...
 
     def compared(self, source: Whose) -> Sequence[Sequence[Compared]]:
         """Both models on each of ``samples(source)``, or on the one reference of the dataset.
 
         An example without a reference has none.
         """
-        ...
 
     def foretold(self, source: Whose) -> Sequence[tuple[Foretold, ...]]:
         """The measured model on the texts that ``compared`` compares; needs no teacher to judge."""
-        ...
 
     def reference_log_probs(self) -> Sequence[Sequence[PerPosition]]:
         """Of the tokens of each of ``samples(own)``, under the model that stands for the truth.
 
         It is the teacher unless another was named.
         """
-        ...
 
     def embeddings(self, encoder: str, texts: Sequence[str]) -> Sequence[np.ndarray]:
         """A vector of length 1 for each text by an encoder of transformers.
@@ -175,15 +156,12 @@ class Evidence(Protocol):
             encoder: hub name or folder.
             texts: any.
         """
-        ...
 
     def options(self) -> Sequence[Options | None]:
         """The measured model's answer options; None where the example has none."""
-        ...
 
     def benchmark(self, settings: BenchmarkSettings) -> Mapping[str, Mapping[str, Sequence[float]]]:
         """The measured model's benchmark scores: ``gsm8k/0`` to ``gsm8k/acc`` to [sum, weight].
 
         A record for each document, and one for a whole task where a number is no mean over them.
         """
-        ...

@@ -26,20 +26,18 @@ class PrecisionRecall(Ratios):
     COMPARES: ClassVar = True
 
     def measure(self, evidence: Evidence) -> Tally:
+        judged, both = evidence.reference_log_probs(), evidence.compared(Whose.own)
+        given = evidence.compared(Whose.dataset)
         return Tally(
             {
                 example.id: {
-                    "precision": token_mean(judged),
+                    "precision": token_mean(likely),
                     "recall": token_mean(text.log_prob for text in known),
                     "teacher_entropy": token_mean(text.teacher_entropy for text in own),
                     "own_entropy": token_mean(text.entropy for text in own),
                 }
-                for example, judged, own, known in zip(
-                    evidence.examples,
-                    evidence.reference_log_probs(),
-                    evidence.compared(Whose.own),
-                    evidence.compared(Whose.dataset),
-                    strict=True,
+                for example, likely, own, known in zip(
+                    evidence.examples, judged, both, given, strict=True
                 )
             }
         )

@@ -20,12 +20,8 @@ class Rouge(Ratios):
     def measure(self, evidence: Evidence) -> Tally:
         score = rouge_l()
         records = {}
-        for example, greedy, texts in zip(
-            evidence.examples,
-            evidence.greedy(Whose.own),
-            evidence.samples(Whose.own),
-            strict=True,
-        ):
+        likeliest, drawn = evidence.greedy(Whose.own), evidence.samples(Whose.own)
+        for example, greedy, texts in zip(evidence.examples, likeliest, drawn, strict=True):
             evidence.poll()
             known = references(example)
             if known:

@@ -41,12 +41,11 @@ class Speculation(Ratios):
             )
 
     def measure(self, evidence: Evidence) -> Tally:
+        compared = zip(evidence.examples, evidence.compared(Whose.teacher), strict=True)
         return Tally(
             {
                 example.id: {"alpha": token_mean(text.overlap for text in texts)}
-                for example, texts in zip(
-                    evidence.examples, evidence.compared(Whose.teacher), strict=True
-                )
+                for example, texts in compared
             }
         )
 

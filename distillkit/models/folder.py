@@ -97,7 +97,7 @@ def check_folder(field: str, name: str, location: str) -> None:
         return
     for file in (folder / name for name in OBJECTS):
         if file.is_file():
-            _check_object(field, name, file)
+            check_object(field, name, file)
     if not [*folder.glob("*.safetensors")] and (folder / "config.json").is_file():
         raise ModelError(f"{field}={name} {_instead_of_weights(folder)}")
 
@@ -177,7 +177,8 @@ def check_weights(field: str, name: str, module: Any, found: Mapping[str, Any]) 
             f"{field}={name}: config.json describes {key} as {[*described]}, the weights hold "
             f"{[*held]} ({len(other)} differ). Copy or download both again.{stale}"
         )
-    lists = {path: len(part) for path, part in module.named_modules() if _is_list(part)}
+    parts = module.named_modules()
+    lists = {path: len(part) for path, part in parts if isinstance(part, nn.ModuleList)}
     for key in sorted(found["unexpected_keys"]):
         layer = NUMBERED.match(key)
         if layer and int(layer[2]) >= lists.get(layer[1], 1 << 30):
@@ -229,7 +230,12 @@ def _numbers(shape: tuple[int, ...]) -> int:
     return int(torch.Size(shape).numel())
 
 
-def _check_object(field: str, name: str, file: Path) -> None:
+def check_object(field: str, name: str, file: Path) -> None:
+    """Refuse a file that holds no fields.
+
+    Raises:
+        ModelError: it does not; the sentence begins with the field and its value.
+    """
     try:
         held = json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -283,10 +289,6 @@ def _flat(said: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
             yield from _flat(value)
         else:
             yield key, value
-
-
-def _is_list(part: Any) -> bool:
-    return isinstance(part, nn.ModuleList)
 
 
 def _short(error: Exception) -> str:

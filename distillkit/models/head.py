@@ -13,27 +13,24 @@ from distillkit.models.products import add_outer, project, pull_back, wide_type
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A projection with what some families add to it.
-
-    Attributes:
-        weight: [rows, D]; rows beyond ``vocabulary`` are padding and are cut, never scored.
-        bias: [rows] or None.
-        vocabulary: one more than the largest real id.
-        scale: multiplies the logits (Cohere ``logit_scale``, Granite ``1 / logits_scaling``).
-        softcap: ``softcap * tanh(logits / softcap)`` where not None (Gemma).
-        narrow: multiply bf16 operands although the weights are fp32 (``precision=bf16``). Results
-            are fp32 either way.
-        holes: ids below ``vocabulary`` that are not real [H], whose logits are -inf; None where
-            there is none.
-    """
+    """A projection with what some families add to it."""
 
     weight: Tensor
+    """[rows, D]; rows beyond ``vocabulary`` are padding and are cut, never scored."""
     bias: Tensor | None
+    """[rows] or None."""
     vocabulary: int
+    """One more than the largest real id."""
     scale: float = 1.0
+    """Multiplies the logits (Cohere ``logit_scale``, Granite ``1 / logits_scaling``)."""
     softcap: float | None = None
+    """``softcap * tanh(logits / softcap)`` where not None (Gemma)."""
     narrow: bool = False
+    """Multiply bf16 operands although the weights are fp32 (``precision=bf16``). Results are fp32
+    either way."""
     holes: Tensor | None = None
+    """Ids below ``vocabulary`` that are not real [H], whose logits are -inf; None where there is
+    none."""
 
     @property
     def real(self) -> int:

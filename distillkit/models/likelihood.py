@@ -17,7 +17,6 @@ class Scorer(Protocol):
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D]."""
-        ...
 
 
 def rows_within(chunk_mb: int, vocabulary: int) -> int:

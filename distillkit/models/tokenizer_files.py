@@ -7,6 +7,7 @@ from typing import Any
 from transformers import AutoTokenizer
 
 from distillkit.core.errors import ModelError
+from distillkit.models.folder import check_object
 
 TABLES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json")
 """Files of SentencePiece and tiktoken, from which ``tokenizer.json`` can be made."""
@@ -56,28 +57,16 @@ def _check_files(field: str, name: str, folder: Path) -> None:
     there = {each.name for each in folder.iterdir()}
     for json_file in (file, folder / "tokenizer_config.json"):
         if json_file.is_file():
-            _check_json(field, name, json_file)
+            check_object(field, name, json_file)
+    if file.is_file() and not json.loads(file.read_bytes()):
+        raise ModelError(
+            f"{field}={name}: {file.name} holds {{}} in place of a tokenizer's settings. Copy "
+            "or download it again, or give a folder written by save_pretrained."
+        )
     tables = [each for each in TABLES if each in there]
     if not file.is_file() and tables and not ALONE & there:
         raise ModelError(
             f"{field}={name} has {tables[0]} and no tokenizer.json, which is what is read here. "
             "Make it once with AutoTokenizer.from_pretrained(folder).save_pretrained(folder) after "
             "pip install sentencepiece tiktoken protobuf, or copy tokenizer.json from the hub."
-        )
-
-
-def _check_json(field: str, name: str, file: Path) -> None:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise ModelError(
-            f"{field}={name}: {file.name} is damaged ({reason}). Copy or download it again, or "
-            "give a folder written by save_pretrained."
-        ) from error
-    if not isinstance(content, dict) or (file.name == "tokenizer.json" and not content):
-        shown = json.dumps(content)[:40]
-        raise ModelError(
-            f"{field}={name}: {file.name} holds {shown} in place of a tokenizer's settings. Copy "
-            "or download it again, or give a folder written by save_pretrained."
         )

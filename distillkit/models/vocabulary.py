@@ -13,17 +13,14 @@ from distillkit.core.errors import ModelError
 
 @dataclass(frozen=True, slots=True)
 class RealIds:
-    """The ids that may be predicted.
-
-    Attributes:
-        end: one more than the largest; rows of a head from here on are cut.
-        holes: ids below it that are masked.
-        unscored: ids of tokens that are no real ids, so that no text to be learnt may hold them.
-    """
+    """The ids that may be predicted."""
 
     end: int
+    """One more than the largest; rows of a head from here on are cut."""
     holes: tuple[int, ...] = ()
+    """Ids below it that are masked."""
     unscored: frozenset[int] = frozenset()
+    """Ids of tokens that are no real ids, so that no text to be learnt may hold them."""
 
     @property
     def count(self) -> int:

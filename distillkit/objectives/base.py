@@ -23,18 +23,16 @@ class Credit:
     """What a policy gradient makes of tokens that were drawn, of one rollout or of a batch.
 
     Each token's share of the global batch's mean is in the numbers already.
-
-    Attributes:
-        advantages: what the gradient of each token's log-probability is multiplied with [N].
-        exact: weight of the exact comparison with the teacher at each position [N].
-        drawn: log-probability of each token under the distribution it was drawn from [N].
-        total: response tokens of the global batch.
     """
 
     advantages: PerToken
+    """What the gradient of each token's log-probability is multiplied with [N]."""
     exact: PerToken
+    """Weight of the exact comparison with the teacher at each position [N]."""
     drawn: PerToken
+    """Log-probability of each token under the distribution it was drawn from [N]."""
     total: int
+    """Response tokens of the global batch."""
 
     @classmethod
     def join(cls, parts: Sequence["Credit"], device: torch.device) -> "Credit":
@@ -48,19 +46,16 @@ class Credit:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """One micro-batch: as the student reads it, and what the teacher says of it.
-
-    Attributes:
-        student: prompts in the student's format.
-        weights: share of each packed position in the global batch's mean [N], fp32.
-        credit: of the packed positions, where the objective gives any.
-        opinion: what the teacher thinks at them, where the objective compares.
-    """
+    """One micro-batch: as the student reads it, and what the teacher says of it."""
 
     student: Batch
+    """Prompts in the student's format."""
     weights: Tensor
+    """Share of each packed position in the global batch's mean [N], fp32."""
     credit: Credit | None = None
+    """Of the packed positions, where the objective gives any."""
     opinion: Opinion | None = None
+    """What the teacher thinks at them, where the objective compares."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -22,7 +22,6 @@ class PolicyGradient(Protocol):
 
     def comparison(self) -> Comparison | None:
         """See :class:`Objective`."""
-        ...
 
 
 def backward_on_credit(

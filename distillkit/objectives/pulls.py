@@ -44,13 +44,11 @@ class Surrogate(Pull):
 
     The ratio of today's probability to that at the time of drawing corrects for both the steps
     that were taken since and the distribution that was drawn from.
-
-    Attributes:
-        clip: PPO's epsilon (arXiv:1707.06347, eq. 7): the ratio earns nothing beyond 1 - epsilon
-            and 1 + epsilon. None for no limit.
     """
 
     clip: float | None
+    """PPO's epsilon (arXiv:1707.06347, eq. 7): the ratio earns nothing beyond 1 - epsilon and 1 +
+    epsilon. None for no limit."""
 
     def __call__(self, likelihood: PerToken, known: Tensor) -> tuple[Tensor, PerToken, Tensor]:
         advantages, drawn = known.unbind(-1)

@@ -7,7 +7,7 @@ import torch
 
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Rollout
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Scored

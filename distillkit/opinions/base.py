@@ -23,7 +23,6 @@ class Opinion(Protocol):
 
     def opened(self, rows: int) -> Callable[[slice], Heard]:
         """What it says of any so many positions; what it said of others may be overwritten then."""
-        ...
 
     def drawn(self, *, chunk_mb: int) -> PerToken:
         """Log-probability of the token that the text holds at each position, in nats [N].
@@ -31,19 +30,15 @@ class Opinion(Protocol):
         Args:
             chunk_mb: mebibytes for logits, where there are any.
         """
-        ...
 
     def rolled(self) -> Self:
         """The same opinion of other positions: each is given that of one half the batch away."""
-        ...
 
     def split(self, lengths: Sequence[int]) -> list[Self]:
         """One opinion for each rollout, of so many positions."""
-        ...
 
     def join(self, others: Sequence[Self]) -> Self:
         """This one and others end to end."""
-        ...
 
 
 class Reader(Protocol):
@@ -52,20 +47,16 @@ class Reader(Protocol):
     @property
     def context(self) -> int:
         """Most tokens of prompt and response that it can read."""
-        ...
 
     @property
     def active_parameters(self) -> int:
         """Numbers of this process that every token is multiplied with; 0 for none."""
-        ...
 
     def prompt_length(self, example: Example) -> int:
         """Tokens that stand before a response as it is read."""
-        ...
 
     def read(self, rollouts: Sequence[Rollout]) -> Opinion:
         """Its opinion of these rollouts, of one after the other; called without a gradient."""
-        ...
 
 
 @dataclass(kw_only=True, slots=True)

@@ -12,15 +12,12 @@ from distillkit.supports.base import Sparse
 
 @dataclass(frozen=True, slots=True)
 class SparseOpinion:
-    """Entries of N positions, and how likely what was drawn is.
-
-    Attributes:
-        entries: ids, their log-probabilities, and that of the rest.
-        of_drawn: log-probability of the text's token at each position [N]; None where untold.
-    """
+    """Entries of N positions, and how likely what was drawn is."""
 
     entries: Sparse
+    """Ids, their log-probabilities, and that of the rest."""
     of_drawn: PerToken | None = None
+    """Log-probability of the text's token at each position [N]; None where untold."""
 
     def __len__(self) -> int:
         return len(self.entries.ids)

@@ -15,17 +15,14 @@ from distillkit.models.likelihood import token_nlls
 
 @dataclass(frozen=True, slots=True)
 class StatesOpinion:
-    """Hidden states and the head that makes logits of them, a chunk at a time.
-
-    Attributes:
-        states: last hidden states at the packed positions [N, D].
-        targets: the token that the text holds at each [N].
-        head: of the same model.
-    """
+    """Hidden states and the head that makes logits of them, a chunk at a time."""
 
     states: Tensor
+    """Last hidden states at the packed positions [N, D]."""
     targets: Targets
+    """The token that the text holds at each [N]."""
     head: Head
+    """Of the same model."""
 
     def __len__(self) -> int:
         return len(self.states)

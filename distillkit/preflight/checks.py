@@ -20,7 +20,7 @@ from distillkit.preflight import (
     tokenizers,
     weights,
 )
-from distillkit.preflight.finding import Finding, Severity, fatal, skipped
+from distillkit.preflight.finding import Finding, Severity, fatal
 from distillkit.preflight.pace import pace
 from distillkit.preflight.subject import MissingPartError, Subject
 from distillkit.preflight.tracking import tracking
@@ -28,20 +28,16 @@ from distillkit.preflight.tracking import tracking
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One look at a run.
-
-    Attributes:
-        name: as it is printed, and as other checks call it when they need it.
-        look: yields what it finds; may raise what a run would raise.
-        quick: needs no pass through a model and is not made by a run itself, so train makes it.
-        price: what it costs, in passes of both models through the probe batch; 0 where that is
-            nothing.
-    """
+    """One look at a run."""
 
     name: str
+    """As it is printed, and as other checks call it when they need it."""
     look: Callable[[Subject], Iterator[Finding]]
+    """Yields what it finds; may raise what a run would raise."""
     quick: bool = False
+    """Needs no pass through a model and is not made by a run itself, so train makes it."""
     price: float = 0.0
+    """What it costs, in passes of both models through the probe batch; 0 where that is nothing."""
 
 
 CHECKS = (
@@ -86,7 +82,7 @@ def _caught(check: Check, subject: Subject) -> Iterator[Finding]:
     try:
         yield from check.look(subject)
     except MissingPartError as error:
-        yield skipped(str(error))
+        yield Finding(Severity.skipped, str(error))
     except DistillkitError as error:
         # Every error of ours says what is wrong, and then the way out.
         what, *mend = re.split(r"\.\s+(?=[A-Z])", str(error), maxsplit=1)

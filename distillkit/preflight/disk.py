@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from distillkit.preflight.finding import Finding, fatal, ok
 from distillkit.preflight.machine import existing
@@ -31,7 +30,8 @@ def disk(subject: Subject) -> Iterator[Finding]:
     # A new checkpoint is written before the oldest one goes.
     checkpoints = (run.checkpoint.keep_last + 1) * (weights + moments)
     best = weights if run.evaluation.every else 0
-    needed = max(0, checkpoints + best + weights - _held(subject.folder))
+    held = sum(file.stat().st_size for file in subject.folder.rglob("*") if file.is_file())
+    needed = max(0, checkpoints + best + weights - held)
     free = subject.machine.free_disk(subject.folder)
     what = (
         f"output={run.output} needs {size(needed)}: {run.checkpoint.keep_last + 1} checkpoints of "
@@ -46,7 +46,3 @@ def disk(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield ok(what)
-
-
-def _held(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())

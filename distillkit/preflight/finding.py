@@ -21,21 +21,18 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that a check found.
-
-    Attributes:
-        severity: how much it matters.
-        what: the finding, with its numbers; no full stop at the end.
-        why: what would go wrong.
-        mend: the override, or the other way out.
-        shown: something to look at, such as a preview.
-    """
+    """One thing that a check found."""
 
     severity: Severity
+    """How much it matters."""
     what: str
+    """The finding, with its numbers; no full stop at the end."""
     why: str = ""
+    """What would go wrong."""
     mend: str = ""
+    """The override, or the other way out."""
     shown: RenderableType | None = None
+    """Something to look at, such as a preview."""
 
     def sentence(self) -> str:
         """The finding and its way out on one line."""
@@ -55,8 +52,3 @@ def warning(what: str, *, why: str, mend: str) -> Finding:
 def fatal(what: str, *, why: str = "", mend: str = "") -> Finding:
     """A finding with which the run would stop, or could teach nothing."""
     return Finding(Severity.fatal, what.removesuffix("."), why, mend.removesuffix("."))
-
-
-def skipped(what: str) -> Finding:
-    """A check that could not be made."""
-    return Finding(Severity.skipped, what)

@@ -12,30 +12,23 @@ from distillkit.core.memory import available
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Readers of a machine's room, so that another machine can be put in their place.
-
-    Attributes:
-        free_memory: bytes that a device can still give; None where nobody knows.
-        free_disk: bytes that can still be written below a path.
-    """
+    """Readers of a machine's room, so that another machine can be put in their place."""
 
     free_memory: Callable[[torch.device], int | None]
+    """Bytes that a device can still give; None where nobody knows."""
     free_disk: Callable[[Path], int]
+    """Bytes that can still be written below a path."""
 
 
 def this_machine() -> Machine:
     """The machine that this process runs on."""
-    return Machine(free_memory=_free_memory, free_disk=_free_disk)
+    return Machine(_free_memory, lambda path: shutil.disk_usage(existing(path)).free)
 
 
 def existing(path: Path) -> Path:
     """The path itself, or the nearest folder above it that exists."""
     whole = path.absolute()
     return next(place for place in (whole, *whole.parents) if place.exists())
-
-
-def _free_disk(path: Path) -> int:
-    return shutil.disk_usage(existing(path)).free
 
 
 def _free_memory(device: torch.device) -> int | None:

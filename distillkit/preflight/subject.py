@@ -38,19 +38,16 @@ class MissingPartError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A few examples with a response each, as both models read them.
-
-    Attributes:
-        examples: of the training split.
-        responses: the references, closed; the teacher's text where there is none.
-        student: both, as the student reads them.
-        teacher: both, as the teacher does.
-    """
+    """A few examples with a response each, as both models read them."""
 
     examples: Sequence[Example]
+    """Of the training split."""
     responses: Sequence[Response]
+    """The references, closed; the teacher's text where there is none."""
     student: Batch
+    """Both, as the student reads them."""
     teacher: Batch
+    """Both, as the teacher does."""
 
     def scored(self, opinion: Opinion) -> Scored:
         """The student's batch beside an opinion; every position weighs the same, all together 1."""
@@ -61,25 +58,22 @@ class Probe:
 
 @dataclass(kw_only=True)
 class Subject:
-    """A run as far as it has been put together.
-
-    Attributes:
-        run: the spec tree.
-        folder: the run directory, which may not exist.
-        room: response tokens that every training prompt must leave room for.
-        machine: where it would run.
-        models: ``teacher`` and ``student``, as far as they could be loaded.
-        examples: by split, as far as they could be read.
-        refused: names of the checks that found something fatal.
-    """
+    """A run as far as it has been put together."""
 
     run: TrainRun
+    """The spec tree."""
     folder: Path
+    """The run directory, which may not exist."""
     room: int
+    """Response tokens that every training prompt must leave room for."""
     machine: Machine
+    """Where it would run."""
     models: dict[str, LanguageModel] = field(default_factory=dict)
+    """``teacher`` and ``student``, as far as they could be loaded."""
     examples: dict[Split, Sequence[Example]] = field(default_factory=dict)
+    """By split, as far as they could be read."""
     refused: set[str] = field(default_factory=set)
+    """Names of the checks that found something fatal."""
 
     @property
     def teacher(self) -> LanguageModel:

@@ -6,7 +6,6 @@ from rich.table import Table
 from rich.text import Text
 
 from distillkit.core.types import Split
-from distillkit.models.language_model import LanguageModel
 from distillkit.preflight.finding import Finding, ok
 from distillkit.preflight.subject import MissingPartError, Subject
 
@@ -21,7 +20,7 @@ def side_by_side(subject: Subject) -> Iterator[Finding]:
     for side, model in (("teacher", subject.teacher), ("student", subject.student)):
         ids = model.prompts.prompt_ids(example)
         table.add_column(f"{side} ({model.prompts.style}, {len(ids)} tokens)", ratio=1)
-        cells.append(Text(_decoded(model, ids)))
+        cells.append(Text(str(model.tokenizer.decode(ids, skip_special_tokens=False))))
     table.add_row(*cells)
     styles = f"{subject.teacher.prompts.style} and {subject.student.prompts.style}"
     same = cells[0].plain == cells[1].plain
@@ -30,7 +29,3 @@ def side_by_side(subject: Subject) -> Iterator[Finding]:
         f"{'the same text' if same else 'different text, as shown'}",
         shown=table,
     )
-
-
-def _decoded(model: LanguageModel, ids: tuple[int, ...]) -> str:
-    return str(model.tokenizer.decode(ids, skip_special_tokens=False))

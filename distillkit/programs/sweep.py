@@ -28,6 +28,7 @@ from distillkit.programs.train.budget import COSTS, costs_of
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
+from distillkit.programs.train.table import share_cells
 
 OPTUNA = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate": "1.0"}
 """What the Optuna sweeper is told unless it is typed: a cell returns what is to be large, and one
@@ -190,13 +191,11 @@ def _table(results: Sequence[dict[str, Any]], *, title: str) -> Table:
     for result in results:
         summary = result.get("summary") or {}
         after = summary.get("student_after") or {}
-        judged = "accuracy" in after
         # As texts: what users type may look like markup.
         table.add_row(
             Text(" ".join(item for item in result["overrides"] if item not in shared) or "-"),
             result["status"],
-            f"{after['accuracy']:.1%}" if judged else "-",
-            f"{after['low']:.1%} to {after['high']:.1%}" if judged else "-",
+            *share_cells(after),
             f"{after['nll']:.3f}" if "nll" in after else "-",
             *costs_of(summary),
             Text(Path(result["run"]).name if "run" in result else "-"),

@@ -1,12 +1,15 @@
 """What a person sees of long work that is counted in items: a bar, or a line now and then."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from distillkit.core.keeper import Keeper
+from distillkit.core.store import Store
 
 SECONDS_BETWEEN_LINES = 10
 
@@ -47,6 +50,10 @@ class Watch:
         (self._bar.console if self._bar else self._console).print(text, soft_wrap=True)
         with self._log.open("a", encoding="utf-8") as file:
             file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+
+    def keeper(self, store: Store, *, batch_size: int, poll: Callable[[], None]) -> Keeper:
+        """A keeper whose work is shown here; ``poll`` may raise to stop it."""
+        return Keeper(store, batch_size=batch_size, poll=poll, progress=self.progress, say=self.say)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """So much of a piece of work is done."""

@@ -19,26 +19,23 @@ from distillkit.statistics import bootstrap
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A row minus the baseline on the same examples.
-
-    Attributes:
-        value: in the number's own units.
-        low: lower end of the paired bootstrap 95 % interval, seeds held fixed; None where no
-            draw has the number.
-        high: upper end.
-        p: two-sided, uncorrected: McNemar's for the verdicts of two single runs, else
-            Student's t over the bootstrap's spread.
-        n: examples.
-        seeds: mean difference over the seeds that both have, with Student's t interval; None below
-            two such seeds.
-    """
+    """A row minus the baseline on the same examples."""
 
     value: float
+    """In the number's own units."""
     low: float | None
+    """Lower end of the paired bootstrap 95 % interval, seeds held fixed; None where no draw has the
+    number."""
     high: float | None
+    """Upper end."""
     p: float | None
+    """Two-sided, uncorrected: McNemar's for the verdicts of two single runs, else Student's t over
+    the bootstrap's spread."""
     n: int
+    """Examples."""
     seeds: Value | None
+    """Mean difference over the seeds that both have, with Student's t interval; None below two such
+    seeds."""
 
 
 @dataclass(slots=True)
@@ -67,7 +64,11 @@ class PairedRuns:
         n = len(evaluations[0].records[metric])
         seeds = _by_seed(runs, baseline, metric, number)
         low = high = p = None
-        left, right = (self._mean_draws(side, metric, number, made) for side in (runs, baseline))
+        # Means over runs of the number on the same resampled examples [rounds].
+        left, right = (
+            np.mean([self._draws(run, metric, made)[number] for run in side], axis=0)
+            for side in (runs, baseline)
+        )
         with np.errstate(invalid="ignore"):
             draws = left - right
         draws = draws[np.isfinite(draws)]
@@ -79,12 +80,6 @@ class PairedRuns:
             verdicts = verdict_test(paired(mine, other, number))
             p = verdicts.p if verdicts else p
         return Difference(value=ours - theirs, low=low, high=high, p=p, n=n, seeds=seeds)
-
-    def _mean_draws(
-        self, runs: Sequence[Run], metric: str, number: str, made: Metric
-    ) -> np.ndarray:
-        """Mean over runs of the number on the same resampled examples [rounds]."""
-        return np.mean([self._draws(run, metric, made)[number] for run in runs], axis=0)
 
     def _draws(self, run: Run, metric: str, made: Metric) -> Draws:
         key = (run.name, metric)

@@ -23,17 +23,14 @@ NOTE = (
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """A table of texts.
-
-    Attributes:
-        rows: one for each configuration, by its key; none where no run tells any cost.
-        columns: headings.
-        note: how to read it.
-    """
+    """A table of texts."""
 
     rows: Mapping[str, tuple[str, ...]]
+    """One for each configuration, by its key; none where no run tells any cost."""
     columns: tuple[str, ...]
+    """Headings."""
     note: str = NOTE
+    """How to read it."""
 
 
 def costs_of(groups: Sequence[Group]) -> Costs:

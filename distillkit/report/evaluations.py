@@ -27,29 +27,26 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Numbers of one run on one split.
-
-    Attributes:
-        source: ``eval`` for the folder of an evaluation, ``training`` for a summary alone.
-        n: examples.
-        selection: the rule that chose the weights.
-        metrics: fields of each metric's spec, by name.
-        numbers: whom, metric and number to the value.
-        curves: whom, metric and name to columns.
-        records: metric and example id to what the student's answer contributes.
-        items: an example each, with the texts of all three.
-        made_from: digest of the examples, and how texts were written.
-    """
+    """Numbers of one run on one split."""
 
     source: str
+    """``eval`` for the folder of an evaluation, ``training`` for a summary alone."""
     n: int
+    """Examples."""
     selection: str
+    """The rule that chose the weights."""
     metrics: Mapping[str, Mapping[str, Any]]
+    """Fields of each metric's spec, by name."""
     numbers: Mapping[str, Mapping[str, Mapping[str, Value]]]
+    """Whom, metric and number to the value."""
     curves: Mapping[str, Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]]]
+    """Whom, metric and name to columns."""
     records: Mapping[str, Mapping[str, Record]]
+    """Metric and example id to what the student's answer contributes."""
     items: Sequence[Mapping[str, Any]]
+    """An example each, with the texts of all three."""
     made_from: Mapping[str, Any]
+    """Digest of the examples, and how texts were written."""
 
     def number(self, metric: str, number: str, *, who: str = "student") -> Value | None:
         """One number, None where it was not measured."""

@@ -30,21 +30,18 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class ShownAnswer:
-    """One model's text.
-
-    Attributes:
-        who: start, student or teacher.
-        verdict: ``right``, ``wrong`` or ``not judged``.
-        answer: the final answer, None where none can be read.
-        truncated: whether the length limit cut the text.
-        pieces: the text, marked where it differs from the teacher's.
-    """
+    """One model's text."""
 
     who: str
+    """Start, student or teacher."""
     verdict: str
+    """``right``, ``wrong`` or ``not judged``."""
     answer: str | None
+    """The final answer, None where none can be read."""
     truncated: bool
+    """Whether the length limit cut the text."""
     pieces: tuple[Piece, ...]
+    """The text, marked where it differs from the teacher's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +83,9 @@ def mark(text: str, against: str) -> tuple[Piece, ...]:
     )
 
 
-def _correct(item: Item, who: str) -> bool | None:
-    return (item["texts"].get(who) or {}).get("correct")
+def _verdicts(item: Item) -> tuple[bool | None, ...]:
+    """Whether the start was right, and whether the student is."""
+    return tuple((item["texts"].get(who) or {}).get("correct") for who in ("start", "student"))
 
 
 def _differs(item: Item) -> bool:
@@ -99,15 +97,9 @@ def _differs(item: Item) -> bool:
 
 
 KINDS: dict[str, Callable[[Item], bool]] = {
-    "newly right": lambda item: (
-        _correct(item, "start") is False and _correct(item, "student") is True
-    ),
-    "newly wrong": lambda item: (
-        _correct(item, "start") is True and _correct(item, "student") is False
-    ),
-    "still wrong": lambda item: (
-        _correct(item, "start") is False and _correct(item, "student") is False
-    ),
+    "newly right": lambda item: _verdicts(item) == (False, True),
+    "newly wrong": lambda item: _verdicts(item) == (True, False),
+    "still wrong": lambda item: _verdicts(item) == (False, False),
     "unlike the teacher": _differs,
 }
 """Which example belongs to a kind; one that belongs to several is of the first."""

@@ -18,17 +18,14 @@ SIGNS = {"beta": "β", "lmbda": "λ"}
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Runs of one configuration.
-
-    Attributes:
-        key: letter that stands for it in pictures.
-        label: what sets it apart, in words.
-        runs: by seed.
-    """
+    """Runs of one configuration."""
 
     key: str
+    """Letter that stands for it in pictures."""
     label: str
+    """What sets it apart, in words."""
     runs: tuple[Run, ...]
+    """By seed."""
 
     @property
     def seeded(self) -> bool:
@@ -89,16 +86,14 @@ def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
     """Settings that differ among groups, each with a text a group."""
     keys = dict.fromkeys(key for found in groups for key in found.runs[0].config)
     rows = {
-        key: tuple(found.runs[0].config.get(key, _default(key)) for found in groups)
+        # A dotted key is of a component that others do not have; a bare one is a choice not made.
+        key: tuple(
+            found.runs[0].config.get(key, ABSENT if "." in key else "default") for found in groups
+        )
         for key in keys
         if key != "seed"
     }
     return {key: texts for key, texts in rows.items() if len(set(texts)) > 1}
-
-
-def _default(key: str) -> str:
-    # A dotted key belongs to a component that others do not have; a bare one is a choice not made.
-    return ABSENT if "." in key else "default"
 
 
 def _labels(members: Sequence[Sequence[Run]]) -> list[str]:

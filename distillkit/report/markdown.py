@@ -68,7 +68,7 @@ def _costs(groups: Sequence[Group]) -> list[str]:
     return [*_lines(rows), "", found.note, ""] if found.rows else []
 
 
-def _cells(row: Row, table: Table) -> list[str]:
+def _cells(row: Row[Cell], table: Table) -> list[str]:
     texts = [_cell(row.cells[at], table.columns[at]) for at in table.leading]
     return [*texts, p_value(row.cells[0].p_holm) if row.cells else ABSENT]
 

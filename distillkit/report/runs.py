@@ -36,29 +36,26 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run directory.
-
-    Attributes:
-        name: of the directory, unique in a report.
-        path: as a command would take it, never absolute.
-        seed: root of its random draws, None where run.yaml does not say.
-        summary: closing numbers; empty while the run is not finished.
-        config: settings by dotted key, with the names of chosen components.
-        provenance: versions and commit, without the diff.
-        journal: rows of metrics.jsonl.
-        evaluation: numbers on the split asked for.
-        missing: what is not there.
-    """
+    """One run directory."""
 
     name: str
+    """Of the directory, unique in a report."""
     path: str
+    """As a command would take it, never absolute."""
     seed: int | None
+    """Root of its random draws, None where run.yaml does not say."""
     summary: Mapping[str, Any]
+    """Closing numbers; empty while the run is not finished."""
     config: Mapping[str, str]
+    """Settings by dotted key, with the names of chosen components."""
     provenance: Mapping[str, Any]
+    """Versions and commit, without the diff."""
     journal: Sequence[Mapping[str, Any]]
+    """Rows of metrics.jsonl."""
     evaluation: Evaluation | None
+    """Numbers on the split asked for."""
     missing: tuple[Missing, ...]
+    """What is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +119,14 @@ def read_run(folder: Path, *, split: str) -> Run:
         missing.append(Missing(f"The evaluation of {folder.name} has no records.", remedy))
     # A report may be shown to others, and so knows no place of this machine.
     missing += [Missing(f"{note}.".replace(str(folder), folder.name)) for note in directory.notes]
+    typed = folder / "overrides.yaml"
+    overrides = read_yaml(typed, list[str], way_out=WAY_OUT) if typed.exists() else []
     return Run(
         name=folder.name,
         path=path,
         seed=config.get("seed"),
         summary={key: summary[key] for key in summary if key != "files"},
-        config=_settings(config, _overrides(folder)),
+        config=_settings(config, overrides),
         provenance={**{key: provenance[key] for key in provenance if key != "files"}, "git": git},
         journal=_journal(folder),
         evaluation=evaluation,
@@ -155,11 +154,6 @@ def _journal(folder: Path) -> tuple[dict[str, float], ...]:
     if any("step" not in row for row in rows):
         raise damaged(file, "a line has no step", way_out=WAY_OUT)
     return tuple(rows)
-
-
-def _overrides(folder: Path) -> list[str]:
-    file = folder / "overrides.yaml"
-    return read_yaml(file, list[str], way_out=WAY_OUT) if file.exists() else []
 
 
 def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:

@@ -14,25 +14,22 @@ from distillkit.statistics.finding import Finding
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One heading with its pictures.
-
-    Attributes:
-        anchor: its id on the page.
-        name: the heading.
-        pictures: none where nothing was measured.
-        caption: how to read them.
-        absent: said where there are none.
-        remedy: the command that changes this.
-        small: whether the pictures are many and little.
-    """
+    """One heading with its pictures."""
 
     anchor: str
+    """Its id on the page."""
     name: str
+    """The heading."""
     pictures: tuple[Picture, ...]
+    """None where nothing was measured."""
     caption: str
+    """How to read them."""
     absent: str
+    """Said where there are none."""
     remedy: str = ""
+    """The command that changes this."""
     small: bool = False
+    """Whether the pictures are many and little."""
 
 
 def sections(groups: Sequence[Group], column: Column, *, remedy: str) -> tuple[Section, ...]:

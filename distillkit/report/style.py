@@ -87,19 +87,16 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One figure of the report.
-
-    Attributes:
-        name: of the PNG, without its ending.
-        title: what it shows, in a few words.
-        alt: the same for somebody who cannot see it, with its numbers.
-        figure: drawn in the light colours.
-    """
+    """One figure of the report."""
 
     name: str
+    """Of the PNG, without its ending."""
     title: str
+    """What it shows, in a few words."""
     alt: str
+    """The same for somebody who cannot see it, with its numbers."""
     figure: Figure
+    """Drawn in the light colours."""
 
     def save_png(self, folder: Path) -> None:
         """Write ``<name>.png``."""

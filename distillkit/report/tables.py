@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import starmap
+from typing import Generic, TypeVar
 
 from distillkit.report.comparing import Difference, PairedRuns, same_seed, value_of
 from distillkit.report.evaluations import Value
@@ -52,57 +54,58 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A value, and the difference to the baseline or the reason why there is none.
-
-    Attributes:
-        p_holm: two-sided p of the difference, corrected over the rows of the primary column.
-    """
+    """A value, and the difference to the baseline or the reason why there is none."""
 
     value: Value | None
     difference: Difference | str | None = None
     p_holm: float | None = None
+    """Two-sided p of the difference, corrected over the rows of the primary column."""
+
+
+Shown = TypeVar("Shown")
+"""What a cell holds: values here, texts where they are shown."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One run.
-
-    Attributes:
-        name: of the run, or whom it is about.
-        seed: None where it is not one of several.
-        cells: one a column.
-    """
+class Row(Generic[Shown]):
+    """One run."""
 
     name: str
+    """Of the run, or whom it is about."""
     seed: int | None
-    cells: tuple[Cell, ...]
+    """None where it is not one of several."""
+    cells: tuple[Shown, ...]
+    """One a column."""
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class Block(Generic[Shown]):
     """One configuration: its row, and its runs where there are several."""
 
     group: Group
     baseline: bool
-    row: Row
-    singles: tuple[Row, ...]
+    row: Row[Shown]
+    singles: tuple[Row[Shown], ...]
+
+    @property
+    def run(self) -> str:
+        """Its only run's name, if the row has another."""
+        only = self.group.runs[0].name
+        return "" if self.group.seeded or only == self.group.label else only
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Everything in the main table and the one of all numbers.
-
-    Attributes:
-        columns: all numbers, the primary one first.
-        leading: positions of the columns in the main table.
-        blocks: one a configuration.
-        references: rows of the start and the teacher, of the baseline's first run.
-    """
+    """Everything in the main table and the one of all numbers."""
 
     columns: tuple[Column, ...]
+    """All numbers, the primary one first."""
     leading: tuple[int, ...]
-    blocks: tuple[Block, ...]
-    references: tuple[Row, ...]
+    """Positions of the columns in the main table."""
+    blocks: tuple[Block[Cell], ...]
+    """One a configuration."""
+    references: tuple[Row[Cell], ...]
+    """Rows of the start and the teacher, of the baseline's first run."""
 
 
 def build(groups: Sequence[Group], baseline: Group) -> Table:
@@ -110,9 +113,10 @@ def build(groups: Sequence[Group], baseline: Group) -> Table:
     columns = columns_of(groups)
     comparison = PairedRuns()
     blocks = [_block(found, baseline, columns, comparison) for found in groups]
+    wanted = [column for column in starmap(Column, LEADING) if column in columns[1:]]
     return Table(
         columns=columns,
-        leading=_leading(columns),
+        leading=tuple(columns.index(column) for column in [*columns[:1], *wanted]),
         blocks=tuple(_corrected(blocks)),
         references=tuple(_references(baseline, columns)),
     )
@@ -126,22 +130,13 @@ def columns_of(groups: Sequence[Group]) -> tuple[Column, ...]:
             numbers = run.evaluation.numbers.get("student", {}) if run.evaluation else {}
             for metric, table in numbers.items():
                 found |= dict.fromkeys(Column(metric, number) for number in table)
-    primary = next((column for column in map(_column, PRIMARY) if column in found), None)
+    primary = next((column for column in starmap(Column, PRIMARY) if column in found), None)
     return tuple(sorted(found, key=lambda column: column != primary))
-
-
-def _leading(columns: Sequence[Column]) -> tuple[int, ...]:
-    wanted = [column for column in map(_column, LEADING) if column in columns[1:]]
-    return tuple(columns.index(column) for column in [*columns[:1], *wanted])
-
-
-def _column(names: tuple[str, str]) -> Column:
-    return Column(*names)
 
 
 def _block(
     group: Group, baseline: Group, columns: Sequence[Column], comparison: PairedRuns
-) -> Block:
+) -> Block[Cell]:
     is_baseline = group is baseline
 
     def cell(runs: Sequence[Run], against: Sequence[Run], column: Column, whole: Group) -> Cell:
@@ -167,12 +162,14 @@ def _block(
     return Block(group, is_baseline, Row(group.label, None, row), tuple(singles))
 
 
-def _corrected(blocks: Sequence[Block]) -> list[Block]:
+def _corrected(blocks: Sequence[Block[Cell]]) -> list[Block[Cell]]:
     """Holm's correction over the primary column's differences, one a configuration."""
     tested = {
         at: p
         for at, block in enumerate(blocks)
-        if block.row.cells and (p := _p(block.row.cells[0])) is not None
+        if block.row.cells
+        and isinstance(made := block.row.cells[0].difference, Difference)
+        and (p := made.p) is not None
     }
     corrected = dict(zip(tested, correction.holm(list(tested.values())), strict=True))
     return [
@@ -181,16 +178,12 @@ def _corrected(blocks: Sequence[Block]) -> list[Block]:
     ]
 
 
-def _p(cell: Cell) -> float | None:
-    return cell.difference.p if isinstance(cell.difference, Difference) else None
-
-
-def _with_p(row: Row, p: float) -> Row:
+def _with_p(row: Row[Cell], p: float) -> Row[Cell]:
     first, *rest = row.cells
     return replace(row, cells=(replace(first, p_holm=p), *rest))
 
 
-def _references(baseline: Group, columns: Sequence[Column]) -> list[Row]:
+def _references(baseline: Group, columns: Sequence[Column]) -> list[Row[Cell]]:
     evaluation = baseline.runs[0].evaluation
     rows = []
     for who in ("start", "teacher"):

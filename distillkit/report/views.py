@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from distillkit.report.comparing import Difference
 from distillkit.report.evaluations import Value
-from distillkit.report.groups import ABSENT, Group
+from distillkit.report.groups import ABSENT
 from distillkit.report.tables import Block, Cell, Column, Row, Table
 from distillkit.report.wording import heading, interval, number, p_value, reach, signed
 
@@ -41,38 +41,21 @@ class Forest:
 
 
 @dataclass(frozen=True, slots=True)
-class RowView:
-    """One row."""
+class RowView(Row[CellView]):
+    """One row, with the picture of its difference."""
 
-    name: str
-    seed: int | None
-    cells: tuple[CellView, ...]
     forest: Forest | None
 
 
 @dataclass(frozen=True, slots=True)
-class BlockView:
-    """One configuration and its seeds; ``run`` is its only run's name, if the row has another."""
-
-    group: Group
-    run: str
-    baseline: bool
-    row: RowView
-    singles: tuple[RowView, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class TableView:
-    """A table: headings, rows of start and teacher, and configurations.
-
-    Attributes:
-        forest: heading of the picture of differences, empty where there is none.
-    """
+    """A table: headings, rows of start and teacher, and configurations."""
 
     columns: tuple[str, ...]
     forest: str
+    """Heading of the picture of differences, empty where there is none."""
     references: tuple[RowView, ...]
-    blocks: tuple[BlockView, ...]
+    blocks: tuple[Block[CellView], ...]
 
 
 def view(table: Table, chosen: Sequence[int]) -> TableView:
@@ -80,21 +63,15 @@ def view(table: Table, chosen: Sequence[int]) -> TableView:
     columns = [table.columns[at] for at in chosen]
     scale = _Scale.over(table) if chosen and chosen[0] == 0 else None
 
-    def row(made: Row) -> RowView:
+    def row(made: Row[Cell]) -> RowView:
         cells = [made.cells[at] for at in chosen]
         shown = tuple(_cell(cell, column) for cell, column in zip(cells, columns, strict=True))
         forest = scale.place(cells[0], columns[0]) if scale else None
         return RowView(made.name, made.seed, shown, forest)
 
-    def block(made: Block) -> BlockView:
-        only = made.group.runs[0].name
-        return BlockView(
-            group=made.group,
-            run="" if made.group.seeded or only == made.group.label else only,
-            baseline=made.baseline,
-            row=row(made.row),
-            singles=tuple(map(row, made.singles)),
-        )
+    def block(made: Block[Cell]) -> Block[CellView]:
+        singles = tuple(map(row, made.singles))
+        return Block(made.group, made.baseline, row(made.row), singles)
 
     return TableView(
         columns=tuple(map(heading, columns)),

@@ -1,12 +1,13 @@
 """What rewards need to know of an example: its answer, or responses that were given to it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from distillkit.core.errors import DataError
 from distillkit.core.spec import name_of
-from distillkit.core.types import Example, Split
+from distillkit.core.types import Answer, Example, Split
 from distillkit.datasets.base import Dataset
 from distillkit.metrics.references import references
+from distillkit.rewards.base import Judge
 
 Check = Callable[[Example], None]
 """Raises DataError for an example that cannot be judged."""
@@ -46,7 +47,18 @@ def _way_to(what: str, dataset: Dataset) -> str:
     return f"leave dataset.labelled={dataset.labelled} out, which takes the {what} of the others"
 
 
-def check_training_split(dataset: Dataset, check: Check) -> None:
-    """Apply a check to all that is learnt from, before anything is written or learnt."""
+def checked(score: Callable[[Answer], float], dataset: Dataset, check: Check) -> Judge:
+    """A score of single answers as a judge that checks what it judges.
+
+    Raises:
+        DataError: the check refuses an example that is learnt from, before anything is written.
+    """
     for example in dataset.gather([Split.train]).examples[Split.train]:
         check(example)
+
+    def judge(answers: Sequence[Answer]) -> list[float]:
+        for answer in answers:
+            check(answer.example)
+        return [score(answer) for answer in answers]
+
+    return judge

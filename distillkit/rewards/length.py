@@ -1,16 +1,14 @@
 """How near a response comes to a wanted length."""
 
-from collections.abc import Sequence
-
 import torch
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import check_least
 from distillkit.core.spec import spec
 from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
 from distillkit.metrics.references import references
 from distillkit.rewards.base import Judge, Reward
-from distillkit.rewards.known import check_training_split, needs_references
+from distillkit.rewards.known import checked, needs_references
 
 
 @spec("reward/length")
@@ -26,11 +24,8 @@ class LengthReward(Reward):
     are counted in words and the nearest of several references counts."""
 
     def __post_init__(self) -> None:
-        if self.target is not None and self.target < 1:
-            raise ConfigError(
-                f"reward.target={self.target} must be at least 1, or null for the reference's "
-                "length."
-            )
+        hint = ", or null for the reference's length"
+        check_least(self, "reward.", 1, "target", hint=hint)
 
     def reads_labels(self) -> bool:
         return self.target is None
@@ -41,20 +36,12 @@ class LengthReward(Reward):
             return lambda answers: [nearness(len(answer.tokens), target) for answer in answers]
         instead = "reward.target=<tokens>"
         check = needs_references(dataset, reward="reward.target=null", instead=instead)
-        check_training_split(dataset, check)
 
-        def rewards(answers: Sequence[Answer]) -> list[float]:
-            for answer in answers:
-                check(answer.example)
-            return [
-                max(
-                    nearness(_words(answer.text), _words(reference))
-                    for reference in references(answer.example)
-                )
-                for answer in answers
-            ]
+        def score(answer: Answer) -> float:
+            known = references(answer.example)
+            return max(nearness(_words(answer.text), _words(reference)) for reference in known)
 
-        return rewards
+        return checked(score, dataset, check)
 
 
 def nearness(length: int, target: int) -> float:

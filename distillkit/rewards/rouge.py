@@ -1,16 +1,13 @@
 """ROUGE-L against the references, the reward of instruction following without a judge."""
 
-from collections.abc import Sequence
-
 import torch
 
 from distillkit.core.spec import spec
-from distillkit.core.types import Answer
 from distillkit.datasets.base import Dataset
 from distillkit.metrics.references import references
 from distillkit.metrics.rouge import rouge_l
 from distillkit.rewards.base import Judge, Reward
-from distillkit.rewards.known import check_training_split, needs_references
+from distillkit.rewards.known import checked, needs_references
 
 
 @spec("reward/rouge")
@@ -24,12 +21,7 @@ class RougeReward(Reward):
     def judge(self, dataset: Dataset, *, device: torch.device) -> Judge:
         instead = "reward=correct, reward=classifier or reward=python"
         check = needs_references(dataset, reward="reward=rouge", instead=instead)
-        check_training_split(dataset, check)
         score = rouge_l()
-
-        def rewards(answers: Sequence[Answer]) -> list[float]:
-            for answer in answers:
-                check(answer.example)
-            return [score(references(answer.example), answer.text) / 100 for answer in answers]
-
-        return rewards
+        return checked(
+            lambda answer: score(references(answer.example), answer.text) / 100, dataset, check
+        )

@@ -10,29 +10,26 @@ AS_GIVEN = "as given"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One test and its estimate.
-
-    Attributes:
-        test: its name, with what the interval is where the name does not say it.
-        estimate: difference, correlation or statistic; NaN where it is not defined.
-        low: lower end of the 95 % interval, None where there is none.
-        high: upper end.
-        p: None where the test says nothing, as with input that does not vary.
-        n: how many units.
-        unit: what n counts, such as examples, seeds or pairs.
-        selection: the rule that produced the numbers, such as "last weights".
-        statistic: the test's own, where it is neither the estimate nor undefined.
-    """
+    """One test and its estimate."""
 
     test: str
+    """Its name, with what the interval is where the name does not say it."""
     estimate: float
+    """Difference, correlation or statistic; NaN where it is not defined."""
     low: float | None
+    """Lower end of the 95 % interval, None where there is none."""
     high: float | None
+    """Upper end."""
     p: float | None
+    """None where the test says nothing, as with input that does not vary."""
     n: int
+    """How many units."""
     unit: str
+    """What n counts, such as examples, seeds or pairs."""
     selection: str
+    """The rule that produced the numbers, such as "last weights"."""
     statistic: float | None = None
+    """The test's own, where it is neither the estimate nor undefined."""
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types; null for a number that is not finite."""

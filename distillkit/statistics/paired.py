@@ -53,42 +53,6 @@ def mcnemar(
     )
 
 
-def wilcoxon(
-    left: ArrayLike,
-    right: ArrayLike,
-    *,
-    unit: str = "examples",
-    selection: str = AS_GIVEN,
-    rounds: int = 2000,
-    seed: int = 0,
-) -> Finding:
-    """Wilcoxon's signed-rank test on scores [n]; equal pairs are left out of its ranks.
-
-    The estimate is the mean difference over all pairs, its interval the bootstrap's. The test is of
-    the ranks, so with lopsided differences it may disagree with the interval.
-
-    Raises:
-        DataError: as of ``pairs``.
-    """
-    left, right = pairs(left, right)
-    difference = left - right
-    n = len(difference)
-    draws = bootstrap.counts(n, rounds=rounds, seed=seed) @ difference / n
-    low, high = bootstrap.interval(draws)
-    found = stats.wilcoxon(difference) if difference.any() else None
-    return Finding(
-        test="Wilcoxon signed-rank; bootstrap interval of the mean difference",
-        estimate=float(difference.mean()),
-        low=low,
-        high=high,
-        p=float(found.pvalue) if found else 1.0,
-        n=n,
-        unit=unit,
-        selection=selection,
-        statistic=float(found.statistic) if found else None,
-    )
-
-
 def t_test(
     left: ArrayLike,
     right: ArrayLike,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from distillkit.core.errors import ConfigError
+from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, Targets
 from distillkit.supports.base import Sparse, Support
@@ -16,10 +16,7 @@ class TopK(Support):
     """Entries that are kept apart; no more than the vocabulary has."""
 
     def __post_init__(self) -> None:
-        if self.k < 1:
-            raise ConfigError(
-                f"support.k must be at least 1, got {self.k}. For every entry use support=full."
-            )
+        check_range(self, "support.", POSITIVE, "k", hint="For every entry use support=full.")
 
     def _likeliest(self, side: LogProbs) -> Ids:
         return side.topk(min(self.k, side.shape[-1]), dim=-1).indices

@@ -10,8 +10,8 @@ from dataclasses import replace
 import torch
 
 from distillkit.core.clock import Clock
-from distillkit.core.placement import Placement
 from distillkit.core.types import Rollout
+from distillkit.distributed.placement import Placement
 from distillkit.objectives.base import Objective
 from distillkit.opinions.base import Opinion
 from distillkit.training.settings import LoopSettings

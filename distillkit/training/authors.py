@@ -1,6 +1,7 @@
 """Who writes a response, once the policy has named the author."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from distillkit.core.seeds import child_seed
@@ -19,67 +20,62 @@ class AnyAuthor(Protocol):
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
         """Responses in the order of the examples, as written for update ``step``."""
-        ...
 
 
+@dataclass
 class DatasetAuthor:
     """The reference text, closed by the end token unless it is cut.
 
     A model's context cuts it, or the dataset has already: then the text goes on where it ends.
-
-    Args:
-        student: whose tokenizer and end token are used.
-        readers: who has to find room for it, maybe after longer prompts or in smaller contexts.
     """
 
-    def __init__(self, student: LanguageModel, readers: Sequence[LanguageModel | Reader]) -> None:
-        self._student, self._readers = student, readers
+    student: LanguageModel
+    """Whose tokenizer and end token are used."""
+    readers: Sequence[LanguageModel | Reader]
+    """Who has to find room for it, maybe after longer prompts or in smaller contexts."""
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
         return [self._close(example) for example in examples]
 
     def _close(self, example: Example) -> Response:
-        whole = self._student.reference_ids(example)
-        room = min(reader.context - reader.prompt_length(example) for reader in self._readers)
+        whole = self.student.reference_ids(example)
+        room = min(reader.context - reader.prompt_length(example) for reader in self.readers)
         cut = len(whole) > room or not example.closed
         return Response(whole[:room], truncated=cut, author=Author.dataset)
 
 
+@dataclass
 class WritingAuthor:
-    """A writer, asked with draws of the step's own.
+    """A writer, asked with draws of the step's own."""
 
-    Args:
-        writer: follows the student.
-        student: whom it follows.
-        sampling: how tokens are chosen.
-        seed: root seed of the run.
-    """
-
-    def __init__(
-        self, writer: Writer, student: LanguageModel, sampling: Sampling, *, seed: int
-    ) -> None:
-        self._writer, self._student = writer, student
-        self._sampling, self._seed = sampling, seed
+    writer: Writer
+    """Follows the student."""
+    student: LanguageModel
+    """Whom it follows."""
+    sampling: Sampling
+    """How tokens are chosen."""
+    seed: int
+    """Root seed of the run."""
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
-        self._writer.follow(self._student, version=step)
-        seed = child_seed(self._seed, "rollout", step)
-        return self._writer.write(examples, self._sampling, seed=seed)
+        self.writer.follow(self.student, version=step)
+        seed = child_seed(self.seed, "rollout", step)
+        return self.writer.write(examples, self.sampling, seed=seed)
 
 
+@dataclass
 class KeptAuthor:
     """Text that was written beforehand, by example id."""
 
-    def __init__(self, texts: Mapping[str, Response]) -> None:
-        self._texts = texts
+    texts: Mapping[str, Response]
 
     @property
     def tokens(self) -> int:
         """Tokens of all of it."""
-        return sum(len(text.tokens) for text in self._texts.values())
+        return sum(len(text.tokens) for text in self.texts.values())
 
     def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
-        return [self._texts[example.id] for example in examples]
+        return [self.texts[example.id] for example in examples]
 
 
 def writer_of(policy: Policy, settings: WriterSettings, student: LanguageModel) -> Writer | None:

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,25 +41,22 @@ NAME = re.compile(r"step-([0-9]{6,})")
 
 @dataclass(kw_only=True, slots=True)
 class Progress:
-    """Where a run stands.
-
-    Attributes:
-        step: updates done.
-        best_score: best validation score so far, higher is better; None before the first.
-        best_step: step of that score.
-        journals: length in bytes of each journal at this point, by file name.
-        digests: SHA-256 of so much of each of them.
-        fingerprint: of the run; None in a checkpoint of an earlier version.
-        seconds: spent in the loop, by all processes one after another.
-    """
+    """Where a run stands."""
 
     step: int = 0
+    """Updates done."""
     best_score: float | None = None
+    """Best validation score so far, higher is better; None before the first."""
     best_step: int | None = None
+    """Step of that score."""
     journals: dict[str, int] = field(default_factory=dict)
+    """Length in bytes of each journal at this point, by file name."""
     digests: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of so much of each of them."""
     fingerprint: str | None = ""
+    """Of the run; None in a checkpoint of an earlier version."""
     seconds: float = 0.0
+    """Spent in the loop, by all processes one after another."""
 
 
 def save_checkpoint(
@@ -157,16 +155,11 @@ def load_checkpoint(
         RunError: it does not fit them.
     """
     load_weights(student, path / WEIGHTS, way_out=WAY_OUT)
-    state = read_with(_moments, path / MOMENTS, way_out=WAY_OUT)
+    state = read_with(partial(torch.load, weights_only=True), path / MOMENTS, way_out=WAY_OUT)
     try:
         optimizer.load_state_dict(state)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise damaged(path / MOMENTS, str(error), way_out=WAY_OUT) from error
-
-
-def _moments(file: Path) -> dict[str, Any]:
-    state: dict[str, Any] = torch.load(file, weights_only=True)
-    return state
 
 
 def restore_best(path: Path, target: Path) -> None:

@@ -7,13 +7,11 @@ batches, ``loop.inner_epochs`` has each of them learnt from several times (PPO's
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Any
 
 from distillkit.core.clock import Clock
 from distillkit.core.seeds import child_random
 from distillkit.core.types import Author, Example, Rollout
 from distillkit.datasets.judging import answered
-from distillkit.rewards.base import Judge
 from distillkit.training.appraisal import appraise
 from distillkit.training.authors import write_rollouts
 from distillkit.training.parts import Parts
@@ -24,17 +22,14 @@ from distillkit.training.step import Opinions
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Rollouts of one writing, with what is kept of the teacher's reading.
-
-    Attributes:
-        first: index of the first update that learns from them.
-        rollouts: of all processes.
-        opinions: see :data:`Opinions`.
-    """
+    """Rollouts of one writing, with what is kept of the teacher's reading."""
 
     first: int
+    """Index of the first update that learns from them."""
     rollouts: Sequence[Rollout]
+    """Of all processes."""
     opinions: Opinions
+    """See :data:`Opinions`."""
 
     def batch(self, parts: Parts, step: int) -> tuple[list[Rollout], Opinions]:
         """What one update learns from; the responses to a prompt stay together."""
@@ -96,8 +91,11 @@ def collection_of(
 ) -> Collection:
     """Have what this process has written rewarded, put together with the others', and read."""
     if parts.judge is not None:
+        tokenizer = parts.sides.student.tokenizer
         with clock("reward"):
-            written = _rewarded(written, parts.sides.student.tokenizer, parts.judge)
+            answers = [answered(each.example, each.response, tokenizer) for each in written]
+            judged = zip(written, parts.judge(answers), strict=True)
+            written = [replace(rollout, reward=reward) for rollout, reward in judged]
     return reopen(parts, first, parts.placement.gather(written), clock=clock)
 
 
@@ -112,11 +110,3 @@ def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Cloc
         clock=clock,
     )
     return Collection(first, read, opinions)
-
-
-def _rewarded(rollouts: Sequence[Rollout], tokenizer: Any, judge: Judge) -> list[Rollout]:
-    answers = [answered(rollout.example, rollout.response, tokenizer) for rollout in rollouts]
-    return [
-        replace(rollout, reward=reward)
-        for rollout, reward in zip(rollouts, judge(answers), strict=True)
-    ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from distillkit.core.types import Author, Response, Rollout
+from distillkit.metrics.diversity import n_grams
 from distillkit.statistics.arrays import Array
 
 ORDER = 4
@@ -58,7 +59,7 @@ def diagnose(rollouts: Sequence[Rollout]) -> dict[str, float]:
 
 def _of_text(responses: Sequence[Response]) -> dict[str, float]:
     tokens = sum(len(response.tokens) for response in responses)
-    grams = [_runs(response.tokens) for response in responses]
+    grams = [n_grams(response.tokens, ORDER) for response in responses]
     count = sum(map(len, grams))
     numbers = {
         "response_length": tokens / len(responses),
@@ -67,10 +68,6 @@ def _of_text(responses: Sequence[Response]) -> dict[str, float]:
     if tokens:
         numbers["end_share"] = sum(not r.truncated for r in responses) / tokens
     return numbers
-
-
-def _runs(tokens: Sequence[int]) -> list[tuple[int, ...]]:
-    return list(zip(*(tokens[start:] for start in range(ORDER)), strict=False))
 
 
 def _of_models(responses: Sequence[Response]) -> dict[str, float]:

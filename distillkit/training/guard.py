@@ -51,29 +51,6 @@ class GuardSettings:
         check_range(self, "guard.", POSITIVE, "window")
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """One thing that may go wrong.
-
-    Attributes:
-        field: of the settings, its bound.
-        metrics: numbers of an update that it reads.
-        value: what is compared with the bound; None while it is not known.
-        broken: whether a value and a bound do not agree.
-        words: what the value is.
-        meaning: what it usually means.
-        remedy: what to try.
-    """
-
-    field: str
-    metrics: tuple[str, ...]
-    value: Callable[["History"], float | None]
-    words: str
-    meaning: str
-    remedy: str
-    broken: Callable[[float, float], bool] = operator.gt
-
-
 class History:
     """Running means of the numbers that rules read."""
 
@@ -127,44 +104,63 @@ class History:
         return recent[0][0], recent[-1][0]
 
 
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that may go wrong."""
+
+    field: str
+    """Of the settings, its bound."""
+    words: str
+    """What the value is."""
+    meaning: str
+    """What it usually means."""
+    remedy: str
+    """What to try."""
+    value: Callable[[History, str], float | None] = History.mean
+    """What is compared with the bound, of the first metric; None while it is not known."""
+    metrics: tuple[str, ...] = ()
+    """Numbers of an update that it reads; the one of the field's name if empty."""
+    broken: Callable[[float, float], bool] = operator.gt
+    """Whether a value and a bound do not agree."""
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Numbers of an update that it reads."""
+        return self.metrics or (self.field,)
+
+
 RULES = (
     Rule(
         "repetition",
-        ("repetition",),
-        lambda history: history.mean("repetition"),
         words="the share of repeated 4-grams",
         meaning="the student's text repeats itself, which comes before it grows and collapses",
         remedy="policy=teacher_mixed, policy=mixed or a lower optimizer.lr",
     ),
     Rule(
         "length_ratio",
-        ("response_length",),
-        lambda history: history.ratio("response_length"),
         words="the length of responses over that of the first updates",
         meaning="the student's text grows, as before a collapse or where length is rewarded",
         remedy="objective.length_normalisation=true, policy=teacher_mixed or a lower optimizer.lr",
+        value=History.ratio,
+        metrics=("response_length",),
     ),
     Rule(
         "shrinkage",
-        ("response_length",),
-        lambda history: history.ratio("response_length"),
         words="the length of responses over that of the first updates",
         meaning="short responses are the cheapest, so the student ends at once",
         remedy="objective.length_normalisation=true, policy=mixed or a lower optimizer.lr",
+        value=History.ratio,
+        metrics=("response_length",),
         broken=operator.lt,
     ),
     Rule(
         "truncated_share",
-        ("truncated_share",),
-        lambda history: history.mean("truncated_share"),
         words="the share of responses cut by the length limit",
         meaning="much of the text never ends, so that ending is hardly learned",
         remedy="a larger rollout.max_new_tokens, or policy=mixed where the text only rambles",
     ),
     Rule(
         "entropy",
-        ("entropy",),
-        lambda history: history.mean("entropy"),
         words="the student's entropy in nats a token",
         meaning="the student always writes the same, and so can find nothing better",
         remedy="policy=mixed, divergence=jsd or a lower optimizer.lr",
@@ -172,39 +168,34 @@ RULES = (
     ),
     Rule(
         "reverse_kl",
-        ("reverse_kl",),
-        lambda history: history.mean("reverse_kl"),
         words="KL(student || teacher) in nats a token",
         meaning="the student writes what the teacher would not",
         remedy="policy=teacher_mixed or a lower optimizer.lr",
     ),
     Rule(
         "clipped_share",
-        ("clipped_share",),
-        lambda history: history.mean("clipped_share"),
         words="the share of clipped tokens",
         meaning="the student has gone far from the one that wrote the text, and learns little",
         remedy="a lower optimizer.lr",
     ),
     Rule(
         "importance_weight",
-        ("importance_weight",),
-        lambda history: history.distance("importance_weight"),
         words="the distance of the mean importance weight from 1",
         meaning="the tokens were not drawn from the mixture that the weights speak of",
         remedy="rollout.top_k=0 rollout.top_p=1 rollout.min_p=0",
+        value=History.distance,
     ),
     Rule(
         "hacking",
-        ("reward", "teacher_log_prob"),
-        History.hacking,
         words="the fall of the teacher's log-probability, in nats a token, under a risen reward",
         meaning="the reward is hacked: it rises with text that the teacher would not write",
         remedy="policy=teacher_mixed, objective.length_normalisation=true or a lower optimizer.lr",
+        value=lambda history, _: history.hacking(),
+        metrics=("reward", "teacher_log_prob"),
     ),
 )
 
-READ = {name for rule in RULES for name in rule.metrics}
+READ = {name for rule in RULES for name in rule.reads}
 
 
 class Guard:
@@ -238,9 +229,9 @@ class Guard:
         self._history.add(step, metrics)
         begun = []
         for rule in RULES:
-            field, value = rule.field, rule.value(self._history)
+            field, value = rule.field, rule.value(self._history, rule.reads[0])
             bound = getattr(self._settings, field)
-            if bound is None or value is None or not metrics.keys() & rule.metrics:
+            if bound is None or value is None or not metrics.keys() & rule.reads:
                 continue
             if not rule.broken(value, bound):
                 self._kept[field] += 1
@@ -254,7 +245,7 @@ class Guard:
         return begun
 
     def _warning(self, rule: Rule, value: float, bound: float) -> str:
-        first, last = self._history.steps(rule.metrics[0])
+        first, last = self._history.steps(rule.reads[0])
         side = "above" if rule.broken is operator.gt else "below"
         return (
             f"since step {last} {rule.words} is {value:.3g} (mean of steps {first} to {last}), "

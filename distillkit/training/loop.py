@@ -1,6 +1,7 @@
 """The loop: draw examples, have them answered, take a step. It knows no method by name."""
 
 from collections.abc import Iterator, Sequence
+from math import isfinite
 from typing import Any
 
 import torch
@@ -139,7 +140,7 @@ def check_finite(loss: float, norm: float, step: int) -> None:
     Raises:
         RunError: the loss or the gradient is not finite.
     """
-    if not (torch.isfinite(torch.tensor(loss)) and torch.isfinite(torch.tensor(norm))):
+    if not (isfinite(loss) and isfinite(norm)):
         raise RunError(
             f"the loss or gradient is not finite at step {step + 1} (loss {loss}, gradient norm "
             f"{norm}). Lower optimizer.lr, or use precision=fp32."

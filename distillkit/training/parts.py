@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from distillkit.core.errors import DataError
-from distillkit.core.placement import Placement
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Rollout, Split
 from distillkit.datasets.base import Dataset, Remark
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.objectives.base import Beside, Objective
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Judge
@@ -20,19 +19,16 @@ from distillkit.training.step import Sides
 
 @dataclass(frozen=True, slots=True)
 class OtherText:
-    """Text of its own that is learnt beside the rollouts, as much in every update.
-
-    Attributes:
-        beside: what is minimised on it.
-        examples: whose references are the text.
-        author: closes and cuts them.
-        remarks: on how they were read.
-    """
+    """Text of its own that is learnt beside the rollouts, as much in every update."""
 
     beside: Beside
+    """What is minimised on it."""
     examples: Sequence[Example]
+    """Whose references are the text."""
     author: AnyAuthor
+    """Closes and cuts them."""
     remarks: Sequence[Remark] = ()
+    """On how they were read."""
 
     def rollouts(self, step: int, *, batch_size: int, seed: int) -> list[Rollout]:
         """The text of one update."""

@@ -72,12 +72,7 @@ def load_rollouts(file: Path, examples: Sequence[Example]) -> list[Rollout]:
 
 def _rollout(row: Mapping[str, Any], known: Mapping[str, Example]) -> Rollout:
     values = row["response"]
-    response = Response(
-        tokens=tuple(values["tokens"]),
-        truncated=values["truncated"],
-        author=Author(values["author"]),
-        log_probs=tuple(values["log_probs"]),
-        of_student=tuple(values["of_student"]),
-        of_teacher=tuple(values["of_teacher"]),
-    )
+    numbers = (tuple(values[name]) for name in ("log_probs", "of_student", "of_teacher"))
+    author = Author(values["author"])
+    response = Response(tuple(values["tokens"]), values["truncated"], author, *numbers)
     return Rollout(known[row["example"]], response, row["reward"])

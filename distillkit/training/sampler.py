@@ -9,15 +9,12 @@ from distillkit.core.types import Example
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """What the rows of a training are drawn from.
-
-    Attributes:
-        examples: every prompt.
-        labelled: those whose reference is known; the same object where that is all.
-    """
+    """What the rows of a training are drawn from."""
 
     examples: Sequence[Example]
+    """Every prompt."""
     labelled: Sequence[Example]
+    """Those whose reference is known; the same object where that is all."""
 
     @classmethod
     def of(cls, examples: Sequence[Example]) -> "Pool":

@@ -7,9 +7,8 @@ from typing import Self
 import torch
 
 from distillkit.core.clock import Clock
-from distillkit.core.placement import Placement
 from distillkit.core.types import Rollout
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Credit, Objective, Scored
 from distillkit.opinions.base import Opinion, Reader
@@ -26,17 +25,14 @@ CUDA, where launching is what takes time."""
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """Who learns, and who is learned from, where anything is.
-
-    Attributes:
-        student: learns.
-        teacher: a model of this process, which may write and is measured.
-        reader: who has opinions of rollouts.
-    """
+    """Who learns, and who is learned from, where anything is."""
 
     student: LanguageModel
+    """Learns."""
     teacher: LanguageModel | None = None
+    """A model of this process, which may write and is measured."""
     reader: Reader | None = None
+    """Who has opinions of rollouts."""
 
     @classmethod
     def of(cls, student: LanguageModel, teacher: LanguageModel | None) -> Self:

@@ -11,7 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from itertools import groupby
 from pathlib import Path
@@ -94,6 +94,8 @@ class WeightsAndBiases(Tracker):
     ) -> Any:
         import wandb
 
+        # Not every version of wandb has it.
+        known = "finish_timeout" in wandb.Settings.model_fields
         return wandb.init(
             project=self.project,
             entity=self.entity,
@@ -110,7 +112,7 @@ class WeightsAndBiases(Tracker):
                 disable_git=True,
                 console="off",
                 init_timeout=START,
-                **_if_known(finish_timeout=FINISH),
+                **({"finish_timeout": FINISH} if known else {}),
             ),
         )
 
@@ -119,16 +121,14 @@ OFFLINE = "The run is kept offline in its run directory; wandb sync sends it."
 ALONE = "The numbers are in metrics.jsonl alone."
 
 
+@dataclass(slots=True)
 class WatchedRun(Tracked):
-    """An open W&B run; the first failure closes it for good.
+    """An open W&B run; the first failure closes it for good."""
 
-    Args:
-        run: of wandb.
-        say: takes the note of a failure.
-    """
-
-    def __init__(self, run: Any, say: Callable[[str], None]) -> None:
-        self._run, self._say = run, say
+    run: Any
+    """Of wandb; None once it has failed."""
+    say: Callable[[str], None]
+    """Takes the note of a failure."""
 
     def log(self, metrics: Mapping[str, float], *, step: int) -> None:
         self._try(lambda run: run.log(dict(metrics), step=step))
@@ -144,7 +144,7 @@ class WatchedRun(Tracked):
 
     def again(self, metrics: Sequence[Mapping[str, Any]], samples: Sequence[Sample]) -> None:
         # What is online knows of the steps before; an offline run begins anew in each process.
-        first = self._run.step if self._run is not None else 0
+        first = self.run.step if self.run is not None else 0
         shown = {step: list(rows) for step, rows in groupby(samples, _step)}
         for step, rows in groupby(metrics, _step):
             if step < first:
@@ -159,14 +159,14 @@ class WatchedRun(Tracked):
         self._try(lambda run: run.finish(exit_code=int(failed)))
 
     def _try(self, call: Callable[[Any], object]) -> None:
-        if self._run is None:
+        if self.run is None:
             return
         try:
-            call(self._run)
+            call(self.run)
         except Exception as error:
-            self._run = None
+            self.run = None
             _tear_down()
-            self._say(f"note: W&B has failed ({_words(error)}) and hears no more. {ALONE}")
+            self.say(f"note: W&B has failed ({_words(error)}) and hears no more. {ALONE}")
 
 
 def _settings() -> Any:
@@ -191,13 +191,6 @@ def _tear_down() -> None:
     except Exception:
         # It is dead already.
         return
-
-
-def _if_known(**settings: Any) -> dict[str, Any]:
-    """Those that this version of wandb has."""
-    import wandb
-
-    return {name: settings[name] for name in settings if name in wandb.Settings.model_fields}
 
 
 def _in_reach(url: str) -> bool:

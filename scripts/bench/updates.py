@@ -19,7 +19,7 @@ import torch
 from distillkit.compose import compose
 from distillkit.core.clock import Clock
 from distillkit.core.types import Author, Example, Response, Rollout
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE
 from distillkit.objectives.minillm import MiniLLM
 from distillkit.training.appraisal import appraise
 from distillkit.training.authors import write_rollouts

@@ -8,7 +8,8 @@ import pytest
 
 from distillkit.core.types import Split
 from distillkit.datasets.arithmetic import Arithmetic
-from distillkit.datasets.faults import Fault, equations, false_equations, fault_of
+from distillkit.datasets.equations import equations, false_equations
+from distillkit.datasets.faults import Fault, fault_of
 from distillkit.datasets.gsm8k import CALCULATOR_MARK
 from distillkit.datasets.math import Math
 from distillkit.datasets.rationale import Style

@@ -57,7 +57,7 @@ QUESTIONS = [each.question for each in Arithmetic(max_steps=1, test=6).examples(
 def settings(*tasks: str, path: Path | None, **changes: Any) -> BenchmarkSettings:
     usual = {"limit": None, "fewshot": None, "longest": LONGEST, "chat": False, "batch_size": 4}
     return BenchmarkSettings(
-        tasks=tasks, path=None if path is None else str(path), **{**usual, **changes}
+        tasks=list(tasks), path=None if path is None else str(path), **{**usual, **changes}
     )
 
 

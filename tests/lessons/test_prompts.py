@@ -1,5 +1,6 @@
 """What a teacher is asked: every template by round, and the lesson in a reply."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from distillkit.core.types import Example, Message
 from distillkit.datasets.commonsenseqa import CommonsenseQa
 from distillkit.datasets.gsm8k import Gsm8k
 from distillkit.datasets.strategyqa import StrategyQa
-from distillkit.lessons.base import ValidationRecord
+from distillkit.lessons.base import Request, ValidationRecord
 from distillkit.lessons.prompts import Prompts, lesson_of
 
 NAMES = sorted(file.stem for file in (conf_folder() / "prompt").glob("*.yaml"))
@@ -41,8 +42,9 @@ def prompts(name: str = "maths") -> Prompts:
     return Prompts(**values)
 
 
-def asked(name: str = "maths", **shown: Any) -> str:
-    (message,) = prompts(name).conversation(EXAMPLE, **shown)
+def asked(name: str = "maths", lessons: Sequence[str] = (), **shown: Any) -> str:
+    request = Request(EXAMPLE, (), tuple(lessons), **shown)
+    (message,) = prompts(name).conversation(request)
     assert message.role == "user"
     return message.content
 
@@ -124,15 +126,15 @@ def test_a_length_is_asked_for_where_one_is_given(name: str, shown: dict[str, An
 
 
 def test_a_system_message_comes_first_where_there_is_one() -> None:
-    assert [turn.role for turn in Prompts(**PLAIN).conversation(EXAMPLE)] == ["user"]
-    both = Prompts(**PLAIN, system="Be {{ brief }}.").conversation(EXAMPLE)
+    assert [turn.role for turn in Prompts(**PLAIN).conversation(Request(EXAMPLE, ()))] == ["user"]
+    both = Prompts(**PLAIN, system="Be {{ brief }}.").conversation(Request(EXAMPLE, ()))
     assert both[0] == Message("system", "Be {{ brief }}.")
     assert both[1].role == "user"
 
 
 def test_all_turns_of_a_prompt_are_asked_and_are_no_templates() -> None:
     turns = (Message("system", "{{ answer }}"), Message("user", "{% Why?"))
-    (message,) = Prompts(**PLAIN).conversation(Example("1", turns, "", ""))
+    (message,) = Prompts(**PLAIN).conversation(Request(Example("1", turns, "", ""), ()))
     assert message.content == "{{ answer }}\n\n{% Why?"
 
 

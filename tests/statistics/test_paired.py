@@ -47,24 +47,13 @@ def test_the_interval_of_mcnemar_covers_the_truth_as_often_as_it_says() -> None:
 
 
 def test_swapping_the_sides_turns_every_difference_around() -> None:
-    for test in (paired.wilcoxon, paired.t_test):
-        one, other = test(LEFT, RIGHT), test(RIGHT, LEFT)
-        assert one.estimate == -other.estimate
-        assert one.p == pytest.approx(other.p)
-        assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
+    one, other = paired.t_test(LEFT, RIGHT), paired.t_test(RIGHT, LEFT)
+    assert one.estimate == -other.estimate
+    assert one.p == pytest.approx(other.p)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low))
     verdicts = (LEFT > 0).astype(int), (RIGHT > 0).astype(int)
     one, other = paired.mcnemar(*verdicts), paired.mcnemar(*verdicts[::-1])
     assert (one.estimate, one.low, one.p) == (-other.estimate, -other.high, other.p)
-
-
-def test_wilcoxon_has_scipys_p_and_the_mean_difference() -> None:
-    found = paired.wilcoxon(LEFT, RIGHT)
-    assert found.p == stats.wilcoxon(LEFT, RIGHT).pvalue
-    assert found.estimate == pytest.approx(np.mean(LEFT) - np.mean(RIGHT))
-    peer = stats.bootstrap(
-        (LEFT - RIGHT,), np.mean, n_resamples=5000, method="percentile", random_state=1
-    ).confidence_interval
-    assert (found.low, found.high) == pytest.approx((peer.low, peer.high), abs=0.03)
 
 
 def test_the_t_test_has_scipys_p_and_interval() -> None:
@@ -84,7 +73,7 @@ def test_a_one_sided_p_keeps_the_two_sided_interval() -> None:
     assert found.test == "paired t, one-sided (greater)"
 
 
-@pytest.mark.parametrize("test", [paired.mcnemar, paired.wilcoxon, paired.t_test])
+@pytest.mark.parametrize("test", [paired.mcnemar, paired.t_test])
 def test_equal_sides_are_no_evidence_of_a_difference(test) -> None:
     found = test([1, 0, 1], [1, 0, 1])
     assert (found.estimate, found.p) == (0, 1)
@@ -180,7 +169,7 @@ def test_the_bootstrap_seldom_finds_a_difference_that_is_not_there() -> None:
     ("call", "words"),
     [
         (lambda: paired.t_test([1, 2, 3], [1, 2]), "got 3 and 2"),
-        (lambda: paired.wilcoxon([1], [2]), "at least two pairs, got 1"),
+        (lambda: paired.t_test([1], [2]), "at least two pairs, got 1"),
         (lambda: paired.mcnemar([], []), "at least two pairs, got 0"),
         (lambda: paired.mcnemar([1, 0.5], [0, 1]), "0 or 1"),
         (lambda: paired.t_test([1, float("nan")], [1, 2]), "finite"),

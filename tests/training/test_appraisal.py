@@ -8,7 +8,7 @@ import torch
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import Rollout
-from distillkit.distributed.alone import Alone
+from distillkit.distributed.placement import Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Teacher
 from distillkit.objectives.minillm import MiniLLM
@@ -40,7 +40,7 @@ def read(
         sides=made.sides,
         objective=objective,
         loop=made.loop,
-        placement=Alone(),
+        placement=Placement(),
         clock=Clock(),
     )
 

@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from distillkit.core.types import Author, Example, Response, Rollout
-from distillkit.distributed.alone import Alone
+from distillkit.distributed.placement import Placement
 from distillkit.distributed.replicas import Replicas
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models.language_model import LanguageModel
@@ -50,7 +50,9 @@ def pair(folder: Path) -> tuple[LanguageModel, LanguageModel]:
     )
 
 
-def gradient(folder: Path, placement: Alone, **loop: int) -> tuple[float, dict[str, torch.Tensor]]:
+def gradient(
+    folder: Path, placement: Placement, **loop: int
+) -> tuple[float, dict[str, torch.Tensor]]:
     student, teacher = pair(folder)
     numbers = accumulate(
         ROLLOUTS,
@@ -123,7 +125,7 @@ def results(started: Start, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 def test_two_processes_and_any_micro_batches_give_the_gradient_of_one(results, budget: int) -> None:
     """Traps 2 and 3: the weights are those of the global batch, whoever scores a row."""
     folder, (first, second) = results
-    loss, expected = gradient(folder, Alone(), micro_batch_tokens=budget)
+    loss, expected = gradient(folder, Placement(), micro_batch_tokens=budget)
     for (found, slopes), *_ in (first, second):
         assert found == pytest.approx(loss, rel=1e-6)
         assert distance(slopes, expected) < 1e-6

@@ -1,7 +1,9 @@
 r"""Intervals of the real line, as brackets, unions and inequalities write them."""
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from distillkit.datasets.answers.exact import same_value
 from distillkit.datasets.answers.latex import enclosed, parts
@@ -12,6 +14,8 @@ _NO_VARIABLES = (r"\infty", r"\pi", "e", "i")
 _MEMBER = re.compile(r"(?:[a-zA-Z]|\\[a-z]+)\\in(?![a-zA-Z])(.+)", re.DOTALL)
 _TURNED = {"<": ">", ">": "<", r"\le": r"\ge", r"\ge": r"\le", r"\ne": r"\ne"}
 _BEFORE, _AFTER = r"-\infty", r"\infty"
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +41,23 @@ def intervals(text: str) -> list[Interval] | None:
     return found
 
 
-def same_intervals(known: list[Interval], said: list[Interval]) -> bool:
-    """Whether both have the same intervals, in any order."""
+def paired_off(
+    known: Sequence[Item], said: Sequence[Item], same: Callable[[Item, Item], bool]
+) -> bool:
+    """Whether each of one has one of the other for itself, in any order."""
     left = list(said)
+    if len(known) != len(left):
+        return False
     for each in known:
-        place = next((p for p, other in enumerate(left) if _are_same(each, other)), None)
+        place = next((p for p, other in enumerate(left) if same(each, other)), None)
         if place is None:
             return False
         del left[place]
-    return not left
+    return True
 
 
-def _are_same(one: Interval, other: Interval) -> bool:
+def are_same(one: Interval, other: Interval) -> bool:
+    """Whether two intervals have the same ends."""
     return (
         (one.has_start, one.has_end) == (other.has_start, other.has_end)
         and same_value(one.start, other.start)

@@ -55,19 +55,16 @@ class _Named:
 
 @dataclass(frozen=True, slots=True)
 class _Patterns:
-    """What matches for one set of letters.
-
-    Attributes:
-        named: in brackets, or alone and in upper case.
-        opening: what an announcement is followed by, in any case.
-        right: ``B is the right answer``.
-        only: a text that says nothing else, or begins as a choice does, ``b) bank``.
-    """
+    """What matches for one set of letters."""
 
     named: re.Pattern[str]
+    """In brackets, or alone and in upper case."""
     opening: re.Pattern[str]
+    """What an announcement is followed by, in any case."""
     right: re.Pattern[str]
+    """``B is the right answer``."""
     only: re.Pattern[str]
+    """A text that says nothing else, or begins as a choice does, ``b) bank``."""
 
 
 def last_letter(text: str, letters: str) -> str | None:
@@ -77,8 +74,8 @@ def last_letter(text: str, letters: str) -> str | None:
     choices repeated; ``B or C`` is none. A lone ``A`` or ``I`` before a word is that word's. A
     small letter counts in brackets, right after an announcement, and where nothing else is said.
     """
-    patterns, parts = _patterns(letters), [plain(part) for part in problems(text)]
-    for part in parts:
+    patterns = _patterns(letters)
+    for part in map(plain, problems(text)):
         for read in (_announced, _bare):
             found = read(part, letters, patterns)
             if found is not None:

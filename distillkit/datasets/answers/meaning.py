@@ -9,10 +9,11 @@ The form is read here and the values between are compared by :mod:`exact`. Rules
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 
 from distillkit.datasets.answers.exact import is_multiple, same_value
-from distillkit.datasets.answers.intervals import intervals, same_intervals
+from distillkit.datasets.answers.intervals import are_same, intervals, paired_off
 from distillkit.datasets.answers.latex import enclosed, parts
 from distillkit.datasets.answers.units import without_percent, without_unit
 
@@ -76,15 +77,12 @@ def _as_words(known: str, said: str) -> bool | None:
     if not (_WORDS.fullmatch(known) and _WORDS.fullmatch(said)):
         return None
     one, other = (_FONT.sub(r"\1", text).strip("() .") for text in (known, said))
-    if len(one) == 1 or len(other) == 1 or _is_product(known, said):
+    # Letters may be variables side by side, as in "ab".
+    product = all(re.fullmatch(r"[a-z]{2,3}", text) for text in (known, said))
+    if len(one) == 1 or len(other) == 1 or product:
         # "x" and "X" are two variables, as "a" and "A" are two choices.
         return one == other if len(one) == len(other) == 1 else None
     return " ".join(one.lower().split()) == " ".join(other.lower().split())
-
-
-def _is_product(*texts: str) -> bool:
-    """Whether letters may be variables side by side, as in ``ab``."""
-    return all(re.fullmatch(r"[a-z]{2,3}", text) for text in texts)
 
 
 def _as_times(known: str, said: str) -> bool | None:
@@ -172,14 +170,14 @@ def _as_intervals(known: str, said: str) -> bool | None:
     one, other = intervals(known), intervals(said)
     if one is None or other is None:
         return None
-    return same_intervals(one, other)
+    return paired_off(one, other, are_same)
 
 
 def _as_lists(known: str, said: str, depth: int) -> bool | None:
     one, other = _elements(known), _elements(said)
     if len(one) < 2 and len(other) < 2:
         return None
-    return _match(one, other, depth)
+    return paired_off(one, other, partial(same, depth=depth))
 
 
 def _elements(text: str) -> list[str]:
@@ -189,9 +187,7 @@ def _elements(text: str) -> list[str]:
     inside = enclosed(text)
     if inside is not None and inside[::2] == (r"\{", r"\}"):
         text = inside[1]
-    found = [part for part in parts(text) if part]
-    signed = [_both_signs(part) for part in found]
-    return [part for pair in signed for part in pair]
+    return [each for part in parts(text) if part for each in _both_signs(part)]
 
 
 def _both_signs(text: str) -> tuple[str, ...]:
@@ -201,19 +197,6 @@ def _both_signs(text: str) -> tuple[str, ...]:
     for sign, plus, minus in _SIGNED:
         above, below = above.replace(sign, plus), below.replace(sign, minus)
     return (above.removeprefix("+"), below.removeprefix("+"))
-
-
-def _match(known: Sequence[str], said: Sequence[str], depth: int) -> bool:
-    """Whether each has one of the other for itself."""
-    left = list(said)
-    if len(known) != len(left):
-        return False
-    for each in known:
-        place = next((p for p, other in enumerate(left) if same(each, other, depth)), None)
-        if place is None:
-            return False
-        del left[place]
-    return True
 
 
 def _is_relation(text: str) -> bool:

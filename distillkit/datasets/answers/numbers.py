@@ -103,8 +103,7 @@ def last_number(text: str) -> str | None:
     """The number after the last ``####``, else the one in the last box or after the last ``answer
     is``, else the last number anywhere, else None.
     """
-    parts = [plain(part) for part in problems(text)]
-    for part in parts:
+    for part in map(plain, problems(text)):
         announced = _answers(part)
         for kinds in ((Kind.mark,), (Kind.box, Kind.words)):
             told = [each for each in announced if each.kind in kinds]

@@ -70,18 +70,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is said after an announcement.
-
-    Attributes:
-        kind: of the announcement.
-        text: the rest of the line, the content of the box, or the rest of the line after words;
-            where that is empty, the next line.
-        start: where it stands.
-    """
+    """What is said after an announcement."""
 
     kind: Kind
+    """Of the announcement."""
     text: str
+    """The rest of the line, the content of the box, or the rest of the line after words; where that
+    is empty, the next line."""
     start: int
+    """Where it stands."""
 
     @property
     def sentence(self) -> str:
@@ -107,7 +104,8 @@ def statements(text: str, *, nouns: tuple[str, ...] = NOUNS) -> list[Statement]:
         text: in plain spelling.
         nouns: what announces, with ``is`` or a colon.
     """
-    found = [*_marked(text), *_boxed(text), *_announced(text, nouns)]
+    boxed = (Statement(Kind.box, content, start) for start, content in boxes(text))
+    found = [*_marked(text), *boxed, *_announced(text, nouns)]
     return sorted(found, key=lambda each: each.start)
 
 
@@ -129,10 +127,6 @@ def boxes(text: str) -> Iterator[tuple[int, str]]:
             opened.append(None)
         elif found[0] == "}" and opened and (box := opened.pop()) is not None:
             yield box[0], text[box[1] : found.start()]
-
-
-def _boxed(text: str) -> Iterator[Statement]:
-    return (Statement(Kind.box, content, start) for start, content in boxes(text))
 
 
 def _marked(text: str) -> Iterator[Statement]:

@@ -36,7 +36,8 @@ _STARRED = re.compile(r"(?<![\w*])\*([^\s*](?:[^*\n]{0,98}[^\s*])?)\*(?![\w*])")
 def typed(text: str) -> str:
     """With the characters of a keyboard: full-width forms, spaces, minus signs and fractions."""
     text = text.translate(_TABLE)
-    return _FRACTION.sub(_spelt_out, text)
+    # ``1½`` is ``1 1/2``.
+    return _FRACTION.sub(lambda found: _apart(found, _FRACTIONS[found[0]]), text)
 
 
 def plain(text: str) -> str:
@@ -49,11 +50,6 @@ def plain(text: str) -> str:
         text = _THOUSANDS.sub(",", _FONT.sub(r"\1", text))
         text = _LATEX_FRACTION.sub(_slashed, text)
     return _COMMAND.sub(lambda found: _LATEX[found[0]], text)
-
-
-def _spelt_out(found: re.Match[str]) -> str:
-    """``1½`` is ``1 1/2``."""
-    return _apart(found, _FRACTIONS[found[0]])
 
 
 def _slashed(found: re.Match[str]) -> str:

@@ -17,8 +17,7 @@ def last_words(text: str) -> str | None:
 
     In lower case with single spaces and without the final stop, to be compared as it is.
     """
-    parts = [plain(part) for part in problems(text)]
-    for part in parts:
+    for part in map(plain, problems(text)):
         announced = statements(part)
         marked = [each for each in announced if each.kind is Kind.mark][-1:]
         for statement in reversed([*announced, *marked]):

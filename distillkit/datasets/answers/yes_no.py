@@ -43,10 +43,10 @@ def last_yes_or_no(text: str) -> str | None:
     The ``no`` of ``no evidence`` says nothing and is passed over, and so is what others say.
     ``Yes and no`` is neither.
     """
-    parts = [_ASKED.sub("", plain(part).lower()) for part in problems(text)]
-    for part in parts:
+    for part in problems(text):
+        said = _ASKED.sub("", plain(part).lower())
         for read in (_announced, _bare):
-            found = read(part)
+            found = read(said)
             if found is not None:
                 return found or None
     return None
@@ -73,11 +73,8 @@ def _bare(part: str) -> str | None:
     said = [
         (found.start(), _MEANS[found[0]])
         for found in _SAID.finditer(part)
-        if not denies(part, found.start()) and not _is_of_others(part, found.start())
+        if not denies(part, found.start())
+        and not _OF_OTHERS.search(part[max(0, found.start() - 60) : found.start()])
     ]
     judged = [(found.start(1), _MEANS[found[1]]) for found in _JUDGED.finditer(part)]
     return max((*said, *judged))[1] if said or judged else None
-
-
-def _is_of_others(text: str, start: int) -> bool:
-    return _OF_OTHERS.search(text[max(0, start - 60) : start]) is not None

@@ -56,21 +56,18 @@ FIELDS = {
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One question on one task.
-
-    Attributes:
-        question: which.
-        task: which.
-        method: the only one counted, None where all are.
-        finding: mean improvement, F, or rank correlation.
-        holm: p corrected over the tasks with the same question and method, averages included.
-    """
+    """One question on one task."""
 
     question: Question
+    """Which."""
     task: str
+    """Which."""
     method: str | None
+    """The only one counted, None where all are."""
     finding: Finding
+    """Mean improvement, F, or rank correlation."""
     holm: float | None = None
+    """p corrected over the tasks with the same question and method, averages included."""
 
     def as_dict(self) -> dict[str, Any]:
         """In JSON's types."""

@@ -44,19 +44,16 @@ FIDELITY = {Likeness.embedding: "BLEU.csv", Likeness.bleu: "BLEU2.csv"}
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A set of tasks and its files.
-
-    Attributes:
-        name: of the domain.
-        accuracy: files of accuracies.
-        agreement: file of the shares of answers that are the teacher's.
-        fidelity: whether rationales were compared.
-    """
+    """A set of tasks and its files."""
 
     name: str
+    """Of the domain."""
     accuracy: tuple[str, ...]
+    """Files of accuracies."""
     agreement: str
+    """File of the shares of answers that are the teacher's."""
     fidelity: bool
+    """Whether rationales were compared."""
 
     @property
     def average(self) -> str:

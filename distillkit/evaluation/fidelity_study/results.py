@@ -10,35 +10,32 @@ from distillkit.core.errors import DataError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """One distilled student on one task; scores are percentages, None where not measured.
-
-    Attributes:
-        teacher: name.
-        student: name.
-        method: name of the objective.
-        tau: temperature of both distributions.
-        seed: of the training.
-        task: name, or that of an average of tasks.
-        accuracy: of the distilled student.
-        sft_accuracy: of the same student after plain supervised training.
-        agreement: share of final answers that are the teacher's.
-        fidelity: likeness of rationales to the teacher's.
-        teacher_accuracy: of the tuned teacher.
-        student_size: parameters, in billions.
-    """
+    """One distilled student on one task; scores are percentages, None where not measured."""
 
     teacher: str
+    """Name."""
     student: str
+    """Name."""
     method: str
+    """Name of the objective."""
     tau: float
+    """Temperature of both distributions."""
     seed: int
+    """Of the training."""
     task: str
+    """Name, or that of an average of tasks."""
     accuracy: float
+    """Of the distilled student."""
     sft_accuracy: float
+    """Of the same student after plain supervised training."""
     agreement: float | None = None
+    """Share of final answers that are the teacher's."""
     fidelity: float | None = None
+    """Likeness of rationales to the teacher's."""
     teacher_accuracy: float | None = None
+    """Of the tuned teacher."""
     student_size: float | None = None
+    """Parameters, in billions."""
 
     @property
     def improvement(self) -> float:

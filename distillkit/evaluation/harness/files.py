@@ -26,19 +26,16 @@ SHAPE_FAULTS = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """One task, or a group of tasks that are told apart by a field of their rows.
-
-    Attributes:
-        wording: yaml of the task or group, below lm_eval's tasks or ours.
-        row: brings a local row into the shape of the hub's; None where there are no local rows.
-        part: field that names the task inside a group.
-        parts: yamls of a group's tasks, with a star for the part.
-    """
+    """One task, or a group of tasks that are told apart by a field of their rows."""
 
     wording: str
+    """Yaml of the task or group, below lm_eval's tasks or ours."""
     row: Callable[[rows.Values], rows.Values] | None = None
+    """Brings a local row into the shape of the hub's; None where there are no local rows."""
     part: str | None = None
+    """Field that names the task inside a group."""
     parts: str = ""
+    """Yamls of a group's tasks, with a star for the part."""
 
 
 BENCHMARKS: Mapping[str, Benchmark] = {

@@ -13,13 +13,10 @@ NOTHING: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class Prompt(tuple[int, ...]):
-    """Token ids up to a response, with what a model reads beside them.
-
-    Attributes:
-        extras: tensors by the name of the model's argument, such as the pixels of an image.
-    """
+    """Token ids up to a response, with what a model reads beside them."""
 
     extras: Mapping[str, Tensor]
+    """Tensors by the name of the model's argument, such as the pixels of an image."""
 
     def __new__(cls, ids: Iterable[int], extras: Mapping[str, Tensor] = NOTHING) -> Self:
         """Ids alone make text."""
@@ -54,8 +51,6 @@ class Form(Protocol):
         Returns:
             A batch whose packed positions run through the responses row by row.
         """
-        ...
 
     def hidden(self, body: Body, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        ...

@@ -12,14 +12,11 @@ from distillkit.models.forms.base import Body
 
 @dataclass(frozen=True, slots=True)
 class DecoderOnly:
-    """Causal language models; see :class:`distillkit.models.forms.base.Form`.
-
-    Attributes:
-        packs: rows go through the body end to end instead of padded, which its attention
-            implementation must know how to keep apart.
-    """
+    """Causal language models; see :class:`distillkit.models.forms.base.Form`."""
 
     packs: bool = False
+    """Rows go through the body end to end instead of padded, which its attention implementation
+    must know how to keep apart."""
 
     def collate(
         self,

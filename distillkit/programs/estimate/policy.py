@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column
 
 from distillkit.compose import Composed
 from distillkit.core.clock import Clock
 from distillkit.core.files import write_json
 from distillkit.core.spec import name_of
 from distillkit.core.stopping import Stop
+from distillkit.core.terminal import cell, of_numbers, tight_table
 from distillkit.core.types import Author, Rollout
 from distillkit.evaluation.gradients import GradientRow, Gradients, flat
 from distillkit.objectives.base import Objective
@@ -54,7 +54,10 @@ def estimators_of(run: TrainRun) -> list[Estimator]:
     if isinstance(run.objective, RewardObjective):
         baselines = (Baseline.leave_one_out, Baseline.group, Baseline.none)
         return [
-            *(Estimator(f"baseline {each}", _with_baseline(run, each)) for each in baselines),
+            *(
+                Estimator(f"baseline {each}", replace(run.objective, baseline=each))
+                for each in baselines
+            ),
             configured,
         ]
     return [
@@ -66,11 +69,6 @@ def estimators_of(run: TrainRun) -> list[Estimator]:
         Estimator("each position alone, sampled", SampledKL()),
         configured,
     ]
-
-
-def _with_baseline(run: TrainRun, baseline: Baseline) -> Objective:
-    assert isinstance(run.objective, RewardObjective)
-    return replace(run.objective, baseline=baseline)
 
 
 def estimate_policy(
@@ -177,13 +175,11 @@ def _show(
     title = (
         f"{result['objective']} on {result['responses']} responses, drawn {result['repeats']} times"
     )
-    table = Table(title=title, box=SIMPLE_HEAD, padding=0, show_edge=False, title_justify="left")
-    table.add_column("", no_wrap=True)
-    for column in ("text by", "noise of\none batch", "expected\nlength", "cosine"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = of_numbers("text by", "noise of\none batch", "expected\nlength", "cosine")
+    table = tight_table(title, Column(no_wrap=True), *columns)
     for row, each in zip(rows, found, strict=True):
         numbers = (row.noise, row.length, row.cosine)
-        shown = ["-" if number is None else f"{number:.3g}" for number in numbers]
+        shown = [cell(number, ".3g", absent="-") for number in numbers]
         table.add_row(row.estimator, str(each.author), *shown)
     console.print(table)
     console.print(

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
+from distillkit.core.terminal import cell, of_numbers, tight_table
 from distillkit.evaluation.tally import EstimateRow
 
 COLUMNS = (
@@ -21,22 +21,19 @@ COLUMNS = (
 
 def estimate_table(rows: Sequence[EstimateRow], *, title: str) -> Table:
     """One line for each estimator, in groups. A number that has no meaning is left blank."""
-    table = Table(title=title, box=SIMPLE_HEAD, padding=0, show_edge=False, title_justify="left")
-    table.add_column("", no_wrap=True)
-    for column in COLUMNS:
-        table.add_column(column, justify="right", no_wrap=True)
+    table = tight_table(title, Column(no_wrap=True), *of_numbers(*COLUMNS))
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         last = following is None or following.estimator != row.estimator
         table.add_row(
             label(row),
             f"{row.value:.4f}",
             "" if row.estimator == "dense" else f"{row.bias:+.4f}",
-            _number(row.bias_error, ".4f"),
-            "" if row.estimator == "dense" else _number(row.expected_cosine, ".4f"),
-            _number(row.draw_cosine, ".4f"),
-            _number(row.variance, ".3g"),
-            _number(row.outside_teacher, ".3%"),
-            _number(row.outside_student, ".3%"),
+            cell(row.bias_error, ".4f"),
+            "" if row.estimator == "dense" else cell(row.expected_cosine, ".4f"),
+            cell(row.draw_cosine, ".4f"),
+            cell(row.variance, ".3g"),
+            cell(row.outside_teacher, ".3%"),
+            cell(row.outside_student, ".3%"),
             end_section=last,
         )
     return table
@@ -47,7 +44,3 @@ def label(row: EstimateRow) -> str:
     if row.draws is not None:
         return f"{row.estimator}, {row.draws} draw{'s' if row.draws > 1 else ''}"
     return " ".join(row.estimator.split("_")[:2]) + (f" {row.k}" if row.k else "")
-
-
-def _number(value: float | None, style: str) -> str:
-    return "" if value is None else format(value, style)

@@ -1,6 +1,6 @@
 """The models of a run side by side: each is loaded, measured beside the teacher, and let go."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Lineup:
         RunError: a teacher is asked for, and the run has none.
 
     Attributes:
+        everybody: whom to measure, by whose they are.
         judged: examples and their dataset.
         tallies: by whose they are, then by metric.
     """
@@ -50,14 +51,14 @@ class Lineup:
         self.judged = Judged(run.dataset, examples)
         length = asked.max_new_tokens or run.evaluation.max_new_tokens or run.rollout.max_new_tokens
         self._decoding = Decoding(length, asked.samples, asked.seed, asked.batch_size)
-        self._measured: dict[str, Pretrained] = {
+        self.everybody: dict[str, Pretrained] = {
             "student": of_folder(run.student, student),
             "start": run.student,
         }
         self._weights: dict[str, str] = {}
         self._teacher = self._reference = None
         if source is not None:
-            self._measured["teacher"] = source
+            self.everybody["teacher"] = source
             self._teacher = self._load("teacher", source)
         if source is not None and asked.reference:
             named = replace(source, name=asked.reference, revision=None)
@@ -84,23 +85,19 @@ class Lineup:
         """Of the examples, the decoding and the weights: what all records here share."""
         return key_of(self.made_from, self._weights)[:16]
 
-    def everybody(self) -> Iterator[str]:
-        """Whom to measure, one after the other."""
-        return iter(self._measured)
-
     def measure(
         self, who: str, keeper: Keeper, *, bind: Callable[[Mapping[str, str]], None]
     ) -> None:
         """Every metric on one model.
 
         Args:
-            who: one of :meth:`everybody`.
+            who: one of :attr:`everybody`.
             keeper: of the evidence.
             bind: told the digests of the models before anything is made; may refuse.
         """
         teacher = self._teacher
         known = teacher if who == "teacher" else None
-        subject = known or self._load(who, self._measured[who])
+        subject = known or self._load(who, self.everybody[who])
         others = [other.model for other in (teacher, self._reference) if other is not None]
         for other in others:
             check_pair(other, subject.model)

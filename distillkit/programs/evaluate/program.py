@@ -71,20 +71,10 @@ def _evaluate(asked: EvalRun, directory: RunDirectory, stop: Stop, console: Cons
     watch = Watch(console, log=folder.path / "log.txt")
     for note in directory.notes:
         watch.say(f"note: {note}")
-    store = Store(
-        Path(asked.evidence)
-        if asked.evidence
-        else directory.path.resolve().parents[1] / "evidence.sqlite"
-    )
+    store = Store(Path(asked.evidence or directory.path.resolve().parents[1] / "evidence.sqlite"))
     with watch.running():
-        keeper = Keeper(
-            store,
-            batch_size=asked.batch_size,
-            poll=stop.poll,
-            progress=watch.progress,
-            say=watch.say,
-        )
-        for who in lineup.everybody():
+        keeper = watch.keeper(store, batch_size=asked.batch_size, poll=stop.poll)
+        for who in lineup.everybody:
             before = keeper.made.copy(), keeper.reused.copy()
             lineup.measure(who, keeper, bind=folder.bind)
             watch.say(f"evidence  {who}: {_counted(keeper, before)}")

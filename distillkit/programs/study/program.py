@@ -47,6 +47,12 @@ NOTES = (
 )
 """What a reader has to know; part of the file."""
 
+CONFIGURATION = (
+    *("teacher", "student", "method", "tau", "task", "accuracy", "sft_accuracy"),
+    *("improvement", "agreement", "fidelity"),
+)
+"""What the file has of each result."""
+
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
@@ -130,22 +136,9 @@ def _as_json(
             }
             for analysis in analyses
         ],
-        "configurations": [_configuration(result) for result in configurations],
-    }
-
-
-def _configuration(result: Result) -> dict[str, Any]:
-    return {
-        "teacher": result.teacher,
-        "student": result.student,
-        "method": result.method,
-        "tau": result.tau,
-        "task": result.task,
-        "accuracy": result.accuracy,
-        "sft_accuracy": result.sft_accuracy,
-        "improvement": result.improvement,
-        "agreement": result.agreement,
-        "fidelity": result.fidelity,
+        "configurations": [
+            {name: getattr(result, name) for name in CONFIGURATION} for result in configurations
+        ],
     }
 
 

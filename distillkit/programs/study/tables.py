@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
+from rich.table import Column, Table
 
+from distillkit.core.terminal import cell, of_numbers, tight_table
 from distillkit.evaluation.fidelity_study.hypotheses import NUMBER, Outcome, Question
 from distillkit.evaluation.fidelity_study.results import Result
 
@@ -52,16 +52,16 @@ def configuration_table(results: Sequence[Result], averages: Mapping[str, str]) 
         for name, read, style in SCORES
         if any(read(one) is not None for one in table.values())
     ]
-    table = _table("Averages over tasks, %: accuracy, gain over SFT, agreement, fidelity")
-    for name in ("teacher", "student", "method"):
-        table.add_column(name, no_wrap=True)
-    for name in ("tau", *(heading for heading, *_ in columns)):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = tight_table(
+        "Averages over tasks, %: accuracy, gain over SFT, agreement, fidelity",
+        *(Column(name, no_wrap=True) for name in ("teacher", "student", "method")),
+        *of_numbers("tau", *(heading for heading, *_ in columns)),
+    )
     keys = sorted(dict.fromkeys(key for found in tables.values() for key in found))
     for place, key in enumerate(keys):
         same = place and keys[place - 1][:2] == key[:2]
         scores = [
-            _number(read(found[key]) if key in found else None, style)
+            cell(read(found[key]) if key in found else None, style)
             for _, read, style, found in columns
         ]
         pair = ("", "") if same else key[:2]
@@ -71,17 +71,21 @@ def configuration_table(results: Sequence[Result], averages: Mapping[str, str]) 
 
 def gain_table(answers: Iterable[Outcome], *, how: str) -> Table:
     """H1: whether distillation helps, and whether methods differ."""
-    table = _table(f"H1: gain over SFT, and difference between methods ({how})")
-    table.add_column("")
-    for name in ("n", "gain", "95 % interval", "t", "p", "Holm", "F", "p", "Holm"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = of_numbers("n", "gain", "95 % interval", "t", "p", "Holm", "F", "p", "Holm")
+    title = f"H1: gain over SFT, and difference between methods ({how})"
+    table = tight_table(title, Column(), *columns)
     found = _by_question(answers)
     for task in _tasks(found):
         cells = [""] * 9
         if one := found.get((task, None, Question.improvement)):
             it = one.finding
             between = "" if it.low is None else f"{it.low:+.2f} to {it.high:+.2f}"
-            cells[:6] = [str(it.n), f"{it.estimate:+.2f}", between, _number(it.statistic, ".2f")]
+            cells[:6] = [
+                str(it.n),
+                f"{it.estimate:+.2f}",
+                between,
+                cell(it.statistic, ".2f"),
+            ]
             cells[4:6] = [_p(it.p), _p(one.holm)]
         if one := found.get((task, None, Question.method)):
             cells[6:] = [f"{one.finding.estimate:.2f}", _p(one.finding.p), _p(one.holm)]
@@ -92,12 +96,10 @@ def gain_table(answers: Iterable[Outcome], *, how: str) -> Table:
 def relation_table(answers: Iterable[Outcome], *, how: str) -> Table:
     """H2 to H5: correlation (p), its 95 % interval, and the corrected p."""
     found = _by_question(answers)
-    table = _table(f"What the gain goes with: Spearman's ρ (p), 95 % interval, Holm ({how})")
-    table.add_column("")
     asked = _asked(found)
-    for question in asked:
-        head = f"{HEADS[question]}\n{NUMBER[question]}"
-        table.add_column(head, justify="right", no_wrap=True)
+    columns = of_numbers(*(f"{HEADS[question]}\n{NUMBER[question]}" for question in asked))
+    title = f"What the gain goes with: Spearman's ρ (p), 95 % interval, Holm ({how})"
+    table = tight_table(title, Column(), *columns)
     for task in _tasks(found):
         counted = [found[task, None, q].finding.n for q in asked if (task, None, q) in found]
         label = f"{task}\nn = {', '.join(map(str, dict.fromkeys(counted)))}" if counted else task
@@ -108,11 +110,10 @@ def relation_table(answers: Iterable[Outcome], *, how: str) -> Table:
 def method_table(answers: Iterable[Outcome], *, how: str) -> Table:
     """H1 to H5 for each method on its own, with p."""
     found = _by_question(answers)
-    table = _table(f"Each method: gain with one-sided p, Spearman's ρ with p ({how})")
-    table.add_column("")
     asked = _asked(found)
-    for name in ("n", "gain", *(HEADS[question] for question in asked)):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = of_numbers("n", "gain", *(HEADS[question] for question in asked))
+    title = f"Each method: gain with one-sided p, Spearman's ρ with p ({how})"
+    table = tight_table(title, Column(), *columns)
     for task in _tasks(found):
         table.add_row(task)
         for method in dict.fromkeys(key[1] for key in found if key[0] == task and key[1]):
@@ -132,11 +133,9 @@ def check_table(
         rules: answers by the rule that picked the temperature.
         other: the same with real BLEU as fidelity.
     """
-    table = _table("Robustness: the temperature's rule, and real BLEU as fidelity")
-    table.add_column("")
-    table.add_column("tau", no_wrap=True)
-    for name in ("gain", "t (p)", "F (p)", "ρ fidelity (p)", "ρ BLEU (p)"):
-        table.add_column(name, justify="right", no_wrap=True)
+    columns = of_numbers("gain", "t (p)", "F (p)", "ρ fidelity (p)", "ρ BLEU (p)")
+    title = "Robustness: the temperature's rule, and real BLEU as fidelity"
+    table = tight_table(title, Column(), Column("tau", no_wrap=True), *columns)
     found = {label: _by_question(answers) for label, answers in rules.items()}
     real = {label: _by_question(answers) for label, answers in other.items()}
     for task in dict.fromkeys(task for one in found.values() for task in _tasks(one)):
@@ -153,10 +152,6 @@ def check_table(
                 _correlation(real[label].get((task, None, Question.fidelity))),
             )
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, box=SIMPLE_HEAD, padding=0, show_edge=False, title_justify="left")
 
 
 def _by_question(answers: Iterable[Outcome]) -> Found:
@@ -192,11 +187,11 @@ def _gain(answer: Outcome) -> str:
 
 
 def _with_p(value: float | None, answer: Outcome) -> str:
-    return f"{_number(value, '.2f')} ({_p(answer.finding.p)})"
+    return f"{cell(value, '.2f')} ({_p(answer.finding.p)})"
 
 
 def _rho(value: float | None) -> str:
-    return _number(value, ".2f").replace("0.", ".", 1)
+    return cell(value, ".2f").replace("0.", ".", 1)
 
 
 def _p(value: float | None) -> str:
@@ -209,7 +204,3 @@ def _p(value: float | None) -> str:
         digit, power = f"{value:.0e}".split("e")
         return f"{digit}e{int(power)}"
     return f"{value:.3f}".removeprefix("0")
-
-
-def _number(value: float | None, style: str) -> str:
-    return "" if value is None else format(value, style)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from distillkit.core.errors import DataError
-from distillkit.core.placement import Placement
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
-from distillkit.distributed.alone import ALONE
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
 from distillkit.models.pair import load_pair
@@ -25,24 +24,21 @@ from distillkit.writers.base import Writer
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """Models and examples of a run, with what the user should be told about them.
-
-    Attributes:
-        placement: where they are, and who writes.
-        writer: of the student's text, where the policy asks for any.
-        judge: gives rollouts their rewards, where the objective asks.
-        other: learnt beside the rollouts, where the objective asks.
-    """
+    """Models and examples of a run, with what the user should be told about them."""
 
     sides: Sides
     placement: Placement
+    """Where they are, and who writes."""
     train: Sequence[Example]
     validation: Sequence[Example]
     test: Sequence[Example]
     notes: tuple[str, ...]
     writer: Writer | None = None
+    """Of the student's text, where the policy asks for any."""
     judge: Judge | None = None
+    """Gives rollouts their rewards, where the objective asks."""
     other: OtherText | None = None
+    """Learnt beside the rollouts, where the objective asks."""
 
 
 def assemble(run: TrainRun) -> Assembled:

@@ -4,29 +4,27 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distillkit.core.reading import read_json_lines
-from distillkit.core.rundir import WAY_OUT, RunDirectory
+from distillkit.core.rundir import WAY_OUT
 from distillkit.core.shapes import Budget
 from distillkit.core.types import Author
 from distillkit.metrics.references import references
 from distillkit.programs.train.assemble import Assembled
+from distillkit.programs.train.session import Job
 from distillkit.programs.train.standing import METRICS
 from distillkit.run import TrainRun
 from distillkit.training.settings import LoopSettings
 
 
-def budget_of(
-    run: TrainRun, parts: Assembled, directory: RunDirectory, *, kept_tokens: int
-) -> Budget:
-    """The budget of a finished training.
+def budget_of(job: Job, *, kept_tokens: int) -> Budget:
+    """The budget of a finished training, whose metrics are all written.
 
     Args:
-        run: as asked for.
-        parts: its examples.
-        directory: whose metrics are all written.
+        job: the training.
         kept_tokens: that the teacher wrote before the first update.
     """
+    run, parts = job.run, job.parts
     authors = run.policy.may_write()
-    rows = read_json_lines(directory.path / METRICS, dict[str, float], way_out=WAY_OUT)
+    rows = read_json_lines(job.directory.path / METRICS, dict[str, float], way_out=WAY_OUT)
     written = _tokens(rows, run.loop)
     return Budget(
         gold_labels=_gold_labels(run, parts),

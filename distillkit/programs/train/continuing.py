@@ -27,22 +27,14 @@ FREE = ("steps", "optimizer.schedule", "optimizer.warmup", "optimizer.decay", "o
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """A run to be continued.
-
-    Attributes:
-        held: the configuration of its directory.
-        fingerprint: of that, as recorded.
-        standing: how far it went.
-    """
+    """A run to be continued."""
 
     held: Composed
+    """The configuration of its directory."""
     fingerprint: str
+    """Of that, as recorded."""
     standing: Standing
-
-    @property
-    def odd_validation(self) -> bool:
-        """Whether its last step was validated for being the last alone."""
-        return _odd_validation(self.held.run, self.standing)
+    """How far it went."""
 
 
 def continuation(directory: RunDirectory, composed: Composed) -> Continuation | None:
@@ -85,7 +77,7 @@ def why_not(held: TrainRun, asked: TrainRun, standing: Standing) -> str:
                 f"share of {held.steps} steps that was done."
             )
     best = standing.progress.best_step == done and asked.checkpoint.export is Export.best
-    if best and _odd_validation(held, standing):
+    if best and odd_validation(held, standing):
         return (
             f"It cannot be continued: checkpoint.export=best chose step {done}, which was "
             "validated only because it was the last."
@@ -93,7 +85,8 @@ def why_not(held: TrainRun, asked: TrainRun, standing: Standing) -> str:
     return ""
 
 
-def _odd_validation(held: TrainRun, standing: Standing) -> bool:
+def odd_validation(held: TrainRun, standing: Standing) -> bool:
+    """Whether the last step of a run was validated for being the last alone."""
     every, done = held.evaluation.every, standing.progress.step
     return bool(every) and done == held.steps and done % every != 0
 

@@ -20,6 +20,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.terminal import terminal
 from distillkit.programs.train.program import directory_of, train
 from distillkit.programs.train.standing import METRICS, VERDICTS
+from distillkit.programs.train.table import share_cells
 from distillkit.run import TrainRun
 from distillkit.statistics.finding import Finding
 
@@ -35,17 +36,14 @@ OWN = (
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One SFT.
-
-    Attributes:
-        rate: its learning rate.
-        directory: its run directory, finished.
-        score: of the step that was kept, on validation.
-    """
+    """One SFT."""
 
     rate: float
+    """Its learning rate."""
     directory: RunDirectory
+    """Its run directory, finished."""
     score: float
+    """Of the step that was kept, on validation."""
 
 
 def train_with_control(composed: Composed, *, console: Console | None = None) -> RunDirectory:
@@ -157,9 +155,7 @@ def control_table(directory: RunDirectory, tried: Sequence[Trained], best: Train
 
 def _cells(summary: Mapping[str, Any] | None) -> tuple[str, str, str]:
     after = (summary or {}).get("student_after") or {}
-    if "accuracy" not in after:
-        return "-", "-", str(after.get("n", "-"))
-    return f"{after['accuracy']:.1%}", f"{after['low']:.1%} to {after['high']:.1%}", str(after["n"])
+    return (*share_cells(after), str(after.get("n", "-")))
 
 
 def _said(found: Finding | None) -> str:

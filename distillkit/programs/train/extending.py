@@ -16,7 +16,7 @@ from distillkit.compose import Composed
 from distillkit.core.files import second_name
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.sealed import digests_of, write_sealed
-from distillkit.programs.train.continuing import Continuation
+from distillkit.programs.train.continuing import Continuation, odd_validation
 from distillkit.programs.train.standing import BASELINES, JOURNALS
 from distillkit.training.checkpoint import BEST, PROGRESS
 
@@ -50,12 +50,8 @@ def extend(
     with directory.claim(fingerprint=plan.fingerprint, config="", overrides=[], provenance={}):
         shutil.rmtree(beside, ignore_errors=True)
         fresh = RunDirectory(beside)
-        with fresh.claim(
-            fingerprint=composed.fingerprint,
-            config=composed.yaml(),
-            overrides=composed.overrides,
-            provenance={**provenance, "continued": [*before, link]},
-        ):
+        kept = {**provenance, "continued": [*before, link]}
+        with fresh.claim(**composed.asked(), provenance=kept):
             _fill(fresh, directory, plan, composed.fingerprint)
         (beside / EARLIER).mkdir()
         path.rename(beside / kept_in)
@@ -102,13 +98,9 @@ def _part(journal: Path, length: int, plan: Continuation) -> bytes:
     """A journal up to the checkpoint, less a validation that only a last step has."""
     with journal.open("rb") as file:
         part = file.read(length)
-    if not plan.odd_validation:
+    if not odd_validation(plan.held.run, plan.standing):
         return part
-    lines = part.splitlines(keepends=True)
-    return b"".join(line for line in lines if not _of_last(json.loads(line), plan))
-
-
-def _of_last(row: Mapping[str, Any], plan: Continuation) -> bool:
-    """Whether a row of either journal is of the validation after the last step."""
-    validated = "loss" not in row
-    return validated and row["step"] == plan.standing.progress.step
+    last = plan.standing.progress.step
+    rows = ((line, json.loads(line)) for line in part.splitlines(keepends=True))
+    # A row without a loss, in either journal, is of a validation.
+    return b"".join(line for line, row in rows if "loss" in row or row["step"] != last)

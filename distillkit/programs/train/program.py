@@ -1,6 +1,6 @@
 """``distillkit train``: assemble, claim the directory, distil, measure, leave a student behind."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,22 +14,18 @@ from distillkit.core.provenance import provenance
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import Baselines, Verdict
 from distillkit.core.spec import name_of
-from distillkit.core.stopping import Stop, stopping
+from distillkit.core.stopping import stopping
 from distillkit.core.terminal import terminal
-from distillkit.core.types import Example
-from distillkit.evaluation.passages import PassageQuality
-from distillkit.evaluation.quality import Quality, measure
-from distillkit.models.language_model import LanguageModel
-from distillkit.models.sampling import Sampling
+from distillkit.evaluation.quality import Quality
 from distillkit.objectives.divergence import DivergenceObjective
-from distillkit.programs.train.assemble import Assembled, assemble
+from distillkit.programs.train.assemble import assemble
 from distillkit.programs.train.budget import budget_line, budget_of
 from distillkit.programs.train.continuing import continuation
 from distillkit.programs.train.extending import extend, settle
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.picture import draw_curves
 from distillkit.programs.train.screen import screen
-from distillkit.programs.train.session import Session
+from distillkit.programs.train.session import Job, Session
 from distillkit.programs.train.standing import (
     BASELINES,
     JOURNALS,
@@ -68,18 +64,10 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
     record = {**provenance(), "device": str(parts.sides.student.device), "seed": run.seed}
     if plan is not None:
         extend(directory, plan, composed, record)
-    with (
-        stopping() as stop,
-        directory.claim(
-            fingerprint=composed.fingerprint,
-            config=composed.yaml(),
-            overrides=composed.overrides,
-            provenance=record,
-        ) as notes,
-    ):
+    with stopping() as stop, directory.claim(**composed.asked(), provenance=record) as notes:
         parts = replace(parts, notes=(*parts.notes, *notes))
         standing = where_it_stands(directory, parts.train, fingerprint=composed.fingerprint)
-        _train_inside(composed, parts, directory, standing, stop=stop, console=console)
+        _train_inside(composed, Job(run, parts, directory, stop), standing, console)
     return directory
 
 
@@ -92,21 +80,13 @@ def directory_of(composed: Composed) -> RunDirectory:
     return RunDirectory(Path(run.output) / "train" / name)
 
 
-def _train_inside(
-    composed: Composed,
-    parts: Assembled,
-    directory: RunDirectory,
-    standing: Standing,
-    *,
-    stop: Stop,
-    console: Console,
-) -> None:
-    run: TrainRun = composed.run
+def _train_inside(composed: Composed, job: Job, standing: Standing, console: Console) -> None:
+    run, directory = job.run, job.directory
     display = Display(console, steps=run.steps, log=directory.path / "log.txt")
     display.say(f"run directory {directory.path}")
-    for note in parts.notes:
+    for note in job.parts.notes:
         display.say(f"note: {note}")
-    before = _baselines(run, parts, directory, stop)
+    before = _baselines(job)
     failed = True
     tracked = run.tracker.start(
         folder=directory.path,
@@ -117,17 +97,9 @@ def _train_inside(
     )
     final: dict[str, float] = {}
     try:
-        session = Session(
-            run,
-            parts,
-            directory=directory,
-            standing=standing,
-            display=display,
-            tracked=tracked,
-            stop=stop,
-        )
+        session = Session(job, standing=standing, display=display, tracked=tracked)
         session.train()
-        summary = _close(run, parts, directory, session, before, stop)
+        summary = _close(job, session, before)
         summary["fingerprint"] = composed.fingerprint
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
         draw_curves(directory.path / "metrics.jsonl", summary, directory.path / "curves.png")
@@ -141,29 +113,21 @@ def _train_inside(
     display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
 
 
-def _baselines(
-    run: TrainRun, parts: Assembled, directory: RunDirectory, stop: Stop
-) -> Mapping[str, dict[str, float]]:
+def _baselines(job: Job) -> Mapping[str, dict[str, float]]:
     """The student before and the teacher, measured once and kept for a resumed run."""
-    found: Mapping[str, dict[str, float]] = directory.kept(
+    found: Mapping[str, dict[str, float]] = job.directory.kept(
         BASELINES,
         lambda: {
-            "student_before": _final(run, parts.sides.student, parts, stop),
-            "teacher": _final(run, parts.sides.teacher, parts, stop),
+            "student_before": numbers(job.measured(job.parts.sides.student)),
+            "teacher": numbers(job.measured(job.parts.sides.teacher)),
         },
         shape=Baselines,
     )
     return found
 
 
-def _close(
-    run: TrainRun,
-    parts: Assembled,
-    directory: RunDirectory,
-    session: Session,
-    before: Mapping[str, dict[str, float]],
-    stop: Stop,
-) -> dict[str, Any]:
+def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+    run, directory, student = job.run, job.directory, job.parts.sides.student
     selection = "last"
     best = directory.path / BEST
     if run.checkpoint.export == "best":
@@ -171,12 +135,11 @@ def _close(
             raise RunError(
                 "checkpoint.export=best needs validations: set evaluation.every above 0."
             )
-        load_weights(parts.sides.student, best, way_out=WAY_OUT)
+        load_weights(student, best, way_out=WAY_OUT)
         selection = f"best-by-validation (step {session.progress.best_step})"
-    student = parts.sides.student
-    with parts.placement.whole(student.module), new_folder(directory.student) as folder:
+    with job.parts.placement.whole(student.module), new_folder(directory.student) as folder:
         student.save(folder)
-    final = _measured(run, parts.sides.student, parts, stop)
+    final = job.measured(student)
     if isinstance(final, Quality):
         write_json_lines(directory.path / VERDICTS, _verdicts(final))
     return {
@@ -185,9 +148,9 @@ def _close(
         "split": "test",
         "selection": selection,
         "training_seconds": round(session.seconds, 1),
-        "budget": budget_of(run, parts, directory, kept_tokens=session.kept_tokens),
+        "budget": budget_of(job, kept_tokens=session.kept_tokens),
         "student_before": before["student_before"],
-        "student_after": numbers(final) if final else {},
+        "student_after": numbers(final),
         "teacher": before["teacher"],
     }
 
@@ -196,37 +159,3 @@ def _verdicts(quality: Quality) -> Iterator[Verdict]:
     for item in quality.answers:
         if item.correct is not None:
             yield {"split": "test", "id": item.example.id, "student": item.correct}
-
-
-def _final(
-    run: TrainRun, model: LanguageModel | None, parts: Assembled, stop: Stop
-) -> dict[str, float]:
-    found = _measured(run, model, parts, stop)
-    return numbers(found) if found else {}
-
-
-def _measured(
-    run: TrainRun, model: LanguageModel | None, parts: Assembled, stop: Stop
-) -> Quality | PassageQuality | None:
-    if model is None or not parts.test:
-        return None
-    return evaluate(run, model, parts.test, stop, teacher=parts.sides.teacher)
-
-
-def evaluate(
-    run: TrainRun,
-    model: LanguageModel,
-    examples: Sequence[Example],
-    stop: Stop,
-    *,
-    teacher: LanguageModel | None = None,
-) -> Quality | PassageQuality:
-    """Greedy answers at the run's lengths, judged by its dataset; of running text its likelihood.
-
-    A teacher is compared with on running text, unless it is the model itself.
-    """
-    settings = run.evaluation
-    length = settings.max_new_tokens or run.rollout.max_new_tokens
-    sampling = Sampling(max_new_tokens=length, batch_size=settings.batch_size)
-    other = None if teacher is model else teacher
-    return measure(model, run.dataset, examples, sampling=sampling, teacher=other, poll=stop.poll)

@@ -1,13 +1,16 @@
 """The part of a run between its first and last update: log, validate, save, stop."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from distillkit.core.errors import Interrupted, RunError
 from distillkit.core.journal import Journal
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop
-from distillkit.core.types import Author, Update
-from distillkit.evaluation.quality import measure
+from distillkit.core.types import Author, Example, Update
+from distillkit.evaluation.passages import PassageQuality
+from distillkit.evaluation.quality import Quality, measure
+from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.programs.train.assemble import Assembled
 from distillkit.programs.train.authors import ready_authors
@@ -30,6 +33,23 @@ from distillkit.training.sampler import Pool
 from distillkit.training.tracker import Sample, Tracked
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A training that has claimed its run directory."""
+
+    run: TrainRun
+    parts: Assembled
+    directory: RunDirectory
+    stop: Stop
+
+    def measured(self, model: LanguageModel | None) -> Quality | PassageQuality | None:
+        """Of a model on the test split; None where there is no such model, or no test."""
+        teacher, test = self.parts.sides.teacher, self.parts.test
+        if model is None or not test:
+            return None
+        return evaluate(self.run, model, test, teacher=teacher, poll=self.stop.poll)
+
+
 class Session:
     """Updates of one run, from where it stands to the end.
 
@@ -38,18 +58,9 @@ class Session:
         seconds: spent in the loop, by this process and those before it.
     """
 
-    def __init__(
-        self,
-        run: TrainRun,
-        parts: Assembled,
-        *,
-        directory: RunDirectory,
-        standing: Standing,
-        display: Display,
-        tracked: Tracked,
-        stop: Stop,
-    ) -> None:
-        self._run, self._directory, self._display, self._stop = run, directory, display, stop
+    def __init__(self, job: Job, *, standing: Standing, display: Display, tracked: Tracked) -> None:
+        run, parts, directory = job.run, job.parts, job.directory
+        self._run, self._directory, self._display, self._stop = run, directory, display, job.stop
         self._tracked = tracked
         self._validation, self._student = parts.validation, parts.sides.student
         self._placement = parts.placement
@@ -58,7 +69,7 @@ class Session:
             pool=Pool.of(parts.train),
             policy=run.policy,
             authors=ready_authors(
-                run, parts.sides, parts.writer, parts.train, poll=stop.poll, say=display.say
+                run, parts.sides, parts.writer, parts.train, poll=job.stop.poll, say=display.say
             ),
             objective=run.objective,
             loop=run.loop,
@@ -134,18 +145,8 @@ class Session:
             self._tracked.log({**numbers, **(timing or {})}, step=int(row["step"]))
 
     def _validate(self, step: int) -> None:
-        run = self._run
-        sampling = Sampling(
-            max_new_tokens=run.evaluation.max_new_tokens or run.rollout.max_new_tokens,
-            batch_size=run.evaluation.batch_size,
-        )
-        quality = measure(
-            self._student,
-            run.dataset,
-            self._validation,
-            sampling=sampling,
-            teacher=self._parts.sides.teacher,
-        )
+        run, teacher = self._run, self._parts.sides.teacher
+        quality = evaluate(run, self._student, self._validation, teacher=teacher)
         self._display.validated(quality.numbers())
         numbers = {f"validation/{name}": value for name, value in quality.numbers().items()}
         self._note({"step": step, **numbers})
@@ -203,3 +204,22 @@ class Session:
             "the same command goes on from there",
             signal=self._stop.signal,
         )
+
+
+def evaluate(
+    run: TrainRun,
+    model: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    teacher: LanguageModel | None,
+    poll: Callable[[], None] = lambda: None,
+) -> Quality | PassageQuality:
+    """Greedy answers at the run's lengths, judged by its dataset; of running text its likelihood.
+
+    A teacher is compared with on running text, unless it is the model itself.
+    """
+    settings = run.evaluation
+    length = settings.max_new_tokens or run.rollout.max_new_tokens
+    sampling = Sampling(max_new_tokens=length, batch_size=settings.batch_size)
+    other = None if teacher is model else teacher
+    return measure(model, run.dataset, examples, sampling=sampling, teacher=other, poll=poll)

@@ -27,21 +27,18 @@ VERDICTS = "verdicts.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a run goes on from.
-
-    Attributes:
-        checkpoint: the newest one; None before the first.
-        progress: where the run stands.
-        kept: rollouts that the next step learns from too.
-        rows: of metrics.jsonl, up to there.
-        samples: rows of samples.jsonl, up to there.
-    """
+    """What a run goes on from."""
 
     checkpoint: Path | None
+    """The newest one; None before the first."""
     progress: Progress
+    """Where the run stands."""
     kept: Sequence[Rollout] = ()
+    """Rollouts that the next step learns from too."""
     rows: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    """Of metrics.jsonl, up to there."""
     samples: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    """Rows of samples.jsonl, up to there."""
 
 
 def where_it_stands(

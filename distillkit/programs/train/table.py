@@ -13,8 +13,10 @@ OF_ANSWERS = ("accuracy", "95 % interval", "n", "nll / token", "truncated")
 OF_TEXT = ("perplexity", "KL to the teacher", "n", "nll / token")
 
 
-def numbers(quality: Quality | PassageQuality) -> dict[str, float]:
-    """Final numbers of one model, with the interval of its accuracy."""
+def numbers(quality: Quality | PassageQuality | None) -> dict[str, float]:
+    """Final numbers of one model, with the interval of its accuracy; none of None."""
+    if quality is None:
+        return {}
     if isinstance(quality, PassageQuality) or not quality.accuracy.total:
         return {**quality.numbers(), "n": quality.count}
     low, high = quality.accuracy.interval()
@@ -47,11 +49,12 @@ def _of_text(row: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _of_answers(row: Mapping[str, float]) -> tuple[str, ...]:
-    judged = "accuracy" in row
-    return (
-        f"{row['accuracy']:.1%}" if judged else "-",
-        f"{row['low']:.1%} to {row['high']:.1%}" if judged else "-",
-        str(row["n"]),
-        f"{row['nll']:.3f}",
-        f"{row['truncated_share']:.1%}",
-    )
+    counted = str(row["n"]), f"{row['nll']:.3f}", f"{row['truncated_share']:.1%}"
+    return (*share_cells(row), *counted)
+
+
+def share_cells(row: Mapping[str, float]) -> tuple[str, str]:
+    """The accuracy of a model and its interval, where it was judged."""
+    if "accuracy" not in row:
+        return "-", "-"
+    return f"{row['accuracy']:.1%}", f"{row['low']:.1%} to {row['high']:.1%}"

@@ -38,27 +38,24 @@ UNTRUSTED = {"revision": None, "trust_remote_code": False}
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """An UNDO run at work.
-
-    Attributes:
-        composed: as asked for.
-        directory: its run directory; the trainings lie under ``train/`` in it.
-        questions: the training questions.
-        validation: what the student is diagnosed on, and chosen by.
-        answers: keeps what students write.
-        replies: keeps what teachers write.
-        watch: tells the person who waits.
-        console: where trainings show themselves.
-    """
+    """An UNDO run at work."""
 
     composed: Composed
+    """As asked for."""
     directory: RunDirectory
+    """Its run directory; the trainings lie under ``train/`` in it."""
     questions: Sequence[Example]
+    """The training questions."""
     validation: Sequence[Example]
+    """What the student is diagnosed on, and chosen by."""
     answers: Keeper
+    """Keeps what students write."""
     replies: Keeper
+    """Keeps what teachers write."""
     watch: Watch
+    """Tells the person who waits."""
     console: Console
+    """Where trainings show themselves."""
 
     @property
     def run(self) -> UndoRun:

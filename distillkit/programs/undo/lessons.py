@@ -26,36 +26,30 @@ from distillkit.run import Kept
 
 @dataclass(frozen=True, slots=True)
 class Errors:
-    """The student as a teacher is shown it: on all validation items and all training questions.
-
-    Attributes:
-        records: the validation items.
-        faults: of each, None where it is right.
-        own: its answers to the training questions.
-    """
+    """The student as a teacher is shown it: on all validation items and all training questions."""
 
     records: Sequence[ValidationRecord]
+    """The validation items."""
     faults: Sequence[Fault | None]
+    """Of each, None where it is right."""
     own: Sequence[Answer]
+    """Its answers to the training questions."""
 
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of writing.
-
-    Attributes:
-        number: 0 for the first.
-        file: where its lessons go.
-        before: files of the earlier rounds, oldest first.
-        errors: what the teacher is shown; None shows it nothing of the student's.
-        as_long_as: file of lessons whose lengths are asked for; None leaves them to the teacher.
-    """
+    """One round of writing."""
 
     number: int
+    """0 for the first."""
     file: Path
+    """Where its lessons go."""
     before: Sequence[Path] = ()
+    """Files of the earlier rounds, oldest first."""
     errors: Errors | None = None
+    """What the teacher is shown; None shows it nothing of the student's."""
     as_long_as: Path | None = None
+    """File of lessons whose lengths are asked for; None leaves them to the teacher."""
 
 
 def hire(course: Course) -> WritingTeacher:
@@ -141,7 +135,8 @@ def _requests(course: Course, this: Round) -> list[Request]:
         )
         if this.errors is not None:
             request = _shown(course, request, this.errors, row, this.number)
-        requests.append(replace(request, conversation=_conversation(course, request)))
+        conversation = course.run.prompt.conversation(request)
+        requests.append(replace(request, conversation=conversation))
     return requests
 
 
@@ -156,17 +151,6 @@ def _shown(course: Course, request: Request, errors: Errors, row: int, number: i
         draw=child_random(run.seed, "evidence", number, request.example.id),
     )
     return replace(request, answer=own.text, correct=own.correct, evidence=evidence)
-
-
-def _conversation(course: Course, request: Request) -> Any:
-    return course.run.prompt.conversation(
-        request.example,
-        lessons=request.lessons,
-        answer=request.answer,
-        correct=request.correct,
-        evidence=request.evidence,
-        words=request.words,
-    )
 
 
 def _by_id(file: Path, number: int) -> Mapping[str, str]:

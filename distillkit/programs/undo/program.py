@@ -14,11 +14,10 @@ from rich.console import Console
 from distillkit.compose import Composed
 from distillkit.core.errors import DataError
 from distillkit.core.files import new_folder
-from distillkit.core.keeper import Keeper
 from distillkit.core.provenance import provenance
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.shapes import UndoSummary
-from distillkit.core.stopping import Stop, stopping
+from distillkit.core.stopping import stopping
 from distillkit.core.store import Store
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.core.types import Split
@@ -58,15 +57,7 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
     # Opened, and so checked, before anything is written.
     replies = Store(Path(run.replies or f"{run.output}/replies.sqlite"))
     answers = Store(Path(run.output) / "evidence.sqlite")
-    with (
-        stopping() as stop,
-        directory.claim(
-            fingerprint=composed.fingerprint,
-            config=composed.yaml(),
-            overrides=composed.overrides,
-            provenance=record,
-        ) as notes,
-    ):
+    with stopping() as stop, directory.claim(**composed.asked(), provenance=record) as notes:
         check_trainings(directory)
         watch = _begun(run, directory, notes, console)
         course = Course(
@@ -74,8 +65,8 @@ def undo_iterate(composed: Composed, *, console: Console | None = None) -> RunDi
             directory=directory,
             questions=questions,
             validation=validation,
-            answers=_keeper(answers, run.evaluation.batch_size, stop, watch),
-            replies=_keeper(replies, run.writing.batch_size, stop, watch),
+            answers=watch.keeper(answers, batch_size=run.evaluation.batch_size, poll=stop.poll),
+            replies=watch.keeper(replies, batch_size=run.writing.batch_size, poll=stop.poll),
             watch=watch,
             console=console,
         )
@@ -170,16 +161,6 @@ def _examples(run: UndoRun, split: Split) -> Sequence[Any]:
             "Use a dataset with answers, such as dataset=gsm8k."
         )
     return judged
-
-
-def _keeper(store: Store, batch_size: int, stop: Stop, watch: Watch) -> Keeper:
-    return Keeper(
-        store,
-        batch_size=batch_size,
-        poll=stop.poll,
-        progress=watch.progress,
-        say=watch.say,
-    )
 
 
 def _show(summary: Mapping[str, Any], console: Console) -> None:

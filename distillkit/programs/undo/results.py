@@ -24,21 +24,18 @@ Verdicts = Mapping[str, Sequence[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Entrant:
-    """A student that is compared.
-
-    Attributes:
-        name: as it is reported.
-        kind: ``start``, ``iteration`` or ``control``.
-        student: its folder, None for the one that everything begins with.
-        steps: gradient steps behind it.
-        numbers: what else is known of it.
-    """
+    """A student that is compared."""
 
     name: str
+    """As it is reported."""
     kind: str
+    """``start``, ``iteration`` or ``control``."""
     student: Path | None
+    """Its folder, None for the one that everything begins with."""
     steps: int
+    """Gradient steps behind it."""
     numbers: Mapping[str, Any]
+    """What else is known of it."""
 
 
 def verdicts_of(course: Course, entrants: Sequence[Entrant]) -> dict[str, Verdicts]:

@@ -21,25 +21,22 @@ from distillkit.run import Begin
 
 @dataclass(frozen=True, slots=True)
 class Iteration:
-    """One student, and what it learnt from.
-
-    Attributes:
-        name: of its run directory.
-        number: of the round.
-        lessons: the file.
-        student: folder of the trained student.
-        validation: its answers.
-        faults: kind of error of each, None where it is right.
-        numbers: what is reported of it.
-    """
+    """One student, and what it learnt from."""
 
     name: str
+    """Of its run directory."""
     number: int
+    """Of the round."""
     lessons: Path
+    """The file."""
     student: Path
+    """Folder of the trained student."""
     validation: Sequence[Answer]
+    """Its answers."""
     faults: Sequence[Fault | None]
+    """Kind of error of each, None where it is right."""
     numbers: dict[str, Any]
+    """What is reported of it."""
 
     @property
     def accuracy(self) -> float:

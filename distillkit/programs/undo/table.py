@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
+from rich.table import Column, Table
+
+from distillkit.core.terminal import cell, of_numbers
 
 SPLITS = ("validation", "test", "elsewhere")
 
@@ -12,13 +14,12 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
     """Every student: what it learnt from, and how often it is right."""
     splits = [split for split in SPLITS if split in summary["rows"][0]["accuracy"]]
     table = Table(
+        Column(no_wrap=True),
+        *of_numbers("steps", *splits, "lessons", "tokens", "nats"),
         title=f"{summary['name']}: {summary['returned']} is returned ({summary['reason']})",
         caption="±: half of Wilson's 95 % interval; lessons: accepted / retried / fallback; nats: "
         "a token of the lessons, under the student that is about to learn from them",
     )
-    table.add_column("", no_wrap=True)
-    for column in ("steps", *splits, "lessons", "tokens", "nats"):
-        table.add_column(column, justify="right", no_wrap=True)
     for row in summary["rows"]:
         shares = [row.get(status) for status in ("accepted", "retried", "fallback")]
         mark = " *" if row["name"] == summary["returned"] else ""
@@ -27,8 +28,8 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
             str(row["steps"]),
             *(_share(row["accuracy"][split]) for split in splits),
             "-" if None in shares else "/".join(f"{100 * share:.0f}" for share in shares) + " %",
-            _number(row.get("mean_tokens"), ".1f"),
-            _number(row.get("nll_before"), ".3f"),
+            cell(row.get("mean_tokens"), ".1f", absent="-"),
+            cell(row.get("nll_before"), ".3f", absent="-"),
             end_section=row["name"] == "start",
         )
     return table
@@ -37,12 +38,11 @@ def accuracy_table(summary: Mapping[str, Any]) -> Table:
 def difference_table(summary: Mapping[str, Any]) -> Table:
     """The returned student against each baseline."""
     table = Table(
+        Column(no_wrap=True),
+        *of_numbers("student", "split", "gain", "95 % interval", "relative", "p"),
         title=f"{summary['returned']} against",
         caption="points of accuracy, paired over examples; p: McNemar, corrected by Holm",
     )
-    table.add_column("", no_wrap=True)
-    for column in ("student", "split", "gain", "95 % interval", "relative", "p"):
-        table.add_column(column, justify="right", no_wrap=True)
     for row in summary["differences"]:
         table.add_row(
             row["baseline"],
@@ -50,7 +50,7 @@ def difference_table(summary: Mapping[str, Any]) -> Table:
             row["split"],
             f"{100 * row['estimate']:+.1f}",
             f"{100 * row['low']:+.1f} to {100 * row['high']:+.1f}",
-            _number(row["relative"], "+.0%"),
+            cell(row["relative"], "+.0%", absent="-"),
             "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}",
         )
     return table
@@ -75,7 +75,3 @@ def error_table(summary: Mapping[str, Any]) -> Table:
 
 def _share(share: Mapping[str, float]) -> str:
     return f"{share['value']:.1%} ±{50 * (share['high'] - share['low']):.1f}"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"
