@@ -43,7 +43,11 @@ WINDOWS = ((50, 250), (500, 700), (1000, 1200), (1700, 2000))
 """Requests of a phase that the paper's curves were read at."""
 BLOCK = 100
 """Requests whose acceptance is one unit of a paired test."""
-PAPER = """| published (Vicuna-7B, LLaMA-160M) | .66 .70 .71 .73 | .55 .61 .66 .68 | .61 .64 .65 .66 | .61 .56 .59 .62 |"""
+PAPER = (
+    "| published, Vicuna-7B and LLaMA-160M | .66 .70 .71 .73 | .55 .61 .66 .68 | "
+    ".61 .64 .65 .66 | .61 .56 .59 .62 | |"
+)
+"""On GSM8K, Spider, Finance and Python (arXiv:2310.07177), read off the authors' plots."""
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 Output = Annotated[Path, typer.Option(help="Where the run directories go.")]
@@ -67,9 +71,8 @@ def runs(
     for name, seed, typed in _trials() if tune else _measured(output):
         folder = output / "osd" / name
         if not (folder / "summary.json").exists():
-            print(
-                f"OMP_NUM_THREADS=1 distillkit osd output={output} name={name} {_typed(seed)} {typed}"
-            )
+            command = f"OMP_NUM_THREADS=1 distillkit osd output={output} name={name}"
+            print(f"{command} {_typed(seed)} {typed}")
 
 
 @app.command()
@@ -80,9 +83,8 @@ def table(
     """Acceptance by phase, differences between divergences, and the picture of one seed."""
     methods = {**ONLINE, **STATIC, **NEVER}
     found = {name: [_rows(output, _name(name, seed)) for seed in SEEDS] for name in methods}
-    print(
-        f"| α at requests {', '.join(f'{a}-{b}' for a, b in WINDOWS)} | {' | '.join(DOMAINS)} | all |"
-    )
+    windows = ", ".join(f"{first}-{last}" for first, last in WINDOWS)
+    print(f"| α at requests {windows} | {' | '.join(DOMAINS)} | all |")
     print("|---|" + "---|" * (len(DOMAINS) + 1))
     for name, seeds in found.items():
         cells = [
@@ -98,7 +100,7 @@ def table(
 
 
 def _differences(found: dict[str, list[list[dict[str, Any]]]]) -> None:
-    """Every online draft against forward KL, and against the draft trained on 70 % of the stream."""
+    """Every online draft against forward KL, and against drafts trained beforehand."""
     late = {name: _blocks(seeds, late=True) for name, seeds in found.items()}
     whole = {name: _blocks(seeds, late=False) for name, seeds in found.items()}
     for name in ONLINE:
@@ -117,12 +119,12 @@ def _differences(found: dict[str, list[list[dict[str, Any]]]]) -> None:
 
 
 def _blocks(seeds: Sequence[list[dict[str, Any]]], *, late: bool) -> list[float]:
-    units = []
-    for rows in seeds:
-        for start in range(0, len(rows), BLOCK):
-            if not late or start % REQUESTS >= REQUESTS // 2:
-                units.append(tally(rows[start : start + BLOCK])["alpha"])
-    return units
+    return [
+        tally(rows[start : start + BLOCK])["alpha"]
+        for rows in seeds
+        for start in range(0, len(rows), BLOCK)
+        if not late or start % REQUESTS >= REQUESTS // 2
+    ]
 
 
 def _alpha(
@@ -145,9 +147,11 @@ def _draw(found: dict[str, list[list[dict[str, Any]]]], file: Path) -> None:
     colours = {"forward_kl": "#1f5fa8", "reverse_kl": "#c92a2a", "jsd": "#2b8a3e", "tvd": "#e67700"}
     for name, colour in {**shades, **colours}.items():
         curves = [
-            sum(
-                (rolling(rows[at : at + REQUESTS], 100) for at in range(0, len(rows), REQUESTS)), []
-            )
+            [
+                alpha
+                for start in range(0, len(rows), REQUESTS)
+                for alpha in rolling(rows[start : start + REQUESTS], 100)
+            ]
             for rows in found[name]
         ]
         width = 1.6 if name in colours else 1.2

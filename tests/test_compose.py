@@ -39,12 +39,15 @@ REQUIRED = {
     "reward=classifier": ["reward.name=a/model"],
     "reward=python": ["reward.function=a.module:name"],
     "writer=speculative": ["writer.draft=a/model"],
+    "stream=file": ["stream.path=order.jsonl"],
 }
 """What an option cannot do without."""
 
 VERBS = {
     "metric": ("eval", "run=somewhere"),
     "prompt": ("undo",),
+    "stream": ("osd",),
+    "domains": ("osd",),
     "teacher=endpoint": ("undo",),
     "teacher=tutor": ("undo",),
     "experiment=undo_arithmetic": ("undo",),
@@ -130,6 +133,11 @@ def test_every_committed_option_composes_to_what_its_yaml_says(option: str) -> N
     composed = compose(verb, [*needed, option, *REQUIRED.get(option, [])])
     assert yaml.safe_load(composed.yaml()) == composed.named
     if group in {"experiment", "debug"}:
+        return
+    if group == "domains":
+        written = yaml.safe_load((CONF / "domains" / f"{name}.yaml").read_text())["defaults"]
+        named = [key.partition("@")[2] for item in written if item != "_self_" for key in item]
+        assert list(composed.run.domain) == named
         return
     found, component = composed.config[group], getattr(composed.run, group)
     if group == "metric":

@@ -108,25 +108,26 @@ def write(
     with ExitStack() as stack:
         for model in models:
             stack.enter_context(evaluating(model))
-        ready = [(model, model.way.ready(), model.head.scorer()) for model in models]
+        speakers = [_speaker(model) for model in models]
         for start in range(0, len(order), sampling.batch_size):
             poll()
             part = order[start : start + sampling.batch_size]
             room = [limits[row] for row in part]
             voices = [
-                Voice(
-                    [texts[row] for row in part],
-                    opened=opened,
-                    score=score,
-                    room=max(room),
-                    pad_id=model.end_id,
-                    device=model.device,
-                )
-                for texts, (model, opened, score) in zip(prompts, ready, strict=True)
+                speaker([texts[row] for row in part], max(room))
+                for texts, speaker in zip(prompts, speakers, strict=True)
             ]
             answers = _write(voices, pick, author, limits=room, stops=stops, uniform=uniform[part])
             written.update(zip(part, answers, strict=True))
     return [written[row] for row in range(len(order))]
+
+
+def _speaker(model: LanguageModel) -> Callable[[Sequence[Sequence[int]], int], Voice]:
+    """What begins a batch with the model's weights as they are now: prompts, and room behind."""
+    opened, score = model.way.ready(), model.head.scorer()
+    return lambda prompts, room: Voice(
+        prompts, opened=opened, score=score, room=room, pad_id=model.end_id, device=model.device
+    )
 
 
 def _write(

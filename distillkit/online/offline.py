@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -28,83 +29,67 @@ WARMUP = 0.03
 """Share of the updates in which the rate rises, as in the authors' code."""
 
 
-def learn_offline(
-    draft: OnlineDraft,
-    requests: Sequence[Request],
-    target: LanguageModel,
-    *,
-    settings: OfflineSettings,
-    sampling: Sampling,
-    optimizer: OptimizerSettings,
-    labels: int,
-    seed: int,
-    poll: Callable[[], None],
-    progress: Callable[[str, int, int], None],
-) -> int:
-    """Have a draft learn from a share of requests; how many texts the target wrote for it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offline:
+    """How drafts learn before the first request."""
 
-    Args:
-        draft: learns with an optimiser that is gone afterwards.
-        requests: those that the draft will propose for.
-        target: writes.
-        settings: how many of them, and how often.
-        sampling: how it writes.
-        optimizer: all but rate and schedule.
-        labels: entries of its opinion that are learned from; 0 for all.
-        seed: root seed of the run.
-        poll: called between batches; may raise to stop.
-        progress: told what is done, how much of it and of how much.
-    """
-    chosen = child_random(seed, "offline", draft.name).sample(
-        range(len(requests)), round(settings.share * len(requests))
-    )
-    asked = [requests[row] for row in sorted(chosen)]
-    starts = range(0, len(asked), settings.batch_size)
-    lessons: list[Lesson] = []
-    for start in starts:
-        poll()
-        part = asked[start : start + settings.batch_size]
-        lessons += _written(part, target, sampling, labels=labels, seed=seed)
-        progress("texts of the target", len(lessons), len(asked))
-    peak = optimizer.lr if settings.lr is None else settings.lr
-    rates = OptimizerSettings(lr=peak, schedule=Shape.cosine, warmup=WARMUP, floor=0.0)
-    moves = adamw(draft.student.parameters(), optimizer)
-    steps = settings.epochs * math.ceil(len(asked) / settings.batch_size)
-    for step in range(steps):
-        poll()
-        epoch, batch = divmod(step, len(starts))
-        order = child_random(seed, "epoch", draft.name, epoch).sample(
-            range(len(lessons)), len(lessons)
-        )
-        rows = order[batch * settings.batch_size : (batch + 1) * settings.batch_size]
-        rate = learning_rate(step, steps=steps, settings=rates)
-        draft.step([lessons[row] for row in rows], moves, lr=rate, number=-1 - step)
-        progress("updates before the first request", step + 1, steps)
-    return len(lessons)
+    target: LanguageModel
+    """Writes."""
+    settings: OfflineSettings
+    sampling: Sampling
+    optimizer: OptimizerSettings
+    """All but rate and schedule."""
+    labels: int
+    """Entries of the target's opinion that are learned from; 0 for all."""
+    seed: int
+    poll: Callable[[], None]
+    progress: Callable[[str, int, int], None]
+    """Told what is done, how much of it and of how much."""
 
+    def learn(self, draft: OnlineDraft, requests: Sequence[Request]) -> None:
+        """Have a draft learn from its share of requests, with an optimiser that is gone then."""
+        settings, size = self.settings, self.settings.batch_size
+        lessons = self._lessons(draft.name, requests)
+        peak = self.optimizer.lr if settings.lr is None else settings.lr
+        rates = OptimizerSettings(lr=peak, schedule=Shape.cosine, warmup=WARMUP, floor=0.0)
+        moves = adamw(draft.student.parameters(), self.optimizer)
+        each = math.ceil(len(lessons) / size)
+        for step in range(settings.epochs * each):
+            self.poll()
+            epoch, batch = divmod(step, each)
+            coin = child_random(self.seed, "epoch", draft.name, epoch)
+            order = coin.sample(lessons, len(lessons))
+            rate = learning_rate(step, steps=settings.epochs * each, settings=rates)
+            draft.step(order[batch * size : (batch + 1) * size], moves, lr=rate, number=-1 - step)
+            self.progress("updates before the first request", step + 1, settings.epochs * each)
 
-def _written(
-    requests: Sequence[Request],
-    target: LanguageModel,
-    sampling: Sampling,
-    *,
-    labels: int,
-    seed: int,
-) -> list[Lesson]:
-    """Texts and what the target thinks of them."""
-    examples = [request.example for request in requests]
-    seeds = [child_seed(seed, "offline", request.index) for request in requests]
-    texts = LocalWriter(target, Author.teacher).write(examples, sampling, seed=seeds)
-    rollouts = [Rollout(*pair) for pair in zip(examples, texts, strict=True)]
-    lengths = [len(text.tokens) for text in texts]
-    opinions: list[SparseOpinion] | list[None] = [None] * len(rollouts)
-    if labels:
-        with evaluating(target):
-            opinions = _labels(rollouts, target, labels).split(lengths)
-    return [
-        Lesson(rollout, torch.ones(length), opinion)
-        for rollout, length, opinion in zip(rollouts, lengths, opinions, strict=True)
-    ]
+    def _lessons(self, name: str, requests: Sequence[Request]) -> list[Lesson]:
+        count, size = round(self.settings.share * len(requests)), self.settings.batch_size
+        rows = child_random(self.seed, "offline", name).sample(range(len(requests)), count)
+        asked = [requests[row] for row in sorted(rows)]
+        lessons: list[Lesson] = []
+        for start in range(0, count, size):
+            self.poll()
+            lessons += self._written(asked[start : start + size])
+            self.progress("texts of the target", len(lessons), count)
+        return lessons
+
+    def _written(self, requests: Sequence[Request]) -> list[Lesson]:
+        """Texts and what the target thinks of them."""
+        examples = [request.example for request in requests]
+        seeds = [child_seed(self.seed, "offline", request.index) for request in requests]
+        writer = LocalWriter(self.target, Author.teacher)
+        texts = writer.write(examples, self.sampling, seed=seeds)
+        rollouts = [Rollout(*pair) for pair in zip(examples, texts, strict=True)]
+        lengths = [len(text.tokens) for text in texts]
+        opinions: Sequence[SparseOpinion | None] = [None] * len(rollouts)
+        if self.labels:
+            with evaluating(self.target):
+                opinions = _labels(rollouts, self.target, self.labels).split(lengths)
+        return [
+            Lesson(rollout, torch.ones(length), opinion)
+            for rollout, length, opinion in zip(rollouts, lengths, opinions, strict=True)
+        ]
 
 
 def _labels(rollouts: Sequence[Rollout], target: LanguageModel, count: int) -> SparseOpinion:

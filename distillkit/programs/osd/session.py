@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -11,7 +12,7 @@ from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.online.draft import Learning, OnlineDraft
-from distillkit.online.offline import learn_offline
+from distillkit.online.offline import Offline
 from distillkit.online.probes import Probes
 from distillkit.online.records import Buffer
 from distillkit.online.requests import Request
@@ -208,19 +209,19 @@ class Session:
         run, parts = self._run, self._parts
         if run.offline.share == 0:
             return
+        offline = Offline(
+            target=parts.target,
+            settings=run.offline,
+            sampling=replace(run.rollout, batch_size=run.offline.batch_size),
+            optimizer=run.optimizer,
+            labels=self._labels,
+            seed=run.seed,
+            poll=self._stop.poll,
+            progress=self._watch.progress,
+        )
         for name, draft in drafts.items():
-            learn_offline(
-                draft,
-                [request for request in parts.requests if parts.route(request) == name],
-                parts.target,
-                settings=run.offline,
-                sampling=run.rollout,
-                optimizer=run.optimizer,
-                labels=self._labels,
-                seed=run.seed,
-                poll=self._stop.poll,
-                progress=self._watch.progress,
-            )
+            own = [request for request in parts.requests if parts.route(request) == name]
+            offline.learn(draft, own)
 
     def _serve_waiting(self, standing: Standing) -> None:
         """Answer once more what waited to be learned from when the checkpoint was saved."""
