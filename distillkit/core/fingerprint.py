@@ -23,14 +23,21 @@ def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _class_of(component: Any) -> str:
-    """A component's class, with the digest of its source where that is the user's own."""
+def _class_of(component: Any) -> str | dict[str, Any]:
+    """A component's class, with the digest of its source where that is the user's own.
+
+    Of several components by name, the class of each.
+    """
+    if isinstance(component, dict) and component:
+        return {str(name): _class_of(each) for name, each in component.items()}
     cls = type(component)
     return f"{cls.__qualname__} {ORIGINS[cls]}" if cls in ORIGINS else cls.__qualname__
 
 
 def _counted(component: Any, value: Any) -> Any:
     """A component's values less those that it says change no result, with what it reads."""
+    if isinstance(component, dict):
+        return {name: _counted(component[name], value[name]) for name in component}
     if hasattr(component, "earlier"):
         value = component.earlier(value)
     left_out = getattr(component, "NOT_IN_FINGERPRINT", ())

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from omegaconf import MISSING
+from typing_extensions import TypedDict
 
 from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.core.errors import ConfigError, DataError
@@ -14,6 +15,12 @@ from distillkit.core.seeds import child_random
 from distillkit.core.spec import spec
 
 WAY_OUT = 'Write a line such as {"domain": "market"} for every request.'
+
+
+class Line(TypedDict):
+    """A line of a file of requests; other fields may be there."""
+
+    domain: str
 
 
 @dataclass(kw_only=True, slots=True)
@@ -106,10 +113,7 @@ class FromFile(Stream):
     """JSON lines; each request's ``domain``."""
 
     def domains(self, known: Sequence[str], *, seed: int) -> list[str]:
-        order = [
-            row["domain"]
-            for row in read_json_lines(Path(self.path), dict[str, str], way_out=WAY_OUT)
-        ]
+        order = [row["domain"] for row in read_json_lines(Path(self.path), Line, way_out=WAY_OUT)]
         if strange := next((domain for domain in order if domain not in known), None):
             raise DataError(
                 f"stream.path={self.path} asks about {strange!r}, and the domains are "
