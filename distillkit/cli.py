@@ -31,7 +31,7 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
-VERBS = ("train", "eval", "undo", "osd")
+VERBS = ("train", "eval", "undo", "osd", "serve")
 """Roots under conf/."""
 
 SPLITS = ("train", "validation", "test")
@@ -113,6 +113,16 @@ def osd(overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugi
 
 
 @app.command()
+def serve(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
+    """Answer over HTTP as OpenAI's API does, by a target whose draft learns between requests."""
+    from distillkit.programs.serve.program import serve as program
+
+    program(_compose("serve", overrides, config_dir, plugin))
+
+
+@app.command()
 def estimate(
     overrides: Overrides = None,
     k: Annotated[
@@ -168,7 +178,7 @@ def doctor(
 @app.command()
 def show(
     overrides: Overrides = None,
-    verb: Annotated[str, typer.Option(help="train, eval, undo or osd.")] = "train",
+    verb: Annotated[str, typer.Option(help="train, eval, undo, osd or serve.")] = "train",
     config_dir: ConfigDir = None,
     plugin: Plugins = None,
 ) -> None:

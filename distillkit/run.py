@@ -35,6 +35,7 @@ from distillkit.online.settings import (
 from distillkit.online.streams import Stream
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Reward
+from distillkit.serving.settings import LimitSettings
 from distillkit.supports.base import Support
 from distillkit.training.control import SftControl
 from distillkit.training.guard import GuardSettings
@@ -261,6 +262,56 @@ class OsdRun:
     def __post_init__(self) -> None:
         check_place(self.name, self.output)
         check_range(self, "", POSITIVE, "proposals")
+
+
+@spec("serve")
+class ServeRun:
+    """The same for requests that come over HTTP."""
+
+    name: str | None = None
+    """Name of the run directory; made of the settings and the fingerprint if null."""
+    output: str = "outputs"
+    """Where run directories go."""
+    seed: int = 0
+    """Root of the draws of learning; answers are drawn anew unless a request brings a seed."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
+    precision: Precision = Precision.fp32
+    """``fp32`` or ``bf16``."""
+    beta: float | None = None
+    """Shorthand of ``divergence.beta``."""
+    lmbda: float | None = None
+    """Shorthand of ``policy.lmbda``."""
+    host: str = "127.0.0.1"
+    """Address to listen at."""
+    port: int = 8000
+    """Its port; 0 for any that is free."""
+    key_variable: str = "DISTILLKIT_API_KEY"
+    """Environment variable of the key that clients must send; it may be unset on 127.0.0.1."""
+    limits: LimitSettings = MISSING
+    teacher: Teacher = MISSING
+    """The target: answers every request, and is the model that clients ask for."""
+    student: Student = MISSING
+    """The draft: proposes, and learns."""
+    proposals: int = 5
+    """Tokens that the draft proposes in a round."""
+    rollout: Sampling = MISSING
+    """How requests are answered that do not say."""
+    divergence: Divergence = MISSING
+    support: Support = MISSING
+    objective: Objective = MISSING
+    policy: Policy = MISSING
+    """Whose text the draft learns from: the target's as it was served, its own, or a mixture."""
+    update: UpdateSettings = MISSING
+    buffer: BufferSettings = MISSING
+    optimizer: OptimizerSettings = MISSING
+    checkpoint: CheckpointSettings = MISSING
+    """Counts updates."""
+
+    def __post_init__(self) -> None:
+        check_place(self.name, self.output)
+        check_range(self, "", POSITIVE, "proposals")
+        check_range(self, "", FROM_ZERO, "port")
 
 
 @spec("eval")

@@ -6,7 +6,10 @@ from typing import Any
 
 from distillkit.core.spec import ORIGINS
 
-NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard", "control")
+NOT_IN_FINGERPRINT = (
+    *("name", "output", "device", "tracker", "replies", "guard", "control"),
+    *("host", "port", "key_variable", "limits"),
+)
 """Fields of a run that say where it goes and who watches it."""
 
 

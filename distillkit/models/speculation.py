@@ -22,6 +22,9 @@ from distillkit.models.sampling import Sampling, draw
 from distillkit.models.side import Ready, Side
 from distillkit.supports.base import Sparse
 
+Hear = Callable[[int, Sequence[int]], None]
+"""Told, round by round, which prompt was answered by which further tokens."""
+
 
 @dataclass(frozen=True, slots=True)
 class Speculated:
@@ -70,6 +73,7 @@ class Speculator:
         seed: int | Sequence[int],
         author: Author,
         poll: Callable[[], None] = lambda: None,
+        hear: Hear | None = None,
     ) -> list[Speculated]:
         """One response to each prompt, in their order.
 
@@ -80,6 +84,7 @@ class Speculator:
             seed: of this call's own generator, or one seed for each row.
             author: whose text it is said to be.
             poll: called between batches; may raise to stop.
+            hear: told of tokens as they are had.
 
         Raises:
             DataError: a prompt fills a model's context.
@@ -105,6 +110,7 @@ class Speculator:
                     uniform=uniform[part],
                     stops=torch.tensor(sorted(target.stop_ids), device=target.device),
                     vocabulary=target.head.vocabulary,
+                    heard=None if hear is None else (hear, part),
                 )
                 found = batch.write(sampling, k=self._k, labels=self._labels, author=author)
                 written.update(zip(part, found, strict=True))
@@ -122,6 +128,7 @@ class Batch:
             proposed, whether it is accepted, and which comes instead.
         stops: ids that end a response.
         vocabulary: of both.
+        heard: who is told of tokens, and the number of each row there.
     """
 
     def __init__(
@@ -133,7 +140,9 @@ class Batch:
         uniform: Tensor,
         stops: Tensor,
         vocabulary: int,
+        heard: tuple[Hear, Sequence[int]] | None = None,
     ) -> None:
+        self._heard = heard
         self._target, self._draft, self._stops = target, draft, stops
         self._limits, self._uniform, self._vocabulary = limits, uniform, vocabulary
         self._live = torch.arange(len(limits), device=limits.device)
@@ -183,6 +192,10 @@ class Batch:
         if labels:
             where = rows.expand_as(real)[real]
             self._labels.append((where, entries(logits[real], labels)))
+        if self._heard is not None:
+            hear, numbers = self._heard
+            for row, tokens, counted in zip(live.tolist(), new, real, strict=True):
+                hear(numbers[row], tokens[counted].tolist())
         self._written[live] += real.sum(1)
         self._rounds[live] += 1
         self._ended[live] = ends.any(1)

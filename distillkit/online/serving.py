@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from distillkit.core.seeds import child_seed
@@ -10,7 +11,7 @@ from distillkit.core.types import Author
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.models.side import Ready
-from distillkit.models.speculation import Speculated, Speculator
+from distillkit.models.speculation import Hear, Speculated, Speculator
 from distillkit.online.draft import OnlineDraft
 from distillkit.online.records import Buffer, Record
 from distillkit.online.requests import Request
@@ -88,9 +89,25 @@ class Server:
         self._ready = {name: Ready(draft.student) for name, draft in drafts.items()}
         self._since = dict.fromkeys(drafts, time.monotonic())
 
-    def serve(self, requests: Sequence[Request]) -> list[Served]:
-        """Answer requests side by side, and keep what was learned about them."""
+    def serve(
+        self,
+        requests: Sequence[Request],
+        *,
+        sampling: Sampling | None = None,
+        seeds: Sequence[int] | None = None,
+        hear: Hear | None = None,
+    ) -> list[Served]:
+        """Answer requests side by side, and keep what was learned about them.
+
+        Args:
+            requests: what is asked.
+            sampling: how they are answered; as all are if None.
+            seeds: of each one's draws; of the run and its place in the stream if None.
+            hear: told of tokens as they are had, by the row of the request.
+        """
         service = self._service
+        if seeds is None:
+            seeds = [child_seed(service.seed, "request", request.index) for request in requests]
         names = [service.route(request) for request in requests]
         served: dict[int, Served] = {}
         for name in dict.fromkeys(names):
@@ -104,10 +121,11 @@ class Server:
             told = speculator.write(
                 service.target.prompts.of(asked),
                 draft.student.prompts.of(asked),
-                service.sampling,
-                seed=[child_seed(service.seed, "request", request.index) for request in own],
+                sampling or service.sampling,
+                seed=[seeds[row] for row in rows],
                 author=Author.teacher,
                 poll=service.poll,
+                hear=None if hear is None else partial(_passed_on, hear, rows),
             )
             for row, each in zip(rows, told, strict=True):
                 served[row] = Served(requests[row], name, draft.version, each)
@@ -131,3 +149,7 @@ class Server:
         update = self._service.update
         late = update.seconds is not None and time.monotonic() - self._since[name] >= update.seconds
         return late or (update.interval is not None and waiting >= update.interval)
+
+
+def _passed_on(hear: Hear, rows: Sequence[int], row: int, tokens: Sequence[int]) -> None:
+    hear(rows[row], tokens)

@@ -5,11 +5,25 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import Author
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.online.settings import Routing
-from distillkit.run import OsdRun
+from distillkit.run import OsdRun, ServeRun
 
 
 def check_fields(run: OsdRun) -> None:
-    """Refuse settings that would have no effect, or that contradict each other.
+    """Refuse settings of a stream that would have no effect, or that contradict each other.
+
+    Raises:
+        ConfigError: there are some.
+    """
+    check_learning(run)
+    if run.routing is not Routing.none and len(run.domain) < 2:
+        raise ConfigError(
+            f"routing={run.routing} chooses between drafts of several domains, and there is one. "
+            "Use routing=none, or domains=embedded."
+        )
+
+
+def check_learning(run: OsdRun | ServeRun) -> None:
+    """The same for all that a draft learns by.
 
     Raises:
         ConfigError: there are some.
@@ -30,11 +44,6 @@ def check_fields(run: OsdRun) -> None:
             f"teacher.draft={run.teacher.draft}, but the draft here is student.name="
             f"{run.student.name}, which learns. Remove it."
         )
-    if run.routing is not Routing.none and len(run.domain) < 2:
-        raise ConfigError(
-            f"routing={run.routing} chooses between drafts of several domains, and there is one. "
-            "Use routing=none, or domains=embedded."
-        )
     if run.beta is not None and not hasattr(run.divergence, "beta"):
         raise ConfigError(
             f"beta={run.beta} has no effect with divergence={name_of(run.divergence)}. Remove it, "
@@ -48,7 +57,7 @@ def check_fields(run: OsdRun) -> None:
     _check_never(run)
 
 
-def _check_never(run: OsdRun) -> None:
+def _check_never(run: OsdRun | ServeRun) -> None:
     """Refuse a draft that never learns while something waits for it to."""
     if run.update.interval is not None:
         return

@@ -1,0 +1,1 @@
+"""The same loop behind an OpenAI-compatible HTTP endpoint."""
