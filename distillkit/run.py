@@ -25,17 +25,8 @@ from distillkit.metrics.base import Metric
 from distillkit.models.pretrained import AnyTeacher, Readable, Student, Teacher
 from distillkit.models.sampling import Sampling, TeacherSampling
 from distillkit.objectives.base import Objective
-from distillkit.online.settings import (
-    BufferSettings,
-    OfflineSettings,
-    ProbeSettings,
-    Routing,
-    UpdateSettings,
-)
-from distillkit.online.streams import Stream
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Reward
-from distillkit.serving.settings import LimitSettings
 from distillkit.supports.base import Support
 from distillkit.training.control import SftControl
 from distillkit.training.guard import GuardSettings
@@ -213,105 +204,6 @@ class UndoRun(Distillation):
         check_range(self, "", POSITIVE, "iterations", "patience")
         check_range(self, "", FROM_ZERO, "retries")
         check_range(self, "", BELOW_ONE, "min_gain", hint="It is a share of right answers.")
-
-
-@spec("osd")
-class OsdRun:
-    """Speculative decoding whose draft learns while it serves (arXiv:2310.07177)."""
-
-    name: str | None = None
-    """Name of the run directory; made of the settings and the fingerprint if null."""
-    output: str = "outputs"
-    """Where run directories go."""
-    seed: int = 0
-    """Root of every random draw."""
-    device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
-    precision: Precision = Precision.fp32
-    """``fp32`` or ``bf16``."""
-    beta: float | None = None
-    """Shorthand of ``divergence.beta``."""
-    lmbda: float | None = None
-    """Shorthand of ``policy.lmbda``."""
-    teacher: Teacher = MISSING
-    """The target: answers every request."""
-    student: Student = MISSING
-    """The draft: proposes, and learns."""
-    domain: dict[str, Dataset] = MISSING
-    """Where prompts come from, by names of one's own, in the order of the stream."""
-    stream: Stream = MISSING
-    routing: Routing = Routing.none
-    """``none``, or a draft for each ``domain``, known by its name or by a ``classifier``."""
-    proposals: int = 5
-    """Tokens that a draft proposes in a round."""
-    rollout: Sampling = MISSING
-    """How requests are answered; ``batch_size`` of them side by side."""
-    divergence: Divergence = MISSING
-    support: Support = MISSING
-    objective: Objective = MISSING
-    policy: Policy = MISSING
-    """Whose text a draft learns from: the target's as it was served, its own, or a mixture."""
-    update: UpdateSettings = MISSING
-    buffer: BufferSettings = MISSING
-    offline: OfflineSettings = MISSING
-    probe: ProbeSettings = MISSING
-    optimizer: OptimizerSettings = MISSING
-    checkpoint: CheckpointSettings = MISSING
-    tracker: Tracker = MISSING
-
-    def __post_init__(self) -> None:
-        check_place(self.name, self.output)
-        check_range(self, "", POSITIVE, "proposals")
-
-
-@spec("serve")
-class ServeRun:
-    """The same for requests that come over HTTP."""
-
-    name: str | None = None
-    """Name of the run directory; made of the settings and the fingerprint if null."""
-    output: str = "outputs"
-    """Where run directories go."""
-    seed: int = 0
-    """Root of the draws of learning; answers are drawn anew unless a request brings a seed."""
-    device: str = "auto"
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
-    precision: Precision = Precision.fp32
-    """``fp32`` or ``bf16``."""
-    beta: float | None = None
-    """Shorthand of ``divergence.beta``."""
-    lmbda: float | None = None
-    """Shorthand of ``policy.lmbda``."""
-    host: str = "127.0.0.1"
-    """Address to listen at."""
-    port: int = 8000
-    """Its port; 0 for any that is free."""
-    key_variable: str = "DISTILLKIT_API_KEY"
-    """Environment variable of the key that clients must send; it may be unset on 127.0.0.1."""
-    limits: LimitSettings = MISSING
-    teacher: Teacher = MISSING
-    """The target: answers every request, and is the model that clients ask for."""
-    student: Student = MISSING
-    """The draft: proposes, and learns."""
-    proposals: int = 5
-    """Tokens that the draft proposes in a round."""
-    rollout: Sampling = MISSING
-    """How requests are answered that do not say."""
-    divergence: Divergence = MISSING
-    support: Support = MISSING
-    objective: Objective = MISSING
-    policy: Policy = MISSING
-    """Whose text the draft learns from: the target's as it was served, its own, or a mixture."""
-    update: UpdateSettings = MISSING
-    buffer: BufferSettings = MISSING
-    optimizer: OptimizerSettings = MISSING
-    checkpoint: CheckpointSettings = MISSING
-    """Counts updates."""
-
-    def __post_init__(self) -> None:
-        check_place(self.name, self.output)
-        check_range(self, "", POSITIVE, "proposals")
-        check_range(self, "", FROM_ZERO, "port")
 
 
 @spec("eval")

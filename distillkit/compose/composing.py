@@ -13,7 +13,8 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-import distillkit.run  # noqa: F401  (files the specs of the verbs)
+import distillkit.run
+import distillkit.run_drafts  # noqa: F401  (both file the specs of the verbs)
 from distillkit.compose.environment import reading_environment
 from distillkit.compose.options import Options, options_of, with_options
 from distillkit.compose.own_files import OwnFiles, existing

@@ -6,21 +6,19 @@ from typing import Any
 
 from distillkit.core.spec import ORIGINS
 
-NOT_IN_FINGERPRINT = (
-    *("name", "output", "device", "tracker", "replies", "guard", "control"),
-    *("host", "port", "key_variable", "limits"),
-)
+NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard", "control")
 """Fields of a run that say where it goes and who watches it."""
 
 
 def fingerprint_of(run: Any, config: dict[str, Any]) -> str:
     """16 hex digits of a run and of the same as plain resolved values."""
     # Values alone do not tell on_policy from off_policy: neither has a field.
+    left_out = (*NOT_IN_FINGERPRINT, *getattr(run, "NOT_IN_FINGERPRINT", ()))
     classes = {key: _class_of(getattr(run, key)) for key in config}
     counted = {
         key: [classes[key], _counted(getattr(run, key), value)]
         for key, value in config.items()
-        if key not in NOT_IN_FINGERPRINT and not getattr(getattr(run, key), "IMPLIED", False)
+        if key not in left_out and not getattr(getattr(run, key), "IMPLIED", False)
     }
     text = json.dumps(counted, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -91,8 +91,8 @@ class Speculator:
             ModelError: the target's logits are not finite.
         """
         target, draft = self._target.model, self._draft.model
-        for model, texts in ((target, prompts), (draft, draft_prompts)):
-            check_room(model, texts)
+        check_room(target, prompts)
+        check_room(draft, draft_prompts)
         limits = [min(sampling.max_new_tokens, target.context - len(text)) for text in prompts]
         uniform = draws(seed, len(limits), 3 * sampling.max_new_tokens)
         uniform = uniform.to(target.device).view(len(limits), -1, 3)
@@ -102,19 +102,36 @@ class Speculator:
             for start in range(0, len(order), sampling.batch_size):
                 poll()
                 part = order[start : start + sampling.batch_size]
-                room = max(limits[row] for row in part) + self._k + 1
-                batch = Batch(
-                    Side(self._target, [prompts[row] for row in part], room),
-                    Side(self._draft, [draft_prompts[row] for row in part], room),
+                texts = [[every[row] for row in part] for every in (prompts, draft_prompts)]
+                batch = self._batch(
+                    *texts,
                     limits=torch.tensor([limits[row] for row in part], device=target.device),
                     uniform=uniform[part],
-                    stops=torch.tensor(sorted(target.stop_ids), device=target.device),
-                    vocabulary=target.head.vocabulary,
                     heard=None if hear is None else (hear, part),
                 )
                 found = batch.write(sampling, k=self._k, labels=self._labels, author=author)
                 written.update(zip(part, found, strict=True))
         return [written[row] for row in range(len(order))]
+
+    def _batch(
+        self,
+        prompts: Sequence[Sequence[int]],
+        draft_prompts: Sequence[Sequence[int]],
+        *,
+        limits: Tensor,
+        uniform: Tensor,
+        heard: tuple[Hear, Sequence[int]] | None,
+    ) -> "Batch":
+        target, room = self._target.model, int(limits.max()) + self._k + 1
+        return Batch(
+            Side(self._target, prompts, room),
+            Side(self._draft, draft_prompts, room),
+            limits=limits,
+            uniform=uniform,
+            stops=torch.tensor(sorted(target.stop_ids), device=limits.device),
+            vocabulary=target.head.vocabulary,
+            heard=heard,
+        )
 
 
 class Batch:

@@ -73,15 +73,7 @@ def app_of(endpoint: Endpoint) -> FastAPI:
             endpoint.figures.responses.labels(str(response.status_code)).inc()
         return response
 
-    @app.get("/health")
-    async def health() -> dict[str, str]:
-        if not endpoint.worker.is_alive():
-            raise HTTPException(503, "The worker has ended. Start the server again.")
-        return {"status": "ok"}
-
-    @app.get("/metrics")
-    async def metrics() -> Response:
-        return Response(generate_latest(endpoint.figures.registry), media_type=CONTENT_TYPE_LATEST)
+    _let_watch(app, endpoint)
 
     @app.get("/v1/models")
     async def models(request: Request) -> dict[str, Any]:
@@ -102,6 +94,20 @@ def app_of(endpoint: Endpoint) -> FastAPI:
         return await _answer(endpoint, asked, example, chat=False)
 
     return app
+
+
+def _let_watch(app: FastAPI, endpoint: Endpoint) -> None:
+    """Health and figures, for whoever can reach the server."""
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        if not endpoint.worker.is_alive():
+            raise HTTPException(503, "The worker has ended. Start the server again.")
+        return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        return Response(generate_latest(endpoint.figures.registry), media_type=CONTENT_TYPE_LATEST)
 
 
 def _refusal(status: int, message: str, headers: Any = None) -> JSONResponse:

@@ -12,7 +12,7 @@ from distillkit.models.loading import load, pick_device
 from distillkit.models.pair import agree_on_the_end, check_pair, load_pair
 from distillkit.online.requests import Request, requests_of
 from distillkit.online.routing import Route, route_of
-from distillkit.run import OsdRun
+from distillkit.run_drafts import OsdRun
 
 
 @dataclass(frozen=True, slots=True)

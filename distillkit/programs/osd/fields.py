@@ -5,7 +5,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import Author
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.online.settings import Routing
-from distillkit.run import OsdRun, ServeRun
+from distillkit.run_drafts import OsdRun, ServeRun
 
 
 def check_fields(run: OsdRun) -> None:

@@ -25,7 +25,7 @@ from distillkit.programs.osd.standing import JOURNALS, PROBES, REQUESTS, where_i
 from distillkit.programs.osd.table import lines, stream_table
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.watch import Watch
-from distillkit.run import OsdRun
+from distillkit.run_drafts import OsdRun
 
 PACED = 12
 """Held-out prompts on which speed is measured."""

@@ -30,7 +30,7 @@ from distillkit.programs.osd.standing import (
     Standing,
 )
 from distillkit.programs.watch import Watch
-from distillkit.run import OsdRun
+from distillkit.run_drafts import OsdRun
 from distillkit.supports.top_k import TeacherTopK
 from distillkit.training.checkpoint import keep_newest, load_checkpoint, save_checkpoint
 from distillkit.training.tracker import Tracked

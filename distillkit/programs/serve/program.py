@@ -4,7 +4,6 @@ import importlib.util
 import ipaddress
 import logging
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -26,7 +25,7 @@ from distillkit.online.routing import ALL
 from distillkit.online.serving import Server, Service
 from distillkit.programs.osd.fields import check_learning
 from distillkit.programs.train.differences import check_same
-from distillkit.run import ServeRun
+from distillkit.run_drafts import ServeRun
 from distillkit.supports.top_k import TeacherTopK
 from distillkit.training.checkpoint import (
     Progress,
@@ -137,7 +136,7 @@ def _server(
     student: LanguageModel,
     directory: RunDirectory,
     fingerprint: str,
-) -> tuple[Server, Callable[[], None]]:
+) -> tuple[Server, "Saving"]:
     """The models, as the newest checkpoint left them, and what saves them."""
     assert isinstance(run.objective, DivergenceObjective)
     learning = Learning(
@@ -165,29 +164,37 @@ def _server(
         update=run.update,
         seed=run.seed,
     )
-    saved = draft.version
+    saving = Saving(directory, draft, fingerprint=fingerprint, keep=run.checkpoint.keep_last)
+    return Server(service, {ALL: draft}, {ALL: Buffer(run.buffer, seed=run.seed)}), saving
 
-    def save() -> None:
-        """Write the draft where it has learned enough since it was written, or at the end."""
-        nonlocal saved
-        if draft.version == saved:
+
+class Saving:
+    """Writes a draft where it has learned since it was written."""
+
+    def __init__(
+        self, directory: RunDirectory, draft: OnlineDraft, *, fingerprint: str, keep: int
+    ) -> None:
+        self._folder, self._draft = directory.checkpoints, draft
+        self._fingerprint, self._keep, self._saved = fingerprint, keep, draft.version
+
+    def __call__(self) -> None:
+        draft = self._draft
+        if draft.version == self._saved:
             return
         save_checkpoint(
-            directory.checkpoints,
-            student=student,
+            self._folder,
+            student=draft.student,
             optimizer=draft.optimizer,
-            progress=Progress(step=draft.version, fingerprint=fingerprint),
+            progress=Progress(step=draft.version, fingerprint=self._fingerprint),
         )
-        keep_newest(directory.checkpoints, run.checkpoint.keep_last)
-        saved = draft.version
-
-    return Server(service, {ALL: draft}, {ALL: Buffer(run.buffer, seed=run.seed)}), save
+        keep_newest(self._folder, self._keep)
+        self._saved = draft.version
 
 
 def _answer(
     run: ServeRun,
     server: Server,
-    save: Callable[[], None],
+    save: Saving,
     *,
     target: LanguageModel,
     key: str,
