@@ -10,8 +10,7 @@ from distillkit.core.errors import Interrupted
 from distillkit.core.journal import Journal
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import Stop
-from distillkit.objectives.divergence import DivergenceObjective
-from distillkit.online.draft import Learning, OnlineDraft
+from distillkit.online.draft import OnlineDraft
 from distillkit.online.offline import Offline
 from distillkit.online.probes import Probes
 from distillkit.online.records import Buffer
@@ -19,6 +18,7 @@ from distillkit.online.requests import Request
 from distillkit.online.serving import Server, Service
 from distillkit.online.tallies import tally
 from distillkit.programs.osd.assemble import Assembled
+from distillkit.programs.osd.drafting import labels_of, learning_of
 from distillkit.programs.osd.keeping import old_rows, read_old
 from distillkit.programs.osd.standing import (
     JOURNALS,
@@ -31,7 +31,6 @@ from distillkit.programs.osd.standing import (
 )
 from distillkit.programs.watch import Watch
 from distillkit.run_drafts import OsdRun
-from distillkit.supports.top_k import TeacherTopK
 from distillkit.training.checkpoint import keep_newest, load_checkpoint, save_checkpoint
 from distillkit.training.tracker import Tracked
 
@@ -62,7 +61,7 @@ class Session:
         self._run, self._parts, self._directory = run, parts, directory
         self._watch, self._tracked, self._stop = watch, tracked, stop
         self.progress, self.rows = standing.progress, dict(standing.rows)
-        self._labels = run.support.k if isinstance(run.support, TeacherTopK) else 0
+        self._labels = labels_of(run)
         drafts = {name: self._draft(name) for name in parts.students}
         buffers = {name: Buffer(run.buffer, seed=run.seed) for name in drafts}
         if standing.checkpoints is not None:
@@ -123,18 +122,8 @@ class Session:
             journal.close()
 
     def _draft(self, name: str) -> OnlineDraft:
-        run = self._run
-        requests = len(self._parts.requests)
-        assert isinstance(run.objective, DivergenceObjective), "refused before anything is loaded"
-        learning = Learning(
-            objective=run.objective,
-            policy=run.policy,
-            update=run.update,
-            optimizer=run.optimizer,
-            rollout=run.rollout,
-            updates=max(1, requests // (run.update.interval or requests)),
-            seed=run.seed,
-        )
+        run, requests = self._run, len(self._parts.requests)
+        learning = learning_of(run, updates=max(1, requests // (run.update.interval or requests)))
         return OnlineDraft(name, self._parts.students[name], self._parts.target, learning)
 
     def _answer(self, requests: Sequence[Request]) -> None:

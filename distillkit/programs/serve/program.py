@@ -18,15 +18,14 @@ from distillkit.endpoints.answers import secret
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
 from distillkit.models.pair import load_pair
-from distillkit.objectives.divergence import DivergenceObjective
-from distillkit.online.draft import Learning, OnlineDraft
+from distillkit.online.draft import OnlineDraft
 from distillkit.online.records import Buffer
 from distillkit.online.routing import ALL
 from distillkit.online.serving import Server, Service
+from distillkit.programs.osd.drafting import labels_of, learning_of
 from distillkit.programs.osd.fields import check_learning
 from distillkit.programs.train.differences import check_same
 from distillkit.run_drafts import ServeRun
-from distillkit.supports.top_k import TeacherTopK
 from distillkit.training.checkpoint import (
     Progress,
     check_checkpoint,
@@ -138,28 +137,18 @@ def _server(
     fingerprint: str,
 ) -> tuple[Server, "Saving"]:
     """The models, as the newest checkpoint left them, and what saves them."""
-    assert isinstance(run.objective, DivergenceObjective)
-    learning = Learning(
-        objective=run.objective,
-        policy=run.policy,
-        update=run.update,
-        optimizer=run.optimizer,
-        rollout=run.rollout,
-        updates=UPDATES,
-        seed=run.seed,
-    )
+    learning = learning_of(run, updates=UPDATES)
     draft = OnlineDraft(ALL, student, target, learning)
     newest = newest_checkpoint(directory.checkpoints)
     if newest is not None:
         progress = check_checkpoint(newest, fingerprint=fingerprint, old=False)
         load_checkpoint(newest, student=student, optimizer=draft.optimizer)
         draft.version = progress.step
-    kept = run.support.k if isinstance(run.support, TeacherTopK) else 0
     service = Service(
         target=target,
         sampling=run.rollout,
         proposals=run.proposals,
-        labels=0 if run.update.interval is None else kept,
+        labels=0 if run.update.interval is None else labels_of(run),
         route=lambda _: ALL,
         update=run.update,
         seed=run.seed,
