@@ -243,3 +243,11 @@ def test_wandb_hears_numbers_and_no_text(distillkit: CommandLine, tmp_path: Path
     assert b"probe/all/market" in heard
     assert b"serving/alpha" in heard
     assert b"How many" not in heard
+
+
+def test_other_verbs_say_whose_run_it_is(whole: Path, distillkit: CommandLine) -> None:
+    for verb, typed in (("eval", f"run={whole}"), ("report", str(whole))):
+        refused = distillkit(verb, typed)
+        assert refused.code == 2, refused.out
+        assert "osd" in refused.err
+        assert len(refused.err.strip().splitlines()) == 1

@@ -65,6 +65,11 @@ def reopen(folder: Path, *, trusted: bool = False) -> Composed:
             f"run={folder} is a run of undo-iterate. Give one of its trainings, as in "
             f"run={folder}/train/iteration-0."
         )
+    if "proposals" in values:
+        raise RunError(
+            f"run={folder} is a run of osd or serve, which measure what they do themselves. Give a "
+            f"training; a draft can begin one, as in student.name={folder}/student."
+        )
     _check_trust(folder, values, trusted=trusted)
     composed = _composed(folder, values, overrides)
     if not isinstance(digests, dict) and not _is_of(record.get("fingerprint"), composed, values):

@@ -101,6 +101,10 @@ def read_run(folder: Path, *, split: str) -> Run:
     directory = RunDirectory(folder, shape=AnySummary)
     directory.check_made()
     config = read_yaml(folder / "run.yaml", Settings, way_out=WAY_OUT)
+    if "proposals" in config:
+        raise RunError(
+            f"{folder} is a run of osd or serve; a report compares trainings. Leave it out."
+        )
     summary = directory.summary or {}
     directory.check_left(METRICS)
     provenance = directory.record or {}
