@@ -33,6 +33,13 @@ STATIC = {
     f"static {share}%": f"update.interval=null offline.share={share / 100}"
     for share in (10, 30, 50, 70, 100)
 }
+WARM = {
+    "forward_kl after 10%": "divergence=forward_kl offline.share=0.1",
+    "forward_kl, replay": "divergence=forward_kl buffer.keep=true buffer.replay=0.75 "
+    "buffer.capacity=8192",
+}
+"""Trained beforehand on as little as the first static one, then online, as in the paper; and with
+24 old requests beside every 8 new ones, so that each is learned from four times."""
 NEVER = {"never learned": "update.interval=null"}
 RATES = (3e-4, 1e-3, 3e-3)
 TUNED, PILOT = 100, 300
@@ -81,7 +88,7 @@ def table(
     picture: Annotated[Path | None, typer.Option(help="A PNG to write.")] = None,
 ) -> None:
     """Acceptance by phase, differences between divergences, and the picture of one seed."""
-    methods = {**ONLINE, **STATIC, **NEVER}
+    methods = {**ONLINE, **WARM, **STATIC, **NEVER}
     found = {name: [_rows(output, _name(name, seed)) for seed in SEEDS] for name in methods}
     windows = ", ".join(f"{first}-{last}" for first, last in WINDOWS)
     print(f"| α at requests {windows} | {' | '.join(DOMAINS)} | all |")
@@ -103,7 +110,7 @@ def _differences(found: dict[str, list[list[dict[str, Any]]]]) -> None:
     """Every online draft against forward KL, and against drafts trained beforehand."""
     late = {name: _blocks(seeds, late=True) for name, seeds in found.items()}
     whole = {name: _blocks(seeds, late=False) for name, seeds in found.items()}
-    for name in ONLINE:
+    for name in (*ONLINE, *WARM):
         for other, units, where in (
             ("forward_kl", whole, "all requests"),
             ("static 70%", late, "second half of each phase"),
@@ -144,7 +151,13 @@ def _draw(found: dict[str, list[list[dict[str, Any]]]], file: Path) -> None:
     figure = Figure(figsize=(10, 4.2))
     axes = figure.subplots(gridspec_kw={"left": 0.06, "right": 0.99, "bottom": 0.12, "top": 0.93})
     shades = {"static 10%": "#ced4da", "static 70%": "#868e96", "never learned": "#e9ecef"}
-    colours = {"forward_kl": "#1f5fa8", "reverse_kl": "#c92a2a", "jsd": "#2b8a3e", "tvd": "#e67700"}
+    colours = {
+        "forward_kl, replay": "#6741d9",
+        "forward_kl": "#1f5fa8",
+        "reverse_kl": "#c92a2a",
+        "jsd": "#2b8a3e",
+        "tvd": "#e67700",
+    }
     for name, colour in {**shades, **colours}.items():
         curves = [
             [
@@ -168,16 +181,20 @@ def _trials() -> Iterator[tuple[str, int, str]]:
     """Runs by which the rate of every method is chosen; a static one is tuned at 70 %."""
     for name, typed in {**ONLINE, "static 70%": STATIC["static 70%"]}.items():
         for rate in RATES:
-            given = f"{typed} {_rate(name, rate)} stream.requests={PILOT} probe.every=0"
+            field = "optimizer" if name in ONLINE else "offline"
+            given = f"{typed} {field}.lr={rate} stream.requests={PILOT} probe.every=0"
             yield _trial(name, rate), TUNED, given
 
 
 def _measured(output: Path) -> Iterator[tuple[str, int, str]]:
     for seed in SEEDS:
-        for name, typed in {**ONLINE, **STATIC, **NEVER}.items():
+        for name, typed in {**ONLINE, **WARM, **STATIC, **NEVER}.items():
             given = f"{typed} stream.requests={REQUESTS} probe.every=500"
-            if name not in NEVER:
-                given += f" {_rate(name, _best(output, name))}"
+            online = "forward_kl" if name in WARM else name
+            if name not in STATIC and name not in NEVER:
+                given += f" optimizer.lr={_best(output, online)}"
+            if name in STATIC or name in WARM:
+                given += f" offline.lr={_best(output, 'static 70%')}"
             yield _name(name, seed), seed, given
 
 
@@ -185,10 +202,6 @@ def _best(output: Path, name: str) -> float:
     """The rate with the highest acceptance over its trial."""
     tuned = name if name in ONLINE else "static 70%"
     return max(RATES, key=lambda rate: tally(_rows(output, _trial(tuned, rate)))["alpha"])
-
-
-def _rate(name: str, rate: float) -> str:
-    return f"{'optimizer' if name in ONLINE else 'offline'}.lr={rate}"
 
 
 def _typed(seed: int) -> str:
@@ -200,11 +213,16 @@ def _typed(seed: int) -> str:
 
 
 def _name(name: str, seed: int) -> str:
-    return f"{name.replace(' ', '_').rstrip('%')}-{seed}"
+    return f"{_plain(name)}-{seed}"
 
 
 def _trial(name: str, rate: float) -> str:
-    return f"tune-{name.replace(' ', '_').rstrip('%')}-{rate:g}"
+    return f"tune-{_plain(name)}-{rate:g}"
+
+
+def _plain(name: str) -> str:
+    """As a folder may be called."""
+    return name.replace(" ", "_").replace(",", "").rstrip("%")
 
 
 def _rows(output: Path, name: str) -> list[dict[str, Any]]:

@@ -7,17 +7,16 @@ rollouts that more than one step learns from.
 
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from distillkit.core.files import new_folder, second_name, write_json_lines
+from distillkit.core.files import new_folder, second_name
 from distillkit.core.reading import damaged, read_with
 from distillkit.core.sealed import check_digests, digests_of, read_sealed, write_sealed
 from distillkit.core.shapes import CheckpointRecord
@@ -67,7 +66,7 @@ def save_checkpoint(
     progress: Progress,
     rollouts: Sequence[Rollout] = (),
     best: Path | None = None,
-    more: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+    more: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write ``folder/step-000500`` and return it.
 
@@ -78,7 +77,7 @@ def save_checkpoint(
         progress: where the run stands.
         rollouts: those that the next step learns from too; who wrote them is gone by then.
         best: file of the best weights until now, which a later step may replace.
-        more: rows of further files of JSON lines, by their names.
+        more: writes further files into the folder.
     """
     target = folder / f"step-{progress.step:06d}"
     with new_folder(target) as partial:
@@ -90,8 +89,8 @@ def save_checkpoint(
             save_rollouts(partial / ROLLOUTS, rollouts)
         if best is not None:
             second_name(best, partial / BEST)
-        for name, rows in (more or {}).items():
-            write_json_lines(partial / name, rows)
+        if more is not None:
+            more(partial)
         files = digests_of(partial, sorted(file.name for file in partial.iterdir()))
         write_sealed(partial / PROGRESS, {**asdict(progress), "files": files})
     return target

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -19,10 +20,9 @@ from distillkit.online.serving import Server, Service
 from distillkit.online.tallies import tally
 from distillkit.programs.osd.assemble import Assembled
 from distillkit.programs.osd.drafting import labels_of, learning_of
-from distillkit.programs.osd.keeping import old_rows, read_old
+from distillkit.programs.osd.keeping import read_old, save_old
 from distillkit.programs.osd.standing import (
     JOURNALS,
-    OLD,
     PROBES,
     REQUESTS,
     TIMING,
@@ -69,7 +69,7 @@ class Session:
                 draft = drafts[name]
                 load_checkpoint(path, student=draft.student, optimizer=draft.optimizer)
                 draft.version = standing.versions(name)
-                buffers[name].old.extend(read_old(path / OLD, parts.requests))
+                buffers[name].old.extend(read_old(path, parts.requests, device=parts.target.device))
             watch.say(f"resumed at request {self.progress.step}")
         # What a stopped process wrote after its last checkpoint is written again, so cut it.
         self._journals = {
@@ -189,7 +189,7 @@ class Session:
                 student=draft.student,
                 optimizer=draft.optimizer,
                 progress=self.progress,
-                more={OLD: [*old_rows(old)]} if old else None,
+                more=partial(save_old, [*old]) if old else None,
             )
         for name in self.server.drafts:
             keep_newest(self._directory.checkpoints / name, self._run.checkpoint.keep_last)

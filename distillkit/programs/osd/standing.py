@@ -20,8 +20,6 @@ REQUESTS, UPDATES, PROBES, TIMING = JOURNALS = (
     "probes.jsonl",
     "timing.jsonl",
 )
-OLD = "old.jsonl"
-"""File of the old requests that updates see again."""
 
 Rows = list[dict[str, Any]]
 
