@@ -198,6 +198,10 @@ def test_a_damaged_checkpoint_is_refused_and_nothing_is_touched(
         (["rollout.batch_size=0"], "rollout.batch_size must be at least 1"),
         (["student.name=other"], "teacher.name and student.name"),
         (["name=a/b"], "name=a/b"),
+        (
+            ["+dataset@domain.mine=jsonl", "domain.mine.path=nowhere.jsonl"],
+            "domain.mine.path=nowhere.jsonl",
+        ),
         (["teacher=tutor"], "teacher=tutor"),
     ],
 )

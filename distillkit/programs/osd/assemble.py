@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from distillkit.core.errors import DataError
+from distillkit.core.errors import DataError, DistillkitError
 from distillkit.core.types import Example, Split
+from distillkit.datasets.base import Dataset, Gathered
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load, pick_device
 from distillkit.models.pair import agree_on_the_end, check_pair, load_pair
@@ -44,7 +45,7 @@ def assemble(run: OsdRun) -> Assembled:
     """
     order = run.stream.domains([*run.domain], seed=run.seed)
     wanted = [Split.train, Split.validation]
-    gathered = {name: dataset.gather(wanted) for name, dataset in run.domain.items()}
+    gathered = {name: _gathered(name, dataset, wanted) for name, dataset in run.domain.items()}
     notes = [
         f"domain.{name}: {remark.sentence()}"
         for name, found in gathered.items()
@@ -71,6 +72,14 @@ def assemble(run: OsdRun) -> Assembled:
     requests = requests_of(order, prompts[Split.train])
     notes += _repeated(requests, prompts[Split.train])
     return Assembled(target, students, route, requests, held, tuple(notes))
+
+
+def _gathered(name: str, dataset: Dataset, wanted: Sequence[Split]) -> Gathered:
+    try:
+        return dataset.gather(wanted)
+    except DistillkitError as error:
+        # A dataset names its fields as they are typed where it is the only one.
+        raise DataError(str(error).replace("dataset.", f"domain.{name}.")) from error
 
 
 def _another(run: OsdRun, target: LanguageModel, device: torch.device) -> LanguageModel:
