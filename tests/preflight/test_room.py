@@ -90,7 +90,7 @@ def test_caches_are_counted_by_the_token(family: str, precision: str) -> None:
     """As large as the real one after so many tokens, with either kind of decoder."""
     model = build(family, side=Teacher, precision=precision)
     rows, length = 3, 7
-    decoder = model.decoder(rows=rows, length=length)
+    decoder = model.way.ready()(rows=rows, length=length)
     with evaluating(model):
         decoder(torch.full((rows, length), 5), torch.arange(length)[None].expand(rows, -1), None)
     if isinstance(decoder, Decoder):
