@@ -122,7 +122,8 @@ class Speculator:
         uniform: Tensor,
         heard: tuple[Hear, Sequence[int]] | None,
     ) -> "Batch":
-        target, room = self._target.model, int(limits.max()) + self._k + 1
+        target, longest = self._target.model, int(limits.max())
+        room = longest + min(self._k, longest) + 1
         return Batch(
             Side(self._target, prompts, room),
             Side(self._draft, draft_prompts, room),
@@ -169,7 +170,8 @@ class Batch:
         """Tokens that the draft has still to read."""
 
     def write(self, sampling: Sampling, *, k: int, labels: int, author: Author) -> list[Speculated]:
-        shape = len(self._limits), int(self._limits.max()) + k + 1
+        longest = int(self._limits.max())
+        shape = len(self._limits), longest + min(k, longest) + 1
         device = self._limits.device
         self._ids = torch.zeros(shape, dtype=torch.long, device=device)
         self._log_probs = torch.zeros(shape, dtype=torch.float64, device=device)

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import MISSING
 from typing_extensions import TypedDict
 
-from distillkit.core.bounds import POSITIVE, check_range
+from distillkit.core.bounds import MANY, POSITIVE, check_bound, check_range
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.reading import read_json_lines
 from distillkit.core.seeds import child_random
@@ -50,6 +50,7 @@ class Counted(Stream):
 
     def __post_init__(self) -> None:
         check_range(self, "stream.", POSITIVE, "requests")
+        check_bound("stream.requests", self.requests, MANY)
 
 
 @spec("stream/single")

@@ -207,6 +207,13 @@ def test_a_round_gives_at_most_one_token_more_than_it_proposes() -> None:
             assert all(each.accepted[place] for place in range(20) if (place + 1) % (k + 1))
 
 
+def test_more_proposals_than_a_response_has_room_for_take_no_more_memory() -> None:
+    target = build("llama", seed=3)
+    target.stop_ids = frozenset()
+    for each in speculate(target, target, k=1 << 40, max_new_tokens=6):
+        assert (len(each.response.tokens), each.rounds) == (6, 1)
+
+
 def test_a_draft_without_room_leaves_the_rest_to_the_target() -> None:
     target, draft = build("llama", seed=3), build("llama", seed=3, context=12)
     target.stop_ids = frozenset()

@@ -71,6 +71,8 @@ def test_a_stream_that_cannot_be_is_refused() -> None:
         Single(requests=3).domains(KNOWN, seed=0)
     with pytest.raises(ConfigError, match=r"stream\.requests must be at least 1, got 0"):
         SharpShift(requests=0)
+    with pytest.raises(ConfigError, match=r"stream\.requests must be at most"):
+        SharpShift(requests=1 << 40)
     for shares in ([1.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0]):
         with pytest.raises(ConfigError, match=r"stream\.shares=.*3 domains \(a, b, c\)"):
             Mixed(requests=3, shares=shares).domains(KNOWN, seed=0)
