@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from omegaconf import MISSING
 
-from distillkit.core.bounds import FROM_ZERO, POSITIVE, check_range
+from distillkit.core.bounds import FROM_ZERO, LONGEST, POSITIVE, check_bound, check_range
 from distillkit.core.spec import spec
 from distillkit.datasets.base import Dataset
 from distillkit.divergences.base import Divergence
@@ -68,6 +68,7 @@ class Drafting:
     def __post_init__(self) -> None:
         check_place(self.name, self.output)
         check_range(self, "", POSITIVE, "proposals")
+        check_bound("proposals", self.proposals, LONGEST)
 
 
 @spec("osd")

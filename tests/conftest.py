@@ -59,6 +59,20 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "1000")
 
 
+@pytest.fixture
+def fresh_wandb(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """W&B as on a machine where nobody logged in, with no service left from another test."""
+    import wandb
+
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("CONFIG", "CACHE", "DATA"):
+        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name))
+    wandb.teardown()
+    yield
+    wandb.teardown()
+
+
 @pytest.fixture(scope="session")
 def zygote_address() -> Iterator[None]:
     """A zygote for :class:`~tests.forking.Started`: the one of the test run, or one of our own."""

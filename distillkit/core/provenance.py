@@ -1,10 +1,12 @@
 """Where a result came from: code, packages, machine."""
 
 import platform
+import re
 import subprocess
 import sys
 from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from distillkit import __version__
@@ -21,6 +23,14 @@ def provenance() -> dict[str, Any]:
         "machine": f"{platform.system()} {platform.machine()}",
         "git": {"commit": _git("rev-parse", "HEAD"), "diff": _diff()},
     }
+
+
+def processor() -> str:
+    """As the system names it."""
+    file = Path("/proc/cpuinfo")
+    said = file.read_text() if file.is_file() else ""
+    named = re.search(r"^model name\s*:\s*(.+)$", said, re.MULTILINE)
+    return named[1] if named else platform.processor() or platform.machine()
 
 
 def _diff() -> dict[str, Any] | None:

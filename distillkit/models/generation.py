@@ -13,7 +13,7 @@ from torch import Tensor
 
 from distillkit.core.types import Author, Response
 from distillkit.models.drawing import check_room, cut, draws
-from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.language_model import Draft, LanguageModel, evaluating
 from distillkit.models.sampling import Sampling, choose
 from distillkit.models.side import Ready
 from distillkit.models.speculation import Speculator
@@ -34,18 +34,20 @@ def generate(
     *,
     seed: int | Sequence[int],
     author: Author = Author.student,
+    draft: Draft | None = None,
     poll: Callable[[], None] = lambda: None,
 ) -> list[Response]:
     """Write one response to each prompt.
 
     Args:
-        model: the author, by speculative decoding where it has a draft; left in the mode it was in.
+        model: the author; left in the mode it was in.
         prompts: token ids, none empty.
         sampling: how tokens are chosen.
         seed: of this call's own generator, or one seed for each row; the global generator is not
             touched. Each row has draws of its own, so that a response does not depend on the rows
             beside it.
         author: whose text it is said to be.
+        draft: proposes, for speculative decoding; the model's own, if it has one, where None.
         poll: called between batches; may raise to stop.
 
     Returns:
@@ -56,7 +58,7 @@ def generate(
         ModelError: the logits are not finite, as after an update that went astray.
     """
 
-    if (draft := model.draft) is not None:
+    if (draft := draft or model.draft) is not None:
         speculator = Speculator(Ready(model), Ready(draft.model), k=draft.proposals)
         texts = speculator.write(prompts, prompts, sampling, seed=seed, author=author, poll=poll)
         return [text.response for text in texts]

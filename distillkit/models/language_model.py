@@ -88,14 +88,8 @@ class LanguageModel:
         def own_cache(**_: int) -> ModuleDecoder:
             return ModuleDecoder(self.body, self._config, self._known)
 
-        ways: list[Way[Opened]] = [
-            Way("its own cache", lambda: own_cache),
-            Way(UNCACHED, lambda: lambda **_: FullDecoder(self._behind)),
-        ]
-        if decodes(self.module):
-            ways.insert(0, Way("a written-out step", self._written_out))
         with evaluating(self):
-            return quickest(self, ways, written)
+            return quickest(self, self._ways(own_cache), written)
 
     @cached_property
     def pages(self) -> Way[Opens]:
@@ -104,14 +98,17 @@ class LanguageModel:
         def own_cache(*, rows: int, **_: int) -> RowsDecoder:
             return RowsDecoder(self.body, self._config, self._known, rows, last=self.context - 1)
 
-        ways: list[Way[Opens]] = [
+        with evaluating(self):
+            return quickest(self, self._ways(own_cache), reread)
+
+    def _ways(self, own_cache: Callable[..., Any]) -> list[Way[Any]]:
+        """In the order of their speed."""
+        ways: list[Way[Any]] = [
             Way("its own cache", lambda: own_cache),
             Way(UNCACHED, lambda: lambda **_: FullDecoder(self._behind)),
         ]
-        if decodes(self.module):
-            ways.insert(0, Way("a written-out step", self._written_out))
-        with evaluating(self):
-            return quickest(self, ways, reread)
+        written_out = Way("a written-out step", self._written_out)
+        return [written_out, *ways] if decodes(self.module) else ways
 
     @property
     def _config(self) -> Any:

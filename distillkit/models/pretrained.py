@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from distillkit.core.bounds import POSITIVE, check_range
+from distillkit.core.bounds import LONGEST, POSITIVE, check_bound, check_range
 from distillkit.core.spec import spec
 
 
@@ -82,6 +82,7 @@ class Teacher(Pretrained, Readable):
 
     def __post_init__(self) -> None:
         check_range(self, "teacher.", POSITIVE, "proposals")
+        check_bound("teacher.proposals", self.proposals, LONGEST)
 
     def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
         kept = Pretrained.earlier(self, values)

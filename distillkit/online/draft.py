@@ -100,6 +100,7 @@ class OnlineDraft:
         torch.manual_seed(child_seed(self._learning.seed, "dropout", self.name, number))
         student.learn(dropout=True)
         optimizer.zero_grad(set_to_none=True)
+        lessons = [lesson for lesson in lessons if self._teaches(lesson)]
         total = sum(float(lesson.weights.sum()) for lesson in lessons)
         loss = 0.0
         for part in self._parts(lessons):
@@ -112,20 +113,18 @@ class OnlineDraft:
         student.module.eval()
         return {"loss": loss, "grad_norm": norm}
 
+    def _teaches(self, lesson: Lesson) -> bool:
+        """Whether a position counts, and the text fits into the draft's context."""
+        width = _width(lesson, self.student)
+        return bool(lesson.weights.any()) and width <= self.student.context
+
     def _parts(self, lessons: Sequence[Lesson]) -> list[list[Lesson]]:
-        """Lessons that go through the models side by side; those without weight are left out."""
-        told = [lesson for lesson in lessons if lesson.weights.any()]
-        widths = [
-            max(
-                model.prompt_length(lesson.rollout.example)
-                for model in (self.student, self._target)
-            )
-            + len(lesson.rollout.response.tokens)
-            for lesson in told
-        ]
+        """Lessons that go through the models side by side."""
+        models = (self.student, self._target)
+        widths = [max(_width(lesson, model) for model in models) for lesson in lessons]
         spare = spare_padding(self.student, None)
         groups = split_rows(widths, self._learning.update.micro_batch_tokens, spare=spare)
-        return [[told[row] for row in group] for group in groups]
+        return [[lessons[row] for row in group] for group in groups]
 
     def _backward(self, part: Sequence[Lesson], total: float) -> float:
         student = self.student
@@ -179,3 +178,9 @@ class OnlineDraft:
             Lesson(Rollout(example, text), torch.ones(len(text.tokens)))
             for example, text in zip(examples, texts, strict=True)
         ]
+
+
+def _width(lesson: Lesson, model: LanguageModel) -> int:
+    """Tokens of prompt and response as a model reads them."""
+    rollout = lesson.rollout
+    return model.prompt_length(rollout.example) + len(rollout.response.tokens)

@@ -1,6 +1,5 @@
 """What a draft learns before the first request: the target's text on prompts that are to come."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -53,15 +52,17 @@ class Offline:
         peak = self.optimizer.lr if settings.lr is None else settings.lr
         rates = OptimizerSettings(lr=peak, schedule=Shape.cosine, warmup=WARMUP, floor=0.0)
         moves = adamw(draft.student.parameters(), self.optimizer)
-        each = math.ceil(len(lessons) / size)
-        for step in range(settings.epochs * each):
-            self.poll()
-            epoch, batch = divmod(step, each)
+        starts = range(0, len(lessons), size)
+        steps, step = settings.epochs * len(starts), 0
+        for epoch in range(settings.epochs):
             coin = child_random(self.seed, "epoch", draft.name, epoch)
             order = coin.sample(lessons, len(lessons))
-            rate = learning_rate(step, steps=settings.epochs * each, settings=rates)
-            draft.step(order[batch * size : (batch + 1) * size], moves, lr=rate, number=-1 - step)
-            self.progress("updates before the first request", step + 1, settings.epochs * each)
+            for start in starts:
+                self.poll()
+                rate = learning_rate(step, steps=steps, settings=rates)
+                draft.step(order[start : start + size], moves, lr=rate, number=-1 - step)
+                step += 1
+                self.progress("updates before the first request", step, steps)
 
     def _lessons(self, name: str, requests: Sequence[Request]) -> list[Lesson]:
         count, size = round(self.settings.share * len(requests)), self.settings.batch_size

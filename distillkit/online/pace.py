@@ -10,7 +10,7 @@ from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.models.side import Ready
-from distillkit.models.speculation import Speculator
+from distillkit.models.speculation import Speculated, Speculator
 
 
 def pace(
@@ -21,40 +21,41 @@ def pace(
     sampling: Sampling,
     proposals: int,
     seed: int,
+    poll: Callable[[], None],
     rounds: int = 3,
 ) -> dict[str, float]:
     """Seconds a token of target, draft and both, the ratio that results, and the one foretold.
 
     ``cost`` is a step of the draft in steps of the target. ``foretold`` takes acceptances for
     independent (arXiv:2211.17192, theorem 3.8) and verifying for as quick as one step.
+    ``poll`` is called now and then; it may raise to stop.
     """
     prompts, own = target.prompts.of(examples), draft.prompts.of(examples)
     both = Speculator(Ready(target), Ready(draft), k=proposals)
 
-    def alone(model: LanguageModel, texts: Sequence[Sequence[int]]) -> list[int]:
-        return [len(text.tokens) for text in generate(model, texts, sampling, seed=seed)]
+    def alone(model: LanguageModel, texts: Sequence[Sequence[int]]) -> int:
+        written = generate(model, texts, sampling, seed=seed, poll=poll)
+        return sum(len(text.tokens) for text in written)
 
-    told = both.write(prompts, own, sampling, seed=seed, author=Author.teacher)
+    def together() -> list[Speculated]:
+        return both.write(prompts, own, sampling, seed=seed, author=Author.teacher, poll=poll)
 
-    def together() -> list[int]:
-        served = both.write(prompts, own, sampling, seed=seed, author=Author.teacher)
-        return [len(each.response.tokens) for each in served]
+    told = together()
 
-    calls: dict[str, Callable[[], list[int]]] = {
+    calls: dict[str, Callable[[], int]] = {
         "target": lambda: alone(target, prompts),
         "draft": lambda: alone(draft, own),
-        "both": together,
+        "both": lambda: sum(len(each.response.tokens) for each in together()),
     }
     taken: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
             start = time.perf_counter()
-            tokens = sum(call())
+            tokens = call()
             taken[name].append((time.perf_counter() - start) / tokens)
     seconds = {name: median(each) for name, each in taken.items()}
-    verified = sum(each.verified for each in told)
     overlaps = [chance for each in told for chance in each.overlaps if chance == chance]
-    alpha = sum(overlaps) / max(1, verified)
+    alpha = sum(overlaps) / max(1, len(overlaps))
     cost = seconds["draft"] / seconds["target"]
     return {
         **{f"seconds_per_token_{name}": value for name, value in seconds.items()},

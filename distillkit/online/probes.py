@@ -1,7 +1,7 @@
 """Held-out prompts of every domain: what a draft is worth there, and what it has forgotten."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -48,7 +48,8 @@ class Probes:
         seed: int,
         poll: Callable[[], None],
     ) -> None:
-        self._sampling, self._target = sampling, target
+        self._target = target
+        self._sampling = replace(sampling, batch_size=SIDE_BY_SIDE)
         self._parts: dict[str, list[Part]] = {domain: [] for domain in examples}
         for domain, held in examples.items():
             for start in range(0, len(held), SIDE_BY_SIDE):

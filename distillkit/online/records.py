@@ -73,25 +73,28 @@ class Buffer:
     def __init__(self, settings: BufferSettings, *, seed: int) -> None:
         self._settings, self._seed = settings, seed
         self.waiting: list[Record] = []
-        self.old: deque[Record] = deque(maxlen=settings.capacity if settings.replay else 0)
-        self.peak = 0
-        """Most bytes that it has held."""
+        self.old: deque[Record] = deque()
+        self.size = 0
+        """Bytes that it holds."""
 
     def add(self, records: Sequence[Record]) -> None:
         """Requests that were just served."""
         self.waiting += records
-        self.peak = max(self.peak, self.size)
+        self.size += sum(record.size for record in records)
 
-    @property
-    def size(self) -> int:
-        """Bytes that it holds."""
-        return sum(record.size for record in (*self.waiting, *self.old))
+    def keep(self, records: Sequence[Record]) -> None:
+        """Requests that were learned from, and may be again; the oldest leave."""
+        self.old.extend(records)
+        self.size += sum(record.size for record in records)
+        while len(self.old) > (self._settings.capacity if self._settings.replay else 0):
+            self.size -= self.old.popleft().size
 
     def take(self, update: int) -> list[Record]:
         """All that waits, with its share of old records; what was waiting is old from now on."""
         new, share = self.waiting, self._settings.replay
         count = min(len(self.old), round(len(new) * share / (1 - share)))
         chosen = child_random(self._seed, "replay", update).sample([*self.old], count)
-        self.old.extend(new)
         self.waiting = []
+        self.size -= sum(record.size for record in new)
+        self.keep(new)
         return [*new, *chosen]

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from distillkit.models.pair import check_pair
+from distillkit.models.shared_ids import share_ids
 from distillkit.preflight.finding import Finding, fatal, ok
 from distillkit.preflight.subject import Subject
 
@@ -22,7 +22,7 @@ PROBES = (
 
 def vocabulary(subject: Subject) -> Iterator[Finding]:
     """Every entry has one id on both sides, and pieces are joined by the same rules."""
-    check_pair(subject.teacher, subject.student)
+    share_ids(subject.teacher, subject.student)
     yield ok(f"{subject.student.head.real} real ids with the same tokens and merges on both sides")
 
 

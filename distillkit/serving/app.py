@@ -2,6 +2,7 @@
 
 import asyncio
 import hmac
+import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -28,6 +29,7 @@ from distillkit.serving.worker import BusyError, Job, Worker
 
 Body = TypeVar("Body", bound=Asked)
 FAILED = "The request was not answered; the server's log says why."
+log = logging.getLogger("distillkit.serving")
 KINDS = {400: "invalid_request_error", 401: "authentication_error", 404: "not_found_error"}
 """OpenAI's names of errors by status code."""
 
@@ -37,6 +39,7 @@ class Endpoint:
     """What an app serves."""
 
     target: LanguageModel
+    draft: LanguageModel
     name: str
     """Of the model, as clients name it."""
     sampling: Sampling
@@ -68,6 +71,7 @@ def app_of(endpoint: Endpoint) -> FastAPI:
         try:
             response: Response = await call(request)
         except Exception:
+            log.exception("a request ended in an error")
             response = _refusal(500, "The server failed; its log says why.")
         if request.url.path.startswith("/v1/"):
             endpoint.figures.responses.labels(str(response.status_code)).inc()
@@ -168,7 +172,7 @@ async def _answer(endpoint: Endpoint, asked: Asked, example: Example, *, chat: b
 
     sampling, read = _sampling(endpoint, asked, example)
     seed = secrets.randbits(62) if asked.seed is None else asked.seed % (1 << 62)
-    job = Job(example, sampling, seed, hear=told, done=told)
+    job = Job(example, sampling, seed, hear=told if asked.stream else _unheard, done=told)
     try:
         endpoint.worker.submit(job)
     except BusyError:
@@ -183,6 +187,10 @@ async def _answer(endpoint: Endpoint, asked: Asked, example: Example, *, chat: b
     return JSONResponse(await shown.whole(pieces))
 
 
+def _unheard(_: Sequence[int]) -> None:
+    """Who waits for the whole is told of no piece."""
+
+
 def _sampling(endpoint: Endpoint, asked: Asked, example: Example) -> tuple[Sampling, int]:
     """How a request is answered, and tokens of its prompt."""
     usual, longest = endpoint.sampling, asked.longest
@@ -190,12 +198,13 @@ def _sampling(endpoint: Endpoint, asked: Asked, example: Example) -> tuple[Sampl
     if longest is not None and longest > limit:
         raise HTTPException(400, f"max_tokens={longest} is more than {limit}, the most here.")
     try:
-        read = endpoint.target.prompt_length(example)
+        for model in (endpoint.draft, endpoint.target):
+            read = model.prompt_length(example)
+            if read >= model.context:
+                said = f"The prompt has {read} tokens, and {model.context} are read here."
+                raise HTTPException(400, said)
     except DistillkitError as refused:
         raise HTTPException(400, f"The prompt cannot be read: {refused}") from None
-    if read >= endpoint.target.context:
-        said = f"The prompt has {read} tokens, and the model reads {endpoint.target.context}."
-        raise HTTPException(400, said)
     return (
         Sampling(
             temperature=usual.temperature if asked.temperature is None else asked.temperature,

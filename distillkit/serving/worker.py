@@ -3,11 +3,9 @@
 import logging
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from distillkit.core.errors import DistillkitError
 from distillkit.core.types import Example
 from distillkit.models.sampling import Sampling
 from distillkit.online.requests import Request
@@ -53,7 +51,7 @@ class Worker(threading.Thread):
     ) -> None:
         super().__init__(name="distillkit-worker", daemon=True)
         self._server, self._limits, self._figures, self._save = server, limits, figures, save
-        self._jobs: deque[Job] = deque()
+        self._jobs: list[Job] = []
         self._some, self._closing = threading.Condition(), False
         self._served = 0
 
@@ -84,18 +82,17 @@ class Worker(threading.Thread):
             self._learn()
 
     def _next(self) -> list[Job]:
-        """The oldest job and those behind it that are answered in the same way."""
+        """The oldest job and those behind it that are answered alike; none once all is done."""
         with self._some:
-            while not self._jobs and not self._closing:
+            while True:
+                self._jobs = [job for job in self._jobs if not job.given_up]
+                if self._jobs or self._closing:
+                    break
                 self._some.wait()
-            alive = [job for job in self._jobs if not job.given_up]
-            first = alive[:1]
-            same = [job for job in alive if job.sampling == first[0].sampling]
+            same = [job for job in self._jobs if job.sampling == self._jobs[0].sampling]
             jobs = same[: self._limits.together]
-            self._jobs = deque(job for job in alive if job not in jobs)
+            self._jobs = [job for job in self._jobs if job not in jobs]
             self._figures.show("waiting", len(self._jobs))
-            if not jobs and not self._closing:
-                return self._next()
             return jobs
 
     def _answer(self, jobs: Sequence[Job]) -> None:
@@ -127,13 +124,15 @@ class Worker(threading.Thread):
         start, figures = time.monotonic(), self._figures
         try:
             for row in self._server.learn():
-                figures.show("draft_version", row["version"])
+                # Whoever reads of a version may count on it.
                 self._save()
+                figures.show("draft_version", row["version"])
                 figures.count("updates")
                 figures.count("update_seconds", time.monotonic() - start)
                 start = time.monotonic()
-        except (DistillkitError, OSError) as error:
+        except Exception:
+            # Whatever it is, whoever waits is to be answered.
             figures.count("updates_refused")
-            log.error("the draft did not learn: %s", error)
+            log.exception("the draft did not learn")
         held = sum(buffer.size for buffer in self._server.buffers.values())
         figures.show("buffer_bytes", held)

@@ -104,10 +104,11 @@ def newest_checkpoint(folder: Path) -> Path | None:
 
 def _by_step(folder: Path) -> list[Path]:
     named = [path for path in folder.glob("step-*") if NAME.fullmatch(path.name)]
-    return sorted(named, key=_step)
+    return sorted(named, key=step_of)
 
 
-def _step(path: Path) -> int:
+def step_of(path: Path) -> int:
+    """The step that a checkpoint's name says."""
     return int(path.name.removeprefix("step-"))
 
 
@@ -133,7 +134,7 @@ def check_checkpoint(path: Path, *, fingerprint: str, old: bool) -> Progress:
     owner = standing.setdefault("fingerprint", None if old else "")
     if owner is not None and owner != fingerprint:
         raise damaged(path, f"it is another run's, of fingerprint {owner}", way_out=WAY_OUT)
-    if standing["step"] != _step(path):
+    if standing["step"] != step_of(path):
         why = f"{PROGRESS} says step {standing['step']}"
         raise damaged(path, why, way_out=WAY_OUT)
     for name in (WEIGHTS, MOMENTS):

@@ -78,16 +78,15 @@ class WeightsAndBiases(Tracker):
         if mode != "offline" and not _in_reach(url := str(_settings().base_url)):
             say(f"note: W&B is out of reach at {url}. {OFFLINE}")
             mode = "offline"
-        while True:
+        # A second try, since the process that W&B left from an earlier run may be dead.
+        for tried, then in ((mode, OFFLINE), ("offline", ALONE)):
             try:
-                return WatchedRun(self._open(folder, name, identity, config, mode), say)
+                return WatchedRun(self._open(folder, name, identity, config, tried), say)
             except Exception as error:
                 _tear_down()
-                if mode == "offline":
-                    say(f"note: W&B did not start ({_words(error)}). {ALONE}")
-                    return Tracked()
-                say(f"note: W&B opened no run ({_words(error)}). {OFFLINE}")
-                mode = "offline"
+                if then == ALONE or tried != "offline":
+                    say(f"note: W&B did not start {tried} ({_words(error)}). {then}")
+        return Tracked()
 
     def _open(
         self, folder: Path, name: str, identity: str, config: Mapping[str, Any], mode: str

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from omegaconf import MISSING
 
-from distillkit.core.bounds import POSITIVE, check_range
+from distillkit.core.bounds import LONGEST, POSITIVE, check_bound, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Example, Response
 from distillkit.models.pretrained import Teacher
@@ -86,16 +86,18 @@ class Speculative(WriterSettings):
 
     def __post_init__(self) -> None:
         check_range(self, "writer.", POSITIVE, "proposals")
+        check_bound("writer.proposals", self.proposals, LONGEST)
 
     def open(self, student: "LanguageModel") -> Writer:
+        from distillkit.models.language_model import Draft
         from distillkit.models.loading import load_draft
-        from distillkit.writers.speculative import SpeculativeWriter
+        from distillkit.writers.local import LocalWriter
 
-        draft = load_draft(
+        model = load_draft(
             Teacher(name=self.draft),
             student,
             names=("writer.draft", "student.name"),
             device=student.device,
             precision="bf16" if student.autocast else "fp32",
         )
-        return SpeculativeWriter(student, draft, proposals=self.proposals)
+        return LocalWriter(student, draft=Draft(model, self.proposals))

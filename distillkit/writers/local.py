@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from distillkit.core.types import Author, Example, Response
 from distillkit.models.generation import generate
-from distillkit.models.language_model import LanguageModel
+from distillkit.models.language_model import Draft, LanguageModel
 from distillkit.models.sampling import Sampling
 
 
@@ -15,10 +15,17 @@ class LocalWriter:
     Args:
         model: as it is when it is asked.
         author: whose text it is.
+        draft: proposes what it writes, where it is not to write alone.
     """
 
-    def __init__(self, model: LanguageModel, author: Author = Author.student) -> None:
-        self._model, self._author = model, author
+    def __init__(
+        self,
+        model: LanguageModel,
+        author: Author = Author.student,
+        *,
+        draft: Draft | None = None,
+    ) -> None:
+        self._model, self._author, self._draft = model, author, draft
 
     def write(
         self,
@@ -31,7 +38,13 @@ class LocalWriter:
         """See :class:`distillkit.writers.base.Writer`."""
         prompts = self._model.prompts.of(examples)
         written = generate(
-            self._model, prompts, sampling, seed=seed, author=self._author, poll=poll
+            self._model,
+            prompts,
+            sampling,
+            seed=seed,
+            author=self._author,
+            draft=self._draft,
+            poll=poll,
         )
         if self._author is not Author.student or not sampling.neutral:
             return written

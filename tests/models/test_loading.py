@@ -14,9 +14,10 @@ from distillkit.models.identity import identity
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.linear import quicken
 from distillkit.models.loading import load, pick_device
-from distillkit.models.pair import agree_on_the_end, check_pair
+from distillkit.models.pair import agree_on_the_end
 from distillkit.models.pretrained import DType, Student, Teacher
 from distillkit.models.sampling import Sampling
+from distillkit.models.shared_ids import share_ids
 from tests.tiny import CPU, ENTRIES, FAMILIES, TOKENIZER, build, save
 
 PROMPTS = [[50, 60, 70, 80, 90, 100], [200]]
@@ -156,7 +157,7 @@ def tokenizer_with(folder: Path, edit) -> object:
 
 
 def test_a_pair_of_one_vocabulary_and_different_widths_is_accepted() -> None:
-    check_pair(build(vocab_size=448, side=Teacher), build("gpt2", vocab_size=400))
+    share_ids(build(vocab_size=448, side=Teacher), build("gpt2", vocab_size=400))
 
 
 def test_a_pair_of_different_sizes_is_refused(tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ def test_a_pair_of_different_sizes_is_refused(tmp_path: Path) -> None:
     smaller = tokenizer_with(tmp_path, drop)
     teacher = build(side=Teacher, tokenizer=larger, vocab_size=400)
     with pytest.raises(ModelError, match=r"384 and 381 entries, first difference 'Z'"):
-        check_pair(teacher, build(tokenizer=smaller, vocab_size=400))
+        share_ids(teacher, build(tokenizer=smaller, vocab_size=400))
 
 
 def test_a_pair_of_equal_size_whose_ids_differ_is_refused(tmp_path: Path) -> None:
@@ -182,7 +183,7 @@ def test_a_pair_of_equal_size_whose_ids_differ_is_refused(tmp_path: Path) -> Non
 
     other = tokenizer_with(tmp_path, swap)
     with pytest.raises(ModelError, match=r"382 and 382 entries, first difference 'A|B'"):
-        check_pair(build(side=Teacher, tokenizer=other), build())
+        share_ids(build(side=Teacher, tokenizer=other), build())
 
 
 def test_a_pair_that_splits_text_differently_is_refused(tmp_path: Path) -> None:
@@ -191,7 +192,7 @@ def test_a_pair_that_splits_text_differently_is_refused(tmp_path: Path) -> None:
 
     other = tokenizer_with(tmp_path, split_letters)
     with pytest.raises(ModelError, match="split text differently"):
-        check_pair(build(side=Teacher, tokenizer=other), build())
+        share_ids(build(side=Teacher, tokenizer=other), build())
 
 
 def with_end(token: str) -> LanguageModel:

@@ -18,9 +18,9 @@ from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.likelihood import token_nlls
 from distillkit.models.mixture import generate_mixture
-from distillkit.models.pair import check_pair
 from distillkit.models.pretrained import Teacher
 from distillkit.models.sampling import Sampling
+from distillkit.models.shared_ids import share_ids
 from distillkit.objectives.base import Objective, Scored
 from distillkit.objectives.comparison import Comparison
 from distillkit.objectives.divergence import DivergenceObjective
@@ -48,7 +48,7 @@ def pair(family: str = "llama") -> tuple[LanguageModel, LanguageModel]:
             model.head.weight[list(HOLES)] *= 5
             model.head.weight[END + 1 :] *= 5
         sides.append(model)
-    check_pair(*sides)
+    share_ids(*sides)
     return sides[0], sides[1]
 
 
@@ -85,7 +85,7 @@ def test_the_end_token_is_the_largest_id_and_real() -> None:
 
 def test_without_holes_nothing_is_masked() -> None:
     teacher, student = build(side=Teacher, vocab_size=HEAD), build(vocab_size=HEAD)
-    check_pair(teacher, student)
+    share_ids(teacher, student)
     assert teacher.head.holes is None
     assert student.head.holes is None
     assert student.head.vocabulary == len(student.tokenizer)
@@ -246,7 +246,7 @@ def test_a_padding_token_of_one_side_alone_is_masked_on_both(padded: str) -> Non
         name: build(vocab_size=HEAD, tokenizer=extra if name == padded else None, **more)
         for name, more in {"teacher": {"side": Teacher}, "student": {}}.items()
     }
-    check_pair(sides["teacher"], sides["student"])
+    share_ids(sides["teacher"], sides["student"])
     for model in sides.values():
         assert model.head.vocabulary == 382
         assert model.head.holes is None
@@ -256,7 +256,7 @@ def test_an_added_token_of_one_side_between_others_is_a_hole_of_both() -> None:
     teacher = build(side=Teacher, vocab_size=HEAD, tokenizer=with_added("<a>", "<b>"))
     tokenizer = with_added("<a>", "<b>", "<c>")
     student = build(vocab_size=HEAD, tokenizer=tokenizer)
-    check_pair(teacher, student)
+    share_ids(teacher, student)
     assert teacher.head.vocabulary == student.head.vocabulary == 384
     with pytest.raises(DataError, match=r"the reference of row 7 needs the token '<c>', id 384"):
         student.reference_ids(example("Why?", "So <c>.", name="row 7"))
@@ -267,7 +267,7 @@ def test_an_end_token_that_the_other_side_lacks_is_refused() -> None:
     tokenizer.eos_token = "<end>"
     student = build(vocab_size=HEAD, tokenizer=tokenizer)
     with pytest.raises(ModelError, match=r"student\.name ends text with '<end>'"):
-        check_pair(build(side=Teacher, vocab_size=HEAD), student)
+        share_ids(build(side=Teacher, vocab_size=HEAD), student)
 
 
 @pytest.mark.parametrize("short", ["student", "teacher", "both"])
@@ -278,7 +278,7 @@ def test_a_head_without_a_row_for_an_added_token_is_used_where_no_text_needs_it(
     rows = {side: 382 if short in (side, "both") else 383 for side in ("teacher", "student")}
     teacher = build(side=Teacher, vocab_size=rows["teacher"], tokenizer=tokenizer)
     student = build(vocab_size=rows["student"], tokenizer=tokenizer)
-    check_pair(teacher, student)
+    share_ids(teacher, student)
     assert teacher.head.vocabulary == student.head.vocabulary == 382
     assert student.reference_ids(example("Why?", "So."))
     with pytest.raises(DataError, match=r"the reference of row 7 needs the token '<image>'"):

@@ -184,7 +184,7 @@ def test_a_draft_that_never_learns_stays_as_it_is_and_nothing_is_kept() -> None:
     for _ in range(3):
         serving.serve(requests())
         assert list(serving.learn()) == []
-    assert serving.buffers[ALL].peak == 0
+    assert serving.buffers[ALL].size == 0
     assert all(torch.equal(*each) for each in zip(before, student.parameters(), strict=True))
 
 
@@ -206,9 +206,9 @@ RECORDS = served(*pair())
 def test_a_buffer_forgets_what_was_learned_unless_it_is_to_be_replayed() -> None:
     buffer = Buffer(BufferSettings(), seed=0)
     buffer.add([record(0), record(1)])
+    assert buffer.size == 2 * record(0).size > 0
     assert [each.request for each in buffer.take(0)] == [0, 1]
     assert buffer.size == 0
-    assert buffer.peak == 2 * record(0).size > 0
 
 
 def test_a_share_of_an_update_is_old_and_the_oldest_leave() -> None:
@@ -225,6 +225,19 @@ def test_a_share_of_an_update_is_old_and_the_oldest_leave() -> None:
         assert len({*old}) == len(old)
         assert all(4 * update - 6 <= number < 4 * update for number in old)
     assert [each.request for each in buffer.old] == [14, 15, 16, 17, 18, 19]
+    assert buffer.size == 6 * record(0).size
+
+
+def test_a_text_that_the_draft_cannot_read_whole_teaches_it_nothing() -> None:
+    target, student = pair()
+    _, records = served(target, student)
+    widths = [student.prompt_length(each.example) + len(each.response.tokens) for each in records]
+    student.context = sorted(widths)[1]
+    kept = [each for each, width in zip(records, widths, strict=True) if width <= student.context]
+    assert 0 < len(kept) < len(records)
+    expected = oracle(target, student, kept, [[1.0] * len(each.response.tokens) for each in kept])
+    found = OnlineDraft(ALL, student, target, learning(TeacherTopK(k=EVERY))).learn(records)
+    assert found["loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_probes_tell_the_mean_chance_of_acceptance_on_the_targets_text() -> None:

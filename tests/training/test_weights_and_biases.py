@@ -20,20 +20,11 @@ from distillkit.training.weights_and_biases import WatchedRun, WeightsAndBiases
 from ..conftest import CommandLine
 from ..test_resume import wait_for_step
 
+pytestmark = pytest.mark.usefixtures("fresh_wandb")
+
 BLOCK, WHOLE, LAST = 32768, 1, 4
 KEY = "5e" * 20
 STEPS = ["tracker=wandb", "debug=smoke", "steps=4", "checkpoint.every=4", "evaluation.every=3"]
-
-
-@pytest.fixture(autouse=True)
-def places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL"):
-        monkeypatch.delenv(name, raising=False)
-    for name in ("CONFIG", "CACHE", "DATA"):
-        monkeypatch.setenv(f"WANDB_{name}_DIR", str(tmp_path / name))
-    wandb.teardown()
-    yield
-    wandb.teardown()
 
 
 def started(folder: Path, say: Callable[[str], None]) -> Tracked:
@@ -169,17 +160,22 @@ def test_a_name_that_takes_for_ever_to_be_looked_up_is_not_waited_for(
     hanging.set()
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="finds the service in /proc")
+def kill_service() -> None:
+    if not Path("/proc/self/task").exists():
+        pytest.skip("finds the service in /proc")
+    for thread in Path("/proc/self/task").iterdir():
+        for child in (thread / "children").read_text().split():
+            if "wandb-core" in Path("/proc", child, "cmdline").read_text():
+                os.kill(int(child), signal.SIGKILL)
+
+
 def test_a_service_that_dies_midway_is_told_once_and_ends_nothing(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     said: list[str] = []
     run = started(tmp_path, said.append)
-    for thread in Path("/proc/self/task").iterdir():
-        for child in (thread / "children").read_text().split():
-            if "wandb-core" in Path("/proc", child, "cmdline").read_text():
-                os.kill(int(child), signal.SIGKILL)
+    kill_service()
     for step in range(1, 200):
         run.log({"loss": 1.0}, step=step)
         if said:
@@ -188,6 +184,18 @@ def test_a_service_that_dies_midway_is_told_once_and_ends_nothing(
     run.finish({"test/accuracy": 1.0}, failed=False)
     (note,) = said
     assert "metrics.jsonl" in note
+
+
+def test_a_service_that_an_earlier_run_left_dead_costs_the_next_one_nothing(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    started(tmp_path / "first", pytest.fail).finish({}, failed=False)
+    kill_service()
+    run = started(tmp_path / "second", pytest.fail)
+    run.log({"loss": 1.0}, step=1)
+    run.finish({}, failed=False)
+    assert [row["loss"] for row in history(tmp_path / "second")] == [1.0]
 
 
 class Heard:

@@ -16,8 +16,9 @@ from distillkit.metrics.base import Metric, Tally
 from distillkit.metrics.evidence import Whose
 from distillkit.models.identity import digest_of_writer
 from distillkit.models.loading import load, pick_device
-from distillkit.models.pair import agree_on_the_end, check_pair
+from distillkit.models.pair import agree_on_the_end
 from distillkit.models.pretrained import Pretrained, Teacher, of_folder
+from distillkit.models.shared_ids import share_ids
 from distillkit.programs.train.assemble import check_evaluated
 from distillkit.run import EvalRun, TrainRun
 
@@ -100,7 +101,7 @@ class Lineup:
         subject = known or self._load(who, self.everybody[who])
         others = [other.model for other in (teacher, self._reference) if other is not None]
         for other in others:
-            check_pair(other, subject.model)
+            share_ids(other, subject.model)
         check_evaluated(self.judged.examples, [subject.model, *others])
         digests = {who: subject.digest}
         if teacher is not None:

@@ -10,7 +10,8 @@ from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset, Gathered
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load, pick_device
-from distillkit.models.pair import agree_on_the_end, check_pair, load_pair
+from distillkit.models.pair import agree_on_the_end, load_pair
+from distillkit.models.shared_ids import share_ids
 from distillkit.online.requests import Request, requests_of
 from distillkit.online.routing import Route, route_of
 from distillkit.run_drafts import OsdRun
@@ -84,7 +85,7 @@ def _gathered(name: str, dataset: Dataset, wanted: Sequence[Split]) -> Gathered:
 
 def _another(run: OsdRun, target: LanguageModel, device: torch.device) -> LanguageModel:
     student = load(run.student, device=device, precision=run.precision)
-    check_pair(target, student)
+    share_ids(target, student)
     agree_on_the_end(target, student)
     return student
 

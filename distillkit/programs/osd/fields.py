@@ -5,6 +5,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import Author
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.online.settings import Routing
+from distillkit.programs.train.fields import check_shorthand
 from distillkit.run_drafts import OsdRun, ServeRun
 
 
@@ -44,16 +45,8 @@ def check_learning(run: OsdRun | ServeRun) -> None:
             f"teacher.draft={run.teacher.draft}, but the draft here is student.name="
             f"{run.student.name}, which learns. Remove it."
         )
-    if run.beta is not None and not hasattr(run.divergence, "beta"):
-        raise ConfigError(
-            f"beta={run.beta} has no effect with divergence={name_of(run.divergence)}. Remove it, "
-            "or use divergence=jsd."
-        )
-    if run.lmbda is not None and not hasattr(run.policy, "lmbda"):
-        raise ConfigError(
-            f"lmbda={run.lmbda} has no effect with policy={name_of(run.policy)}. Remove it, or use "
-            "policy=mixed policy.otherwise=teacher."
-        )
+    check_shorthand("beta", run.beta, run.divergence, group="divergence", option="jsd")
+    check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
     _check_never(run)
 
 

@@ -1,6 +1,5 @@
 """``distillkit osd``: assemble, claim the directory, serve the stream, leave drafts behind."""
 
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,7 @@ from rich.console import Console
 
 from distillkit.compose import Composed
 from distillkit.core.files import new_folder
-from distillkit.core.provenance import provenance
+from distillkit.core.provenance import processor, provenance
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.seeds import child_seed
 from distillkit.core.shapes import StreamSummary
@@ -99,7 +98,7 @@ def _serve(
                 stop=stop,
             )
             session.serve()
-        summary = _close(composed, parts, directory, session)
+        summary = _close(composed, parts, directory, session, stop)
         final = {f"stream/{name}": value for name, value in summary["all"].items()}
         final["stream/speed_up"] = summary["pace"]["speed_up"]
         failed = False
@@ -109,7 +108,7 @@ def _serve(
 
 
 def _close(
-    composed: Composed, parts: Assembled, directory: RunDirectory, session: Session
+    composed: Composed, parts: Assembled, directory: RunDirectory, session: Session, stop: Stop
 ) -> dict[str, Any]:
     run: OsdRun = composed.run
     with new_folder(directory.student) as folder:
@@ -124,14 +123,13 @@ def _close(
         sampling=run.rollout,
         proposals=run.proposals,
         seed=child_seed(run.seed, "pace"),
+        poll=stop.poll,
     )
-    peak = sum(buffer.peak for buffer in session.server.buffers.values())
     summary = {
         "name": directory.path.name,
         "fingerprint": composed.fingerprint,
         **summarise(session.rows, proposals=run.proposals),
-        "buffer_mb": round(peak / 1e6, 3),
-        "pace": {**measured, "processor": _processor()},
+        "pace": {**measured, "processor": processor()},
     }
     served, probes = session.rows[REQUESTS], session.rows[PROBES]
     draw_stream(summary["name"], served, probes, directory.path / "osd.png", window=WINDOW)
@@ -141,14 +139,6 @@ def _close(
 
 def _notes(*notes: str) -> list[str]:
     return [f"note: {note}" for note in notes]
-
-
-def _processor() -> str:
-    """As the system names it."""
-    file = Path("/proc/cpuinfo")
-    said = file.read_text() if file.is_file() else ""
-    named = [line.partition(":")[2].strip() for line in said.splitlines() if "model name" in line]
-    return named[0] if named else platform.processor() or platform.machine()
 
 
 def _show(summary: dict[str, Any], console: Console) -> None:

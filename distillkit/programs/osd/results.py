@@ -25,6 +25,7 @@ def summarise(rows: Mapping[str, Rows], *, proposals: int) -> dict[str, Any]:
             "learning": round(learning, 2),
             "learning_over_serving": round(learning / serving, 4) if serving else 0.0,
         },
+        "buffer_mb": round(max((row["buffer_bytes"] for row in timing), default=0) / 1e6, 3),
         "latency": quantiles([row["serving"] for row in timing]),
         "all": _foretold(tally(served), proposals),
         "domains": {

@@ -23,6 +23,7 @@ from distillkit.programs.osd.drafting import labels_of, learning_of
 from distillkit.programs.osd.keeping import read_old, save_old
 from distillkit.programs.osd.standing import (
     JOURNALS,
+    METRICS,
     PROBES,
     REQUESTS,
     TIMING,
@@ -44,7 +45,6 @@ class Session:
     Attributes:
         server: answers them.
         rows: of each journal.
-        seconds: spent serving and learning, by this process and those before it.
     """
 
     def __init__(
@@ -69,13 +69,14 @@ class Session:
                 draft = drafts[name]
                 load_checkpoint(path, student=draft.student, optimizer=draft.optimizer)
                 draft.version = standing.versions(name)
-                buffers[name].old.extend(read_old(path, parts.requests, device=parts.target.device))
+                buffers[name].keep(read_old(path, parts.requests, device=parts.target.device))
             watch.say(f"resumed at request {self.progress.step}")
         # What a stopped process wrote after its last checkpoint is written again, so cut it.
         self._journals = {
             name: Journal(directory.path / name, keep=self.progress.journals.get(name, 0))
             for name in JOURNALS
         }
+        tracked.again(standing.rows[METRICS], ())
         self._begun = standing.checkpoints is not None
         if not self._begun:
             self._learn_offline(drafts)
@@ -133,6 +134,7 @@ class Session:
         for each in served:
             self._note(REQUESTS, each.row())
         self.progress.step += len(requests)
+        held = sum(buffer.size for buffer in self.server.buffers.values())
         start = time.perf_counter()
         updates = list(self.server.learn())
         learning = time.perf_counter() - start
@@ -146,6 +148,7 @@ class Session:
                 "serving": round(serving, 6),
                 "learning": round(learning, 6),
                 "updates": len(updates),
+                "buffer_bytes": held,
             },
         )
         self._show(updates)
@@ -157,8 +160,8 @@ class Session:
         numbers = {f"serving/{name}": value for name, value in recent.items()}
         for row in updates:
             numbers |= {f"update/{row['draft']}/{key}": row[key] for key in ("loss", "grad_norm")}
-        if updates:
-            self._tracked.log(numbers, step=done)
+        if updates or done % WINDOW == 0:
+            self._tell(numbers)
 
     def _probe(self) -> None:
         alphas = {
@@ -170,7 +173,13 @@ class Session:
             for name, found in alphas.items()
             for domain, alpha in found.items()
         }
-        self._tracked.log(flat, step=self.progress.step)
+        self._tell(flat)
+
+    def _tell(self, numbers: dict[str, float]) -> None:
+        """Numbers for whoever watches, and for one who comes later."""
+        step = self.progress.step
+        self._note(METRICS, {"step": step, **numbers})
+        self._tracked.log(numbers, step=step)
 
     def _note(self, journal: str, row: dict[str, Any]) -> None:
         self._journals[journal].write(row)

@@ -12,13 +12,14 @@ from typing import Any
 from distillkit.core.journal import kept_part
 from distillkit.core.reading import damaged, parse_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
-from distillkit.training.checkpoint import Progress, check_checkpoint, newest_checkpoint
+from distillkit.training.checkpoint import Progress, check_checkpoint, newest_checkpoint, step_of
 
-REQUESTS, UPDATES, PROBES, TIMING = JOURNALS = (
+REQUESTS, UPDATES, PROBES, TIMING, METRICS = JOURNALS = (
     "requests.jsonl",
     "updates.jsonl",
     "probes.jsonl",
     "timing.jsonl",
+    "metrics.jsonl",
 )
 
 Rows = list[dict[str, Any]]
@@ -61,7 +62,7 @@ def where_it_stands(
     found = [path for path in newest if path is not None]
     if len(found) < len(drafts):
         return Standing(Progress(fingerprint=fingerprint))
-    step = min(path.name for path in found)
+    step = min(found, key=step_of).name
     paths = {draft: directory.checkpoints / draft / step for draft in drafts}
     for path in paths.values():
         progress = check_checkpoint(path, fingerprint=fingerprint, old=False)
@@ -77,6 +78,7 @@ def _kept(file: Path, progress: Progress, name: str) -> Rows:
         way_out=WAY_OUT,
     )
     rows: Rows = parse_json_lines(part, dict[str, Any], file=file, way_out=WAY_OUT)
-    if any("request" not in row for row in rows):
-        raise damaged(file, "a line names no request", way_out=WAY_OUT)
+    place = "step" if name == METRICS else "request"
+    if any(place not in row for row in rows):
+        raise damaged(file, f"a line names no {place}", way_out=WAY_OUT)
     return rows

@@ -67,7 +67,8 @@ def serve(composed: Composed, *, console: Console | None = None) -> None:
             console.print(f"note: {note}", soft_wrap=True)
         server, save = _server(run, target, student, directory, composed.fingerprint)
         version = server.drafts[ALL].version
-        address = "http://{}:{}".format(*listening.getsockname()[:2])
+        host, port = listening.getsockname()[:2]
+        address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         console.print(f"run directory {directory.path}\ndraft of version {version}")
         console.print(f"serving {run.teacher.name} at {address}/v1", soft_wrap=True)
         _answer(run, server, save, target=target, key=key, listening=listening)
@@ -205,6 +206,7 @@ def _answer(
     figures.show("draft_version", server.drafts[ALL].version)
     endpoint = Endpoint(
         target=target,
+        draft=server.drafts[ALL].student,
         name=run.teacher.name,
         sampling=run.rollout,
         limits=run.limits,

@@ -17,8 +17,8 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
         ConfigError: a shorthand or group that nothing reads.
     """
     used = getattr(run.objective, "divergence", None)
-    _check_shorthand("beta", run.beta, used, group="divergence", option="jsd")
-    _check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
+    check_shorthand("beta", run.beta, used, group="divergence", option="jsd")
+    check_shorthand("lmbda", run.lmbda, run.policy, group="policy", option="mixed")
     _check_groups(run, overrides)
     _check_labels(run)
     run.objective.check_authors(run.policy.may_write())
@@ -176,9 +176,14 @@ def check_told(teacher: OnlyReads, run: Distillation) -> None:
         )
 
 
-def _check_shorthand(
+def check_shorthand(
     name: str, given: float | None, component: object, *, group: str, option: str
 ) -> None:
+    """Refuse a shorthand that nothing reads, or that something else is said beside.
+
+    Raises:
+        ConfigError: it would have no effect.
+    """
     if given is None:
         return
     if not hasattr(component, name):

@@ -22,8 +22,8 @@ from distillkit.metrics.evidence import Whose
 from distillkit.models.identity import digest_of
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load, pick_device
-from distillkit.models.pair import check_pair
 from distillkit.models.pretrained import Student, Teacher, of_folder
+from distillkit.models.shared_ids import share_ids
 from distillkit.opinions.base import OnlyReads
 from distillkit.programs.train.assemble import check_evaluated
 from distillkit.programs.train.differences import check_same
@@ -181,7 +181,7 @@ def check_parts(run: UndoRun, examples: Sequence[Example]) -> None:
     check_evaluated(examples, [student])
     if (imitated := imitated_by(run)) is not None:
         teacher = load(getattr(run, imitated), device=device, precision=run.precision)
-        check_pair(teacher, student)
+        share_ids(teacher, student)
 
 
 def imitated_by(run: UndoRun) -> str | None:
