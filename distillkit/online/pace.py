@@ -1,7 +1,7 @@
 """How fast a target writes with its draft and alone, in turns on the same prompts."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from distillkit.core.types import Author, Example
@@ -41,19 +41,12 @@ def pace(
         return both.write(prompts, own, sampling, seed=seed, author=Author.teacher, poll=poll)
 
     told = together()
-
     calls: dict[str, Callable[[], int]] = {
         "target": lambda: alone(target, prompts),
         "draft": lambda: alone(draft, own),
         "both": lambda: sum(len(each.response.tokens) for each in together()),
     }
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(rounds):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            tokens = call()
-            taken[name].append((time.perf_counter() - start) / tokens)
-    seconds = {name: median(each) for name, each in taken.items()}
+    seconds = _seconds_per_token(calls, rounds)
     overlaps = [chance for each in told for chance in each.overlaps if chance == chance]
     alpha = sum(overlaps) / max(1, len(overlaps))
     cost = seconds["draft"] / seconds["target"]
@@ -64,3 +57,14 @@ def pace(
         "speed_up": seconds["target"] / seconds["both"],
         "foretold": speed_up(alpha, proposals, cost=cost),
     }
+
+
+def _seconds_per_token(calls: Mapping[str, Callable[[], int]], rounds: int) -> dict[str, float]:
+    """Of calls that tell how many tokens they wrote: medians over rounds, in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(rounds):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            tokens = call()
+            taken[name].append((time.perf_counter() - start) / tokens)
+    return {name: median(each) for name, each in taken.items()}
