@@ -7,6 +7,7 @@ from unicodedata import category
 import typer
 
 from distillkit import __version__
+from distillkit.cli_studies import study
 from distillkit.core.errors import (
     FULL,
     ConfigError,
@@ -31,7 +32,7 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
-VERBS = ("train", "eval", "undo", "osd", "serve")
+VERBS = ("train", "eval", "undo", "osd", "serve", "mixture")
 """Roots under conf/."""
 
 SPLITS = ("train", "validation", "test")
@@ -178,7 +179,7 @@ def doctor(
 @app.command()
 def show(
     overrides: Overrides = None,
-    verb: Annotated[str, typer.Option(help="train, eval, undo, osd or serve.")] = "train",
+    verb: Annotated[str, typer.Option(help=f"{', '.join(VERBS)}.")] = "train",
     config_dir: ConfigDir = None,
     plugin: Plugins = None,
 ) -> None:
@@ -190,23 +191,7 @@ def show(
         raise RunError(f"the yaml could not be printed ({error.strerror}). Send it elsewhere.")
 
 
-study = typer.Typer(help="Statistics of whole studies.", no_args_is_help=True)
 app.add_typer(study, name="study")
-
-
-@study.command(name="fidelity")
-def study_fidelity(
-    results: Annotated[Path, typer.Option(help="Folder of the paper's csv files.")],
-    tau: Annotated[float, typer.Option(help="Temperature where it is fixed.")] = 1.0,
-    selection: Annotated[
-        str, typer.Option(help="best of tau on the test score, or fixed at --tau.")
-    ] = "best",
-    output: Annotated[Path, typer.Option(help="Parent of study/fidelity.")] = Path("outputs"),
-) -> None:
-    """Repeat the statistics of arXiv:2505.15442 from its published tables, and check them."""
-    from distillkit.programs.study.program import study_fidelity as program
-
-    program(results, tau=tau, selection=selection, output=output)
 
 
 def _compose(

@@ -7,10 +7,11 @@ from distillkit.compose.grid import (
     check_hydra,
     current_cell,
     grid_of,
+    launch,
     multirun,
 )
 from distillkit.compose.reopening import recompose, reopen
-from distillkit.compose.typed import asks_to_resume, conf_folder
+from distillkit.compose.typed import asks_to_resume, conf_folder, quoted
 
 __all__ = [
     "Cell",
@@ -23,7 +24,9 @@ __all__ = [
     "current_cell",
     "from_config",
     "grid_of",
+    "launch",
     "multirun",
+    "quoted",
     "recompose",
     "reopen",
 ]

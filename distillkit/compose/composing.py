@@ -14,7 +14,8 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 import distillkit.run
-import distillkit.run_drafts  # noqa: F401  (both file the specs of the verbs)
+import distillkit.run_drafts
+import distillkit.run_studies  # noqa: F401  (they file the specs of the verbs)
 from distillkit.compose.environment import reading_environment
 from distillkit.compose.options import Options, options_of, with_options
 from distillkit.compose.own_files import OwnFiles, existing

@@ -8,10 +8,12 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import IntervalSweep, Override
-from hydra.types import RunMode
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig
 
 from distillkit.compose.composing import searched, with_hydra_in
@@ -90,19 +92,22 @@ def _values(override: Override, *, chooses: bool) -> list[str]:
     return [f"{key}={each}" for each in values]
 
 
-def check_hydra(grid: Grid, config_dir: Path | None) -> None:
-    """Find out before the first cell whether Hydra has what is asked of it.
+def check_hydra(hydras: Sequence[str], config_dir: Path | None) -> None:
+    """Find out before the first cell whether Hydra has what is asked of launcher and sweeper.
 
     Raises:
-        ConfigError: there is no such launcher or sweeper, or it has no such field.
+        ConfigError: it is about something else, there is no such launcher or sweeper, or it has no
+            such field.
     """
-    with one_sentence(grid.hydras):
+    with one_sentence(hydras):
+        if other := [item for item in read_overrides(hydras) if not item.is_hydra_override()]:
+            raise ConfigError(f"{other[0].input_line} says nothing of a launcher or sweeper.")
         with_hydra_in("train", config_dir)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.compose_config(
             config_name="train",
-            overrides=[*grid.hydras, *searched(config_dir)],
+            overrides=[*hydras, *searched(config_dir)],
             run_mode=RunMode.MULTIRUN,
             with_log_configuration=False,
         )
@@ -133,6 +138,46 @@ def multirun(
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         hydra.multirun("train", task_function=job, overrides=[*for_hydra(overrides), *place])
+
+
+def launch(
+    cells: Sequence[Sequence[str]],
+    job: Callable[[DictConfig], Any],
+    *,
+    folder: Path,
+    hydras: Sequence[str] = (),
+    config_dir: Path | None = None,
+) -> None:
+    """Hand trainings that are no grid to one of Hydra's launchers.
+
+    Args:
+        cells: overrides of each.
+        job: called for each cell; launchers pickle it.
+        folder: of what is kept of the cells.
+        hydras: what is said of the launcher.
+        config_dir: a folder of the user's own yaml files.
+
+    Raises:
+        ConfigError: Hydra cannot run them.
+    """
+    logging.getLogger("hydra").setLevel(logging.ERROR)
+    place = [f"hydra.sweep.dir={quoted(str(folder))}", *QUIET, *searched(config_dir)]
+    with one_sentence(hydras), reading_environment([item for cell in cells for item in cell]):
+        with_hydra_in("train", config_dir)
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        config = hydra.compose_config(
+            config_name="train",
+            overrides=[*hydras, *place],
+            run_mode=RunMode.MULTIRUN,
+            with_log_configuration=False,
+        )
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=HydraContext(hydra.config_loader, Callbacks(config)),
+            task_function=job,
+            config=config,
+        )
+        launcher.launch([for_hydra(cell) for cell in cells], initial_job_idx=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,15 @@ class AnySummary(TypedDict):
     files: NotRequired[dict[str, str]]
 
 
+class StudySummary(TypedDict):
+    """summary.json of a study; what it found is as different as studies are."""
+
+    name: str
+    fingerprint: str
+    study: str
+    files: NotRequired[dict[str, str]]
+
+
 class Row(TypedDict):
     """A student of an UNDO run."""
 

@@ -1,25 +1,76 @@
-"""A cell of a sweep as a process of its own, which saves when its sweep is asked to stop."""
+"""A cell of a sweep or study as a process of its own, which saves when it is asked to stop."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from distillkit.core.errors import Interrupted
+from distillkit.compose import Cell, compose
+from distillkit.core.errors import DistillkitError, Interrupted
 from distillkit.core.stopping import STOPS, stopping
+from distillkit.programs.train.differences import check_same
+from distillkit.programs.train.program import directory_of
 
 PR_SET_PDEATHSIG = 1
 
 
-def train_apart(arguments: Sequence[str]) -> dict[str, str]:
-    """Run ``distillkit train`` with these arguments; its status, and why it failed.
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all cells of a sweep or study have in common; launchers pickle it."""
+
+    group: str
+    """Gathers them in W&B."""
+    config_dir: Path | None = None
+    """A folder of the user's own yaml files."""
+    plugins: Sequence[str] = ()
+    """Files or modules of the user's own components."""
+    threads: int | None = None
+    """Of each process; as many as it takes if None."""
+
+    def train(self, cell: Cell) -> dict[str, Any]:
+        """What became of a cell: its run, summary, status, and the error of one that failed."""
+        result: dict[str, Any] = {"overrides": cell.overrides}
+        try:
+            composed = compose(
+                "train", cell.overrides, config_dir=self.config_dir, plugins=self.plugins
+            )
+            directory = directory_of(composed)
+            result |= {"run": str(directory.path), "fingerprint": composed.fingerprint}
+            done = directory.summary
+            if done is not None and done["fingerprint"] == composed.fingerprint:
+                result["status"] = "kept"
+            else:
+                # They are made anew; none is continued under its name.
+                check_same(directory, composed)
+                group = f"tracker.group={self.group}"
+                ungrouped = getattr(composed.run.tracker, "group", "none") is None
+                result |= self.run("train", [*cell.overrides, *([group] if ungrouped else [])])
+            result["summary"] = directory.summary if result["status"] != "failed" else None
+        except DistillkitError as error:
+            result |= {"status": "failed", "error": str(error)}
+        return result
+
+    def run(self, verb: str, overrides: Sequence[str]) -> dict[str, str]:
+        """Run a verb in a process of its own."""
+        places = ["--config-dir", str(self.config_dir)] if self.config_dir else []
+        brought = [word for plugin in self.plugins for word in ("--plugin", plugin)]
+        return run_apart([verb, *places, *brought, "--", *overrides], threads=self.threads)
+
+
+def run_apart(arguments: Sequence[str], *, threads: int | None = None) -> dict[str, str]:
+    """Run ``distillkit`` with these arguments; its status, and why it failed.
 
     A signal that asks this process to stop is passed on, and raised here once the cell is saved.
     """
     # Not from the folder where one stands: what lies there may be a stranger's.
-    command = [sys.executable, "-P", "-m", "distillkit", "train", *arguments]
+    command = [sys.executable, "-P", "-m", "distillkit", *arguments]
+    told = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     begun: list[subprocess.Popen[str]] = []
 
     def tell() -> None:
@@ -34,6 +85,7 @@ def train_apart(arguments: Sequence[str]) -> dict[str, str]:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
+            env={**told, **os.environ},
             preexec_fn=_stop_with_parent,
         )
         begun.append(process)

@@ -23,9 +23,8 @@ from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.files import made_folder, writable
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
-from distillkit.programs.cell import saving_cells, train_apart
+from distillkit.programs.cell import Bench, saving_cells
 from distillkit.programs.train.budget import COSTS, costs_of
-from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
 from distillkit.programs.train.table import share_cells
@@ -67,7 +66,7 @@ def sweep(
     console = console or terminal(columns=WIDE)
     grid = grid_of(overrides)
     output = _checked(grid, config_dir, plugins)
-    check_hydra(grid, config_dir)
+    check_hydra(grid.hydras, config_dir)
     named = sorted(item for item in overrides if not item.startswith("hydra"))
     name = sha256(" ".join(named).encode()).hexdigest()[:8]
     folder = made_folder((Path(output) / "sweep" / name).resolve(), choose="output=...")
@@ -105,25 +104,7 @@ def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) 
         CellFailed: there is no number, and the sweeper would learn from one.
     """
     cell = current_cell()
-    result: dict[str, Any] = {"overrides": cell.overrides}
-    try:
-        composed = compose("train", cell.overrides, config_dir=config_dir, plugins=plugins)
-        directory = directory_of(composed)
-        result |= {"run": str(directory.path), "fingerprint": composed.fingerprint}
-        done = directory.summary
-        if done is not None and done["fingerprint"] == composed.fingerprint:
-            result["status"] = "kept"
-        else:
-            # A grid makes runs anew; it continues none under their names.
-            check_same(directory, composed)
-            group = f"tracker.group=sweep-{cell.folder.name}"
-            in_group = [group] if getattr(composed.run.tracker, "group", "none") is None else []
-            places = ["--config-dir", str(config_dir)] if config_dir else []
-            brought = [word for plugin in plugins for word in ("--plugin", plugin)]
-            result |= train_apart([*places, *brought, "--", *cell.overrides, *in_group])
-        result["summary"] = directory.summary if result["status"] != "failed" else None
-    except DistillkitError as error:
-        result |= {"status": "failed", "error": str(error)}
+    result = Bench(f"sweep-{cell.folder.name}", config_dir, plugins).train(cell)
     write_cell(cell.folder, cell.number, result)
     after = (result.get("summary") or {}).get("student_after") or {}
     score = f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""

@@ -123,7 +123,7 @@ def test_a_file_may_not_place_itself_in_hydra(package: str, tmp_path: Path) -> N
 def test_options_of_hydra_itself_are_not_read_from_the_folder(tmp_path: Path) -> None:
     folder = own(tmp_path, "a: 1\n", "hydra/launcher/mine.yaml")
     with pytest.raises(ConfigError, match="no such option"):
-        check_hydra(grid_of(["hydra/launcher=mine"]), folder)
+        check_hydra(grid_of(["hydra/launcher=mine"]).hydras, folder)
 
 
 def test_a_file_may_say_who_runs_a_sweep_and_with_how_many(tmp_path: Path) -> None:

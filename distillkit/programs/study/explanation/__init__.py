@@ -1,0 +1,1 @@
+"""``distillkit study explanation``: on mixtures of Gaussians, and on language models."""

@@ -1,0 +1,50 @@
+"""A study's folder: claimed, filled, and finished with its numbers, tables and pictures."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from distillkit.compose import Composed
+from distillkit.core.provenance import processor, provenance
+from distillkit.core.rundir import RunDirectory
+from distillkit.core.shapes import StudySummary
+from distillkit.programs.train.differences import check_same
+from distillkit.run_studies import Study
+
+
+def directory_of(composed: Composed, study: str) -> RunDirectory:
+    """Where a study lives: under its name, or a part of its fingerprint."""
+    run: Study = composed.run
+    place = Path(run.output) / "study" / study / (run.name or composed.fingerprint[:8])
+    return RunDirectory(place, shape=StudySummary)
+
+
+@contextmanager
+def claimed(composed: Composed, directory: RunDirectory, console: Console) -> Iterator[None]:
+    """Hold a study's folder for this process.
+
+    Raises:
+        RunError: it holds something else, or another process is at work in it.
+    """
+    check_same(directory, composed)
+    record = {**provenance(), "device": processor(), "seed": composed.run.seeds[0]}
+    with directory.claim(**composed.asked(), provenance=record) as notes:
+        console.print(f"study folder {directory.path}", soft_wrap=True)
+        for note in notes:
+            console.print(f"note: {note}", soft_wrap=True)
+        yield
+
+
+def finish(
+    composed: Composed,
+    directory: RunDirectory,
+    study: str,
+    found: Mapping[str, object],
+    *,
+    leaves: Sequence[str],
+) -> None:
+    """Write what was found, last of all."""
+    told = {"name": directory.path.name, "fingerprint": composed.fingerprint, "study": study}
+    directory.finish({**told, **found}, leaves=leaves)
