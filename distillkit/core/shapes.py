@@ -15,10 +15,11 @@ class Record(TypedDict):
     """provenance.json: whose directory it is, where it came from, and what was made in it.
 
     ``files`` has the digests of files that are made once and read again; earlier versions wrote
-    none.
+    none. ``study`` is there where a study lives, and says which.
     """
 
     fingerprint: str
+    study: NotRequired[str]
     distillkit: NotRequired[str]
     python: NotRequired[str]
     packages: NotRequired[dict[str, str | None]]
@@ -87,12 +88,39 @@ class AnySummary(TypedDict):
     files: NotRequired[dict[str, str]]
 
 
+class ShownTable(TypedDict):
+    """A csv file in a study's folder, its first line the names of the columns."""
+
+    title: str
+    file: str
+
+
+class ShownPicture(TypedDict):
+    """A PNG in a study's folder; ``alt`` says what is to be seen to somebody who cannot see it."""
+
+    title: str
+    file: str
+    alt: str
+
+
+class Shown(TypedDict):
+    """What a report shows of a study, in the order of the page.
+
+    ``said`` are whole sentences: what was found, and what of it agrees with the paper.
+    """
+
+    tables: list[ShownTable]
+    pictures: list[ShownPicture]
+    said: list[str]
+
+
 class StudySummary(TypedDict):
     """summary.json of a study; what it found is as different as studies are."""
 
     name: str
     fingerprint: str
     study: str
+    shown: NotRequired[Shown]
     files: NotRequired[dict[str, str]]
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from distillkit.compose import Composed
 from distillkit.core.provenance import processor, provenance
 from distillkit.core.rundir import RunDirectory
-from distillkit.core.shapes import StudySummary
+from distillkit.core.shapes import Shown, StudySummary
 from distillkit.programs.train.differences import check_same
 from distillkit.run_studies import Study
 
@@ -29,7 +29,12 @@ def claimed(composed: Composed, directory: RunDirectory, console: Console) -> It
         RunError: it holds something else, or another process is at work in it.
     """
     check_same(directory, composed)
-    record = {**provenance(), "device": processor(), "seed": composed.run.seeds[0]}
+    record = {
+        **provenance(),
+        "device": processor(),
+        "seed": composed.run.seeds[0],
+        "study": directory.path.parent.name,
+    }
     with directory.claim(**composed.asked(), provenance=record) as notes:
         console.print(f"study folder {directory.path}", soft_wrap=True)
         for note in notes:
@@ -43,8 +48,20 @@ def finish(
     study: str,
     found: Mapping[str, object],
     *,
-    leaves: Sequence[str],
+    shown: Shown,
+    leaves: Sequence[str] = (),
 ) -> None:
-    """Write what was found, last of all."""
+    """Write what was found, last of all.
+
+    Args:
+        composed: the study.
+        directory: its own.
+        study: which it is.
+        found: numbers, in JSON's types.
+        shown: what ``distillkit report`` makes a page of; its files are there, and are kept as they
+            are from now on.
+        leaves: other files to be kept so.
+    """
     told = {"name": directory.path.name, "fingerprint": composed.fingerprint, "study": study}
-    directory.finish({**told, **found}, leaves=leaves)
+    files = [each["file"] for each in (*shown["tables"], *shown["pictures"])]
+    directory.finish({**told, **found, "shown": shown}, leaves=[*files, *leaves])

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from distillkit.compose import Composed
 from distillkit.core.files import new_file, write_csv
 from distillkit.core.rundir import RunDirectory
+from distillkit.core.shapes import Shown
 from distillkit.core.stopping import stopping
 from distillkit.core.terminal import WIDE, cell, of_numbers, terminal, tight_table
 from distillkit.evaluation.explanation_study.precision_recall import measured
@@ -32,6 +33,10 @@ PUBLISHED: dict[float | None, dict[str, float]] = {
 
 STUDY = "mixture"
 SEEDS, TABLE, PICTURE = "seeds.csv", "table.csv", "mixture.png"
+ALT = (
+    "Precision and recall against beta; precision against recall, coloured by the entropy of the "
+    "teacher's weights; the fits of the direct student and of two others over the truth."
+)
 
 
 def study_mixture(composed: Composed, *, console: Console | None = None) -> RunDirectory:
@@ -86,13 +91,24 @@ def _measure(composed: Composed, directory: RunDirectory, console: Console) -> d
         with new_file(directory.path / PICTURE) as file:
             draw_mixture(run, rows, file)
         found = {"table": table, "trade": [each.as_dict() for each in trades(rows)]}
-        finish(composed, directory, STUDY, found, leaves=(SEEDS, TABLE, PICTURE))
+        finish(composed, directory, STUDY, found, shown=_shown(found))
         failed = False
     finally:
         tracked.finish({}, failed=failed)
     summary = directory.summary
     assert summary is not None
     return summary
+
+
+def _shown(found: dict[str, Any]) -> Shown:
+    return {
+        "tables": [
+            {"title": "Log-likelihood of a point in nats, over seeds", "file": TABLE},
+            {"title": "Every seed", "file": SEEDS},
+        ],
+        "pictures": [{"title": "The trade, and three fits", "file": PICTURE, "alt": ALT}],
+        "said": [*gains(found), agreement(found)],
+    }
 
 
 def tabulated(rows: Sequence[Row]) -> list[Row]:
@@ -125,12 +141,18 @@ def trades(rows: Sequence[Row]) -> list[Finding]:
 def _show(summary: dict[str, Any], console: Console) -> None:
     table: list[Row] = summary["table"]
     console.print(_table(table))
+    for said in (*gains(summary), agreement(summary)):
+        console.print(said, soft_wrap=True)
+
+
+def gains(summary: dict[str, Any]) -> list[str]:
+    """What the sharpest teacher's student gains and loses, with intervals over seeds."""
+    told = []
     for name, trade in zip(("precision", "recall"), summary["trade"], strict=False):
         between = "" if trade["low"] is None else f" ({trade['low']:+.2f} to {trade['high']:+.2f})"
-        console.print(
-            f"{name}: {trade['selection']} over direct {trade['estimate']:+.2f} nats{between}"
-        )
-    console.print(agreement(summary), soft_wrap=True)
+        over = f"{trade['selection']} over direct {trade['estimate']:+.2f} nats{between}"
+        told.append(f"{name}: {over}")
+    return told
 
 
 def agreement(summary: dict[str, Any]) -> str:
