@@ -55,9 +55,9 @@ def read_table(sweep: Path) -> list[dict[str, Any]]:
 
 
 def cells_of(sweep: Path) -> list[tuple[dict[str, Any], Path | None]]:
-    """Cells of a sweep's folder, each with its run directory, None where there is none.
+    """Cells of a sweep's or study's folder, each with its run directory, None where there is none.
 
-    A sweep may be read on another machine, or from another folder, than it was run in.
+    It may be read on another machine, or from another folder, than it was run in.
 
     Raises:
         RunError: the sweep's table is damaged, or a run directory is another cell's.
@@ -67,7 +67,9 @@ def cells_of(sweep: Path) -> list[tuple[dict[str, Any], Path | None]]:
         recorded = Path(cell["run"]) if "run" in cell else None
         places = []
         if recorded is not None:
-            places = [recorded, sweep.resolve().parents[1] / "train" / recorded.name]
+            # A study has its trainings inside, a sweep beside it.
+            parents = (sweep.resolve(), sweep.resolve().parents[1])
+            places = [recorded, *(parent / "train" / recorded.name for parent in parents)]
         run = next((place for place in places if (place / "run.yaml").is_file()), None)
         if run is not None:
             _check_whose(run, cell, sweep)

@@ -1,4 +1,4 @@
-"""``distillkit report``: finished runs side by side, as a page, a table and pictures."""
+"""``distillkit report``: runs side by side and what studies found, as a page, a table, pictures."""
 
 from collections.abc import Sequence
 from hashlib import sha256
@@ -14,8 +14,9 @@ from distillkit.report.markdown import markdown
 from distillkit.report.page import render
 from distillkit.report.runs import gather
 from distillkit.report.sections import sections
+from distillkit.report.studies import StudyPage
 from distillkit.report.style import drawing
-from distillkit.report.tables import Column, build
+from distillkit.report.tables import EMPTY, Column, build
 
 PAGE, TABLE = "report.html", "table.md"
 
@@ -28,10 +29,10 @@ def report(
     output: Path | None = None,
     console: Console | None = None,
 ) -> Path:
-    """Compare runs and write ``report.html``, ``table.md`` and a PNG of each picture.
+    """Compare runs and write ``report.html``, ``table.md`` and a PNG of each picture of runs.
 
     Args:
-        paths: run directories and sweep folders.
+        paths: run directories, sweep folders and studies' folders.
         baseline: run that the others are compared with; the first if None.
         split: whose evaluation is shown.
         output: folder to write, or to write anew; ``outputs/report/<name>`` if None.
@@ -47,25 +48,27 @@ def report(
     console = console or terminal()
     gathered = gather(paths, split=split)
     groups = group(gathered.runs)
-    chosen = baseline_of(groups, baseline)
     folder = output or Path("outputs", "report", _name(paths))
     _check(folder)
-    table = build(groups, chosen)
+    table = build(groups, baseline_of(groups, baseline)) if groups else EMPTY
     primary = table.columns[0] if table.columns else Column("accuracy", "accuracy")
-    remedy = f"distillkit eval run={gathered.runs[0].path}"
+    remedy = f"distillkit eval run={gathered.runs[0].path}" if groups else ""
+    title = _title(paths, gathered.studies)
     with drawing(), new_folder(folder.resolve()) as partial:
-        plots = sections(groups, primary, remedy=remedy)
+        plots = sections(groups, primary, remedy=remedy) if groups else ()
         page = render(
             groups,
             table,
             plots,
-            title=_title(paths),
+            studies=gathered.studies,
+            title=title,
             split=split,
             notes=gathered.notes,
             remedy=remedy,
         )
         write_text(partial / PAGE, page)
-        write_text(partial / TABLE, markdown(table, groups, title=_title(paths), split=split))
+        told = markdown(table, groups, studies=gathered.studies, title=title, split=split)
+        write_text(partial / TABLE, told)
         for picture in (picture for section in plots for picture in section.pictures):
             picture.save_png(partial)
     console.print(f"page   {folder / PAGE}\ntable  {folder / TABLE}", soft_wrap=True)
@@ -79,10 +82,12 @@ def _name(paths: Sequence[Path]) -> str:
     return f"runs-{sha256(' '.join(names).encode()).hexdigest()[:8]}"
 
 
-def _title(paths: Sequence[Path]) -> str:
+def _title(paths: Sequence[Path], studies: Sequence[StudyPage]) -> str:
     names = [path.resolve().name for path in paths]
     if len(names) > 1:
         return f"{names[0]} and {len(names) - 1} more"
+    if studies:
+        return studies[0].title
     return f"Sweep {names[0]}" if (paths[0] / "table.json").is_file() else names[0]
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from distillkit.report.groups import ABSENT, Group
+from distillkit.report.groups import Group
+from distillkit.report.settings import ABSENT
 
 COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
     "gold labels": lambda summary: _budget(summary, "gold_labels"),

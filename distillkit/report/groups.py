@@ -6,9 +6,7 @@ from string import ascii_uppercase
 
 from distillkit.core.errors import ConfigError
 from distillkit.report.runs import Run
-
-ABSENT = "–"
-"""Shown where a setting or number does not exist."""
+from distillkit.report.settings import ABSENT
 
 TIED = "\N{NO-BREAK SPACE}"
 
@@ -98,8 +96,8 @@ def differences(groups: Sequence[Group]) -> dict[str, tuple[str, ...]]:
 
 def _labels(members: Sequence[Sequence[Run]]) -> list[str]:
     plain = [Group("", "", tuple(found)) for found in members]
-    if len(members) == 1:
-        return [members[0][0].name]
+    if len(members) <= 1:
+        return [found[0].name for found in members]
     rows = _told_once(differences(plain))
     parts: list[list[str]] = [[] for _ in members]
     for key, texts in rows.items():

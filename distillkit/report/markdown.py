@@ -4,7 +4,9 @@ from collections.abc import Sequence
 
 from distillkit.report.comparing import Difference
 from distillkit.report.costs import costs_of
-from distillkit.report.groups import ABSENT, Group
+from distillkit.report.groups import Group
+from distillkit.report.settings import ABSENT
+from distillkit.report.studies import StudyPage
 from distillkit.report.tables import Cell, Column, Row, Table
 from distillkit.report.wording import (
     heading,
@@ -25,8 +27,20 @@ NOTE = (
 )
 
 
-def markdown(table: Table, groups: Sequence[Group], *, title: str, split: str) -> str:
-    """Title, summary, warnings, the main table and how to read it."""
+def markdown(
+    table: Table,
+    groups: Sequence[Group],
+    *,
+    studies: Sequence[StudyPage] = (),
+    title: str,
+    split: str,
+) -> str:
+    """Title, studies, summary, warnings, the main table and how to read it."""
+    parts = [f"# {_safe(title)}\n", *(line for study in studies for line in _study(study))]
+    return "\n".join([*parts, *(_runs(table, groups, split) if groups else ())])
+
+
+def _runs(table: Table, groups: Sequence[Group], split: str) -> list[str]:
     columns = [table.columns[at] for at in table.leading]
     rows = [
         ["", "run", *map(heading, columns), "p (Holm)"],
@@ -42,18 +56,25 @@ def markdown(table: Table, groups: Sequence[Group], *, title: str, split: str) -
             ["", f"seed {single.seed}: {_safe(single.name)}", *_cells(single, table)]
             for single in block.singles
         ]
-    return "\n".join(
-        [
-            f"# {_safe(title)}\n",
-            f"{_safe(summary(groups, split))}\n",
-            *(f"> **Warning.** {_safe(text)}\n" for text in warnings(groups)),
-            *_lines(rows),
-            "",
-            NOTE,
-            "",
-            *_costs(groups),
-        ]
-    )
+    return [
+        f"{_safe(summary(groups, split))}\n",
+        *(f"> **Warning.** {_safe(text)}\n" for text in warnings(groups)),
+        *_lines(rows),
+        "",
+        NOTE,
+        "",
+        *_costs(groups),
+    ]
+
+
+def _study(study: StudyPage) -> list[str]:
+    """Its sentences and tables; pictures have their numbers there."""
+    lines = [f"## {_safe(study.title)}\n", *(f"{_safe(said)}\n" for said in study.said)]
+    for table in study.tables:
+        head, *rows = [list(map(_safe, row)) for row in (table.columns, *table.rows)]
+        lines += [f"### {_safe(table.title)}\n", *_lines([head, ["---"] * len(head), *rows]), ""]
+        lines += [f"{table.left:,} rows more.\n"] if table.left else []
+    return lines
 
 
 def _lines(rows: Sequence[Sequence[str]]) -> list[str]:

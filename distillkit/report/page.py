@@ -18,6 +18,7 @@ from distillkit.report.groups import Group, differences, together
 from distillkit.report.markdown import NOTE
 from distillkit.report.runs import Missing, Run
 from distillkit.report.sections import Section
+from distillkit.report.studies import StudyPage
 from distillkit.report.style import DARK, LIGHT, SERIES
 from distillkit.report.tables import Table
 from distillkit.report.views import view
@@ -44,6 +45,7 @@ def render(
     table: Table,
     plots: Sequence[Section],
     *,
+    studies: Sequence[StudyPage] = (),
     title: str,
     split: str,
     notes: Sequence[Missing],
@@ -66,7 +68,7 @@ def render(
     seeded, cost = any(group.seeded for group in groups), costs_of(groups)
     context = {
         "title": title,
-        "summary": wording.summary(groups, split),
+        "summary": wording.summary(groups, split) if groups else "",
         "warnings": wording.warnings(groups),
         "groups": groups,
         "runs": runs,
@@ -75,14 +77,19 @@ def render(
         "everything": view(table, range(len(table.columns))) if beyond else None,
         "reading": f"{NOTE} {SEEDS_NOTE}" if seeded else NOTE,
         "plots": plots,
-        "sections": _navigation(plots, cost, missing),
+        "studies": studies,
+        "sections": [
+            *_of_studies(studies),
+            *(_of_runs(plots, cost) if groups else ()),
+            *([("missing", "Not here")] if missing else []),
+        ],
         "answers": _answers(groups),
         "rule": examples.RULE,
         "remedy": remedy,
         "settings": together(differences(groups)),
         "costs": cost,
         "missing": missing,
-        "provenance": _provenance(runs),
+        "provenance": _provenance([*studies, *runs]),
         "style": Markup(_variables() + style),
         "script": Markup(script),
         "script_hash": "sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
@@ -100,16 +107,19 @@ def _variables() -> str:
     )
 
 
-def _navigation(
-    plots: Sequence[Section], cost: Costs, missing: Sequence[Missing]
-) -> list[tuple[str, str]]:
+def _of_studies(studies: Sequence[StudyPage]) -> list[tuple[str, str]]:
+    """Anchors and headings; a study that is alone has its name at the top of the page."""
+    names = [study.title for study in studies] if len(studies) > 1 else ["What was found"]
+    return [(f"study-{at}", names[at]) for at in range(len(studies))]
+
+
+def _of_runs(plots: Sequence[Section], cost: Costs) -> list[tuple[str, str]]:
     return [
         ("results", "Results"),
         *((section.anchor, section.name) for section in plots),
         ("answers", "Answers"),
         ("settings", "What differs"),
         *([("cost", "Cost")] if cost.rows else []),
-        *([("missing", "Not here")] if missing else []),
     ]
 
 
@@ -125,7 +135,7 @@ def _answers(groups: Sequence[Group]) -> list[Answers]:
     return made
 
 
-def _provenance(runs: Sequence[Run]) -> dict[str, str]:
+def _provenance(runs: Sequence[Run | StudyPage]) -> dict[str, str]:
     """Each fact once, with all its values; never the diff of a checkout."""
     facts: dict[str, dict[str, None]] = {}
     for run in runs:

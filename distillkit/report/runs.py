@@ -1,4 +1,4 @@
-"""Runs and sweep folders as they lie on disk, read into what the report needs."""
+"""Runs, sweeps and studies as they lie on disk, read into what the report needs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,11 +13,10 @@ from distillkit.core.reading import damaged, read_json_lines, read_yaml
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import AnySummary
 from distillkit.report.evaluations import Evaluation, from_summary, read_evaluation
+from distillkit.report.settings import LEFT_OUT, key_of, settings_of
+from distillkit.report.studies import StudyPage, is_study, read_study
 
 METRICS = "metrics.jsonl"
-
-LEFT_OUT = ("name", "output", "tracker", "device", "guard")
-"""Settings that say where a run goes and who watches, not what it is."""
 
 
 class Settings(TypedDict):
@@ -60,36 +59,41 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """All runs of a report, and what could not be among them."""
+    """All runs and studies of a report, and what could not be among them."""
 
     runs: tuple[Run, ...]
     notes: tuple[Missing, ...]
+    studies: tuple[StudyPage, ...] = ()
 
 
 def gather(paths: Sequence[Path], *, split: str) -> Gathered:
-    """Read run directories and sweep folders, each run once.
+    """Read run directories, sweep folders and studies' folders, each once.
 
     Raises:
-        RunError: a path is neither, nothing is left to report, or a file is damaged.
+        RunError: a path is none of them, nothing is left to report, or a file is damaged.
     """
     folders: dict[Path, None] = {}
+    studies: dict[Path, StudyPage] = {}
     notes: list[Missing] = []
     for path in paths:
+        if study := is_study(path):
+            studies[path.resolve()] = read_study(path)
         if (path / "table.json").is_file():
             found, absent = _cells(path)
             folders |= dict.fromkeys(found)
             notes += absent
-        elif (path / "run.yaml").is_file():
+        elif (path / "run.yaml").is_file() and not study:
             folders[path.resolve()] = None
-        else:
+        elif not study:
             raise RunError(
                 f"{path} is neither a run directory (with run.yaml) nor a sweep folder (with "
-                "table.json). Give some of outputs/train/<name> or outputs/sweep/<hash>."
+                "table.json). Give some of outputs/train/<name>, outputs/sweep/<hash> or "
+                "outputs/study/<verb>/<name>."
             )
-    if not folders:
+    if not folders and not studies:
         raise RunError("no run to report: every cell of the sweep failed. Run the sweep again.")
     runs = [read_run(folder, split=split) for folder in folders]
-    return Gathered(tuple(_distinct(runs)), tuple(notes))
+    return Gathered(tuple(_distinct(runs)), tuple(notes), tuple(studies.values()))
 
 
 def read_run(folder: Path, *, split: str) -> Run:
@@ -130,7 +134,7 @@ def read_run(folder: Path, *, split: str) -> Run:
         path=path,
         seed=config.get("seed"),
         summary={key: summary[key] for key in summary if key != "files"},
-        config=_settings(config, overrides),
+        config=settings_of(config, overrides),
         provenance={**{key: provenance[key] for key in provenance if key != "files"}, "git": git},
         journal=_journal(folder),
         evaluation=evaluation,
@@ -144,7 +148,7 @@ def _cells(folder: Path) -> tuple[list[Path], list[Missing]]:
         if run is not None:
             found.append(run.resolve())
         else:
-            named = [item for item in cell.get("overrides", ()) if _key(item) not in LEFT_OUT]
+            named = [item for item in cell.get("overrides", ()) if key_of(item) not in LEFT_OUT]
             told = f"The cell {' '.join(named)} left no run ({cell.get('status', 'unknown')})."
             absent.append(Missing(told, "distillkit sweep ... runs it again, and no finished one."))
     return found, absent
@@ -158,45 +162,6 @@ def _journal(folder: Path) -> tuple[dict[str, float], ...]:
     if any("step" not in row for row in rows):
         raise damaged(file, "a line has no step", way_out=WAY_OUT)
     return tuple(rows)
-
-
-def _settings(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, str]:
-    """Flat settings as text; an older run.yaml does not name what fills its groups."""
-    kept = {key: value for key, value in config.items() if key not in LEFT_OUT}
-    chosen = [item.partition("=") for item in overrides if "=" in item]
-    names = {
-        _key(key): value
-        for key, _, value in chosen
-        if isinstance(config.get(_key(key), {}), Mapping) and "." not in key
-    }
-    settings = {key: value for key, value in names.items() if key not in LEFT_OUT}
-    settings |= dict(_flat(kept, ""))
-    return settings
-
-
-def _key(override: str) -> str:
-    return override.partition("=")[0].lstrip("+~").partition("@")[0]
-
-
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            # A group is called by its option: divergence, not divergence.option.
-            group = prefix if key == "option" else f"{prefix}.{key}"
-            yield from _flat(inner, group if prefix else str(key))
-    else:
-        yield prefix, _text(value)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return "[" + ", ".join(map(_text, value)) + "]"
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"…/{Path(text).name}" if text.startswith(("/", "~")) else text
 
 
 def _shown(folder: Path) -> str:

@@ -108,6 +108,10 @@ class Table:
     """Rows of the start and the teacher, of the baseline's first run."""
 
 
+EMPTY = Table(columns=(), leading=(), blocks=(), references=())
+"""Of no run."""
+
+
 def build(groups: Sequence[Group], baseline: Group) -> Table:
     """Values, differences and the correction over the primary column."""
     columns = columns_of(groups)

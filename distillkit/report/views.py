@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from distillkit.report.comparing import Difference
 from distillkit.report.evaluations import Value
-from distillkit.report.groups import ABSENT
+from distillkit.report.settings import ABSENT
 from distillkit.report.tables import Block, Cell, Column, Row, Table
 from distillkit.report.wording import heading, interval, number, p_value, reach, signed
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from distillkit.report.comparing import Difference
 from distillkit.report.evaluations import Value
-from distillkit.report.groups import ABSENT, Group
+from distillkit.report.groups import Group
+from distillkit.report.settings import ABSENT
 from distillkit.report.tables import Column
 
 MINUS = "\N{MINUS SIGN}"

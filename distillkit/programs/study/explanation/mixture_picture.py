@@ -11,7 +11,7 @@ from matplotlib.patches import Ellipse
 
 from distillkit.evaluation.explanation_study.mixture import Mixture, truth
 from distillkit.evaluation.explanation_study.precision_recall import Fitted, fitted
-from distillkit.report.style import LIGHT, drawing
+from distillkit.report.style import LIGHT, drawing, plain
 from distillkit.run_studies import MixtureStudy
 
 SHOWN = 1500
@@ -48,6 +48,7 @@ def _draw_against(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
         axes.axhline(direct, color=colour, linestyle=":", linewidth=1)
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=5)
+    plain(axes.xaxis, axes.yaxis)
     axes.set(xlabel="beta (dotted: direct student)", ylabel="nats a point")
     axes.set_title("what a sharper teacher does")
     axes.legend(frameon=False)
@@ -63,6 +64,7 @@ def _draw_curve(axes: Axes, rows: Sequence[dict[str, Any]]) -> None:
         axes.annotate(f"{beta:g}", (x, y), xytext=(3, 3), textcoords="offset points", fontsize=7)
     axes.figure.colorbar(dots, ax=axes, label="entropy of the teacher's weights")
     axes.set_xscale("symlog", linthresh=5)
+    plain(axes.xaxis)
     axes.set(xlabel="recall", ylabel="precision")
     axes.set_title("the trade, by beta")
 
