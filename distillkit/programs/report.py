@@ -42,7 +42,7 @@ def report(
         The page.
 
     Raises:
-        RunError: a path is no run, a file is damaged, or the folder holds something else.
+        RunError: a path is neither, a file is damaged, or the folder holds something else.
         ConfigError: the baseline is none of the runs.
     """
     console = console or terminal()
@@ -50,27 +50,27 @@ def report(
     groups = group(gathered.runs)
     folder = output or Path("outputs", "report", _name(paths))
     _check(folder)
-    table = build(groups, baseline_of(groups, baseline)) if groups else EMPTY
+    table = build(groups, baseline_of(groups, baseline)) if groups or baseline else EMPTY
     primary = table.columns[0] if table.columns else Column("accuracy", "accuracy")
     remedy = f"distillkit eval run={gathered.runs[0].path}" if groups else ""
-    title = _title(paths, gathered.studies)
+    studies, title = gathered.studies, _title(paths, gathered.studies)
     with drawing(), new_folder(folder.resolve()) as partial:
-        plots = sections(groups, primary, remedy=remedy) if groups else ()
+        plots = sections(groups, primary, remedy=remedy)
         page = render(
             groups,
             table,
             plots,
-            studies=gathered.studies,
+            studies=studies,
             title=title,
             split=split,
             notes=gathered.notes,
             remedy=remedy,
         )
         write_text(partial / PAGE, page)
-        told = markdown(table, groups, studies=gathered.studies, title=title, split=split)
+        told = markdown(table, groups, studies=studies, title=title, split=split)
         write_text(partial / TABLE, told)
-        for picture in (picture for section in plots for picture in section.pictures):
-            picture.save_png(partial)
+        for section in plots:
+            section.save(partial)
     console.print(f"page   {folder / PAGE}\ntable  {folder / TABLE}", soft_wrap=True)
     return folder / PAGE
 

@@ -63,6 +63,8 @@ def baseline_of(groups: Sequence[Group], name: str | None) -> Group:
     Raises:
         ConfigError: there is none.
     """
+    if not groups:
+        raise ConfigError(f"--baseline {name}: there is no run to compare. Leave it out.")
     if name is None:
         return groups[0]
     for found in groups:

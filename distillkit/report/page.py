@@ -7,7 +7,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from distillkit import __version__
@@ -55,13 +55,6 @@ def render(
     template = files("distillkit.report") / "template"
     style = (template / "report.css").read_text(encoding="utf-8")
     script = (template / "report.js").read_text(encoding="utf-8")
-    environment = Environment(
-        loader=PackageLoader("distillkit.report", "template"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     runs = [run for group in groups for run in group.runs]
     beyond = len(table.columns) > len(table.leading)
     missing = [*notes, *(item for run in runs for item in run.missing)]
@@ -94,7 +87,18 @@ def render(
         "script": Markup(script),
         "script_hash": "sha256-" + b64encode(sha256(script.encode()).digest()).decode(),
     }
-    return environment.get_template("page.html.j2").render(context)
+    return _template().render(context)
+
+
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("distillkit.report", "template"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
 
 
 def _variables() -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from distillkit.report.groups import Group
 from distillkit.report.progress import SMOOTH, exposure_bias, learning, reliability
@@ -31,15 +32,22 @@ class Section:
     small: bool = False
     """Whether the pictures are many and little."""
 
+    def save(self, folder: Path) -> None:
+        """Write a PNG of each picture."""
+        for picture in self.pictures:
+            picture.save_png(folder)
+
 
 def sections(groups: Sequence[Group], column: Column, *, remedy: str) -> tuple[Section, ...]:
-    """All of them, in the order of the page; to be called inside ``style.drawing()``.
+    """All of them, in the order of the page; none without runs; inside ``style.drawing()``.
 
     Args:
         groups: the configurations.
         column: the primary number.
         remedy: the command that measures what is not there.
     """
+    if not groups:
+        return ()
     return (
         _learning(groups),
         *_grid(groups, column),

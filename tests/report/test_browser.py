@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.report.test_page import contrast
+from tests.report.test_page import contrast, make
+from tests.report.test_studies import build_study
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -152,3 +153,14 @@ def test_pictures_turn_dark_with_the_page(visit: Any) -> None:
 def hexadecimal(colour: str) -> str:
     parts = colour.removeprefix("rgb(").removesuffix(")").split(",")
     return "#" + "".join(f"{int(part):02x}" for part in parts)
+
+
+def test_the_picture_of_a_study_is_drawn_and_asks_for_nothing(browser: Any, tmp_path: Path) -> None:
+    page = make([build_study(tmp_path / "out").path], tmp_path / "page")
+    tab, heard = browser.new_page(), []
+    tab.on("console", lambda message: heard.append(message.text))
+    tab.on("request", lambda request: heard.append(request.url[:40]))
+    tab.goto(page.as_uri())
+    assert tab.evaluate("document.images[0].naturalWidth") == 1
+    assert [each for each in heard if not each.startswith(("file:", "data:"))] == []
+    tab.close()

@@ -1,4 +1,4 @@
-"""Pages of studies: what was asked, tables, pictures and sentences, and no other file than theirs."""
+"""Pages of studies: what was asked, tables, pictures and sentences, and no file but theirs."""
 
 import base64
 import json
@@ -9,7 +9,7 @@ import pytest
 
 from distillkit.compose import compose
 from distillkit.core.cells import cells_of, write_table
-from distillkit.core.errors import RunError
+from distillkit.core.errors import ConfigError, RunError
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.terminal import terminal
 from distillkit.programs.study.folder import claimed, directory_of, finish
@@ -123,6 +123,12 @@ def test_the_trainings_of_a_study_that_was_moved_are_found_inside(tmp_path: Path
     ((_, found),) = cells_of(moved)
     assert found == moved / "train" / "inside"
     assert [each.name for each in gather([moved], split="test").runs] == ["inside"]
+
+
+def test_a_baseline_of_a_study_without_runs_is_refused(tmp_path: Path) -> None:
+    study = build_study(tmp_path / "out")
+    with pytest.raises(ConfigError, match="--baseline some: there is no run to compare"):
+        make([study.path], tmp_path / "page", baseline="some")
 
 
 @pytest.mark.parametrize(
