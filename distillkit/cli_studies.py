@@ -1,5 +1,6 @@
 """``distillkit study``: what papers found out about distillation, found out again."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,6 +25,10 @@ Plugins = Annotated[
 ]
 
 
+TRAIN = re.compile(r"([+~]*)train\.(.+)", re.DOTALL)
+"""What is said of all trainings of a study."""
+
+
 @explanation.command()
 def mixture(
     overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
@@ -32,6 +37,17 @@ def mixture(
     from distillkit.programs.study.explanation.mixture import study_mixture as program
 
     program(_compose("mixture", overrides, config_dir, plugin))
+
+
+@explanation.command()
+def language(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
+    """Language models: students of text drawn at several temperatures, and of divergences."""
+    from distillkit.programs.study.explanation.language import study_language as program
+
+    composed = _compose("language", overrides, config_dir, plugin)
+    program(composed, config_dir=config_dir, plugins=plugin or [])
 
 
 @study.command(name="fidelity")
@@ -52,6 +68,10 @@ def study_fidelity(
 def _compose(
     root: str, overrides: list[str] | None, config_dir: Path | None, plugins: list[str] | None
 ) -> Any:
-    from distillkit.compose import compose
+    from distillkit.compose import compose, quoted
 
-    return compose(root, overrides or [], config_dir=config_dir, plugins=plugins or [])
+    asked = [TRAIN.match(item) for item in overrides or []]
+    typed = ",".join(quoted(f"{each[1]}{each[2]}") for each in asked if each)
+    own = [item for item, each in zip(overrides or [], asked, strict=True) if not each]
+    told = [f"typed=[{typed}]"] if typed else []
+    return compose(root, [*own, *told], config_dir=config_dir, plugins=plugins or [])

@@ -51,7 +51,9 @@ class TrainingStudy(Study):
     """What studies have that train."""
 
     train: str = ""
-    """Overrides of all its trainings as one text, such as ``'dataset=journey steps=100'``."""
+    """Overrides of all its trainings as one text."""
+    typed: list[str] = field(default_factory=list)
+    """What was typed behind ``train.``, as in ``train.dataset=journey``; it goes over ``train``."""
     jobs: int = 1
     """Trainings side by side on this machine; more than one takes ``distillkit[sweep]``."""
     launcher: str = ""
@@ -81,3 +83,32 @@ class MixtureStudy(Study):
     def __post_init__(self) -> None:
         Study.__post_init__(self)
         check_each("betas", self.betas, ABOVE_ZERO)
+
+
+@spec("language")
+class LanguageStudy(TrainingStudy):
+    """Precision and recall of language models (arXiv:2505.13111, section 5).
+
+    The teacher is the truth. Students learn from its text, drawn at several temperatures, or from
+    its distributions.
+    """
+
+    taus: list[float] = MISSING
+    """Temperatures at which the teacher writes for its students."""
+    divergences: dict[str, str] = MISSING
+    """Other ways to learn, on text that the teacher wrote at temperature 1 unless they say else:
+    overrides of trainings by names of one's own."""
+    limit: int = 200
+    """Test prompts."""
+    samples: int = 2
+    """Texts of the truth and of each student to each of them."""
+
+    def __post_init__(self) -> None:
+        TrainingStudy.__post_init__(self)
+        check_each("taus", self.taus, ABOVE_ZERO)
+        check_range(self, "", POSITIVE, "limit", "samples")
+        if len(self.seeds) < 3 or len(self.taus) < 2:
+            raise ConfigError(
+                f"seeds={self.seeds} taus={self.taus}: a rank correlation with its interval takes "
+                "at least three seeds and two temperatures."
+            )

@@ -57,7 +57,7 @@ class Trainings:
         plugins: Sequence[str] = (),
     ) -> None:
         self._folder, self._console = folder.resolve(), console
-        self._shared = split(run.train, "train")
+        self._shared = overridden(split(run.train, "train"), run.typed)
         self._hydras = split(run.launcher, "launcher")
         threads = None
         if run.jobs > 1:
@@ -180,6 +180,21 @@ def run_training(_: DictConfig, *, bench: Bench, evaluations: dict[str, list[str
     write_cell(cell.folder, cell.number, result)
     with lasting():
         print(f"{cell.folder.name} {cell.number}  {name} {result['status']}{_score(result)}")
+
+
+def overridden(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
+    """Overrides with others over them, which drop what was said of a field or inside a group."""
+    said = {_key(item) for item in typed}
+    kept = [
+        item
+        for item in overrides
+        if not any(_key(item) == key or _key(item).startswith(f"{key}.") for key in said)
+    ]
+    return [*kept, *typed]
+
+
+def _key(override: str) -> str:
+    return override.lstrip("+~").partition("=")[0]
 
 
 def split(text: str, field: str) -> list[str]:

@@ -1,0 +1,189 @@
+"""``distillkit study explanation language``: train on sharper and sharper text, evaluate, show."""
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Column, Table
+
+from distillkit.compose import Composed
+from distillkit.core.files import new_file, write_csv
+from distillkit.core.rundir import RunDirectory
+from distillkit.core.terminal import WIDE, cell, of_numbers, terminal, tight_table
+from distillkit.evaluation.explanation_study.trade import (
+    Measured,
+    Way,
+    above_the_curve,
+    by_temperature,
+    tabulated,
+)
+from distillkit.evaluation.folder import EvaluationFolder
+from distillkit.programs.study.explanation.language_picture import draw_language
+from distillkit.programs.study.folder import claimed, directory_of, finish
+from distillkit.programs.study.trainings import Training, Trainings, overridden, split
+from distillkit.run_studies import LanguageStudy
+
+STUDY = "language"
+RUNS, TABLE, PICTURE = "runs.csv", "table.csv", "language.png"
+
+SHARED = "evaluation.every=0 evaluation.test=0"
+"""Of all trainings: nothing is measured but by the evaluation."""
+
+METRIC = "metric=precision_recall metric.precision_recall.truth=teacher"
+
+
+def study_language(
+    composed: Composed,
+    *,
+    config_dir: Path | None = None,
+    plugins: Sequence[str] = (),
+    console: Console | None = None,
+) -> RunDirectory:
+    """Run, resume, or show what is done.
+
+    Raises:
+        DistillkitError: something the user has to mend.
+        Interrupted: a stop was asked for; the training that ran is saved.
+    """
+    console = console or terminal(columns=WIDE)
+    run: LanguageStudy = composed.run
+    directory = directory_of(composed, STUDY)
+    if (done := directory.summary) is None:
+        trainings = Trainings(
+            run, directory.path, console=console, config_dir=config_dir, plugins=plugins
+        )
+        planned = plan(run)
+        trainings.check([*planned.values()])
+        with claimed(composed, directory, console):
+            found = trainings.run([*planned.values()], stage="students")
+            trainings.table([*planned.values()])
+            done = _conclude(composed, directory, planned, found)
+    else:
+        console.print(f"already done: {directory.path}", soft_wrap=True)
+    _show(done, console)
+    console.print(f"picture  {directory.path / PICTURE}", soft_wrap=True)
+    return directory
+
+
+def plan(run: LanguageStudy) -> dict[tuple[Way, int], Training]:
+    """The trainings by way and seed."""
+    ways = {Way(f"text at {tau:g}", tau): [*_text(tau), "objective=sft"] for tau in run.taus} | {
+        Way(name.replace("_", " "), None): overridden(
+            _text(1.0), split(told, f"divergences.{name}")
+        )
+        for name, told in run.divergences.items()
+    }
+    evaluation = f"{METRIC} limit={run.limit} samples={run.samples}"
+    return {
+        (way, seed): Training(
+            f"{_slug(way.name)}-{seed}",
+            f"{shlex.join(overrides)} seed={seed} {SHARED}",
+            evaluation,
+        )
+        for way, overrides in ways.items()
+        for seed in run.seeds
+    }
+
+
+def _text(tau: float) -> list[str]:
+    """Overrides by which the teacher writes at a temperature."""
+    return ["policy=seq_kd", f"teacher_rollout.temperature={tau:g}"]
+
+
+def _conclude(
+    composed: Composed,
+    directory: RunDirectory,
+    planned: dict[tuple[Way, int], Training],
+    found: dict[str, RunDirectory],
+) -> dict[str, Any]:
+    measured = [
+        _measured(way, seed, found[training.name]) for (way, seed), training in planned.items()
+    ]
+    table = tabulated(measured)
+    write_csv(directory.path / RUNS, [each.as_row() for each in measured])
+    write_csv(directory.path / TABLE, table)
+    with new_file(directory.path / PICTURE) as file:
+        draw_language(measured, file)
+    told = {
+        "table": table,
+        "start": _numbers(next(iter(found.values())), "start"),
+        "temperature": [each.as_dict() for each in by_temperature(measured)],
+        "divergences": [
+            {"way": name, **finding.as_dict()} for name, finding in above_the_curve(measured)
+        ],
+    }
+    finish(composed, directory, STUDY, told, leaves=(RUNS, TABLE, PICTURE))
+    summary = directory.summary
+    assert summary is not None
+    return summary
+
+
+def _measured(way: Way, seed: int, run: RunDirectory) -> Measured:
+    numbers = _numbers(run, "student")
+    return Measured(way, seed, numbers["precision"], numbers["recall"], numbers["own_entropy"])
+
+
+def _numbers(run: RunDirectory, who: str) -> dict[str, float]:
+    kept = EvaluationFolder(run.path, "test").kept()
+    assert kept is not None
+    found = kept.results["numbers"][who]["precision_recall"]
+    return {name: float(each["value"]) for name, each in found.items()}
+
+
+def _slug(name: str) -> str:
+    return "".join(each if each.isalnum() or each == "." else "-" for each in name.lower())
+
+
+def _show(summary: dict[str, Any], console: Console) -> None:
+    console.print(_table(summary))
+    for found, name in zip(summary["temperature"], ("precision", "recall"), strict=True):
+        console.print(f"{name} against temperature: {_spearman(found)}")
+    for found in summary["divergences"]:
+        between = (
+            f" ({found['low']:+.3f} to {found['high']:+.3f})" if found["low"] is not None else ""
+        )
+        console.print(
+            f"{found['way']}: precision {found['estimate']:+.3f}{between} nats a token beside text "
+            "of the same recall"
+        )
+    console.print(agreement(summary), soft_wrap=True)
+
+
+def agreement(summary: dict[str, Any]) -> str:
+    """What agrees with the paper, and what does not."""
+    precision, recall = summary["temperature"]
+    signs = (
+        precision["high"] is not None and precision["high"] < 0,
+        recall["low"] is not None and recall["low"] > 0,
+    )
+    return {
+        (True, True): "Agrees with the paper: the sharper the teacher's text, the more precise the "
+        "student and the less it covers. It publishes no numbers to compare with.",
+        (True, False): "Precision rises with sharper text as in the paper; recall does not clearly "
+        "fall.",
+        (False, True): "Recall falls with sharper text as in the paper; precision does not clearly "
+        "rise.",
+        (False, False): "Neither side of the paper's trade is clear in this setting.",
+    }[signs]
+
+
+def _spearman(found: dict[str, Any]) -> str:
+    between = "" if found["low"] is None else f" ({found['low']:+.2f} to {found['high']:+.2f})"
+    return f"Spearman {found['estimate']:+.2f}{between}, n = {found['n']}"
+
+
+def _table(summary: dict[str, Any]) -> Table:
+    table = tight_table(
+        "Mean log-likelihood of a token in nats, over seeds, ± spread",
+        Column("student learnt from"),
+        *of_numbers("precision", "recall", "own entropy"),
+    )
+    start = summary["start"]
+    names = ("precision", "recall", "own_entropy")
+    table.add_row("nothing yet", *(cell(start[name], ".3f") for name in names))
+    for row in summary["table"]:
+        spreads = (f"{row[f'{name}_mean']:.3f} ± {row[f'{name}_std']:.3f}" for name in names)
+        table.add_row(row["way"], *spreads)
+    return table
