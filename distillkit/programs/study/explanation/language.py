@@ -11,6 +11,7 @@ from rich.table import Column, Table
 from distillkit.compose import Composed
 from distillkit.core.files import new_file, write_csv
 from distillkit.core.rundir import RunDirectory
+from distillkit.core.shapes import Shown
 from distillkit.core.terminal import WIDE, cell, of_numbers, terminal, tight_table
 from distillkit.evaluation.explanation_study.trade import (
     Measured,
@@ -27,6 +28,10 @@ from distillkit.run_studies import LanguageStudy
 
 STUDY = "language"
 RUNS, TABLE, PICTURE = "runs.csv", "table.csv", "language.png"
+ALT = (
+    "Precision and recall of students against the temperature of the text that they learned from; "
+    "precision against recall, with students of divergences beside that curve."
+)
 
 SHARED = "evaluation.every=0 evaluation.test=0"
 """Of all trainings: nothing is measured but by the evaluation."""
@@ -114,10 +119,21 @@ def _conclude(
             {"way": name, **finding.as_dict()} for name, finding in above_the_curve(measured)
         ],
     }
-    finish(composed, directory, STUDY, told, leaves=(RUNS, TABLE, PICTURE))
+    finish(composed, directory, STUDY, told, shown=_shown(told))
     summary = directory.summary
     assert summary is not None
     return summary
+
+
+def _shown(told: dict[str, Any]) -> Shown:
+    return {
+        "tables": [
+            {"title": "Log-likelihood of a token in nats, over seeds", "file": TABLE},
+            {"title": "Every student", "file": RUNS},
+        ],
+        "pictures": [{"title": "The trade", "file": PICTURE, "alt": ALT}],
+        "said": [*sentences(told), agreement(told)],
+    }
 
 
 def _measured(way: Way, seed: int, run: RunDirectory) -> Measured:
@@ -138,17 +154,23 @@ def _slug(name: str) -> str:
 
 def _show(summary: dict[str, Any], console: Console) -> None:
     console.print(_table(summary))
-    for found, name in zip(summary["temperature"], ("precision", "recall"), strict=True):
-        console.print(f"{name} against temperature: {_spearman(found)}")
+    for said in (*sentences(summary), agreement(summary)):
+        console.print(said, soft_wrap=True)
+
+
+def sentences(summary: dict[str, Any]) -> list[str]:
+    """Both correlations, and where other ways lie beside the curve of temperatures."""
+    told = [
+        f"{name} against temperature: Spearman {found['estimate']:+.2f}{_between(found, '.2f')}, "
+        f"n = {found['n']}"
+        for found, name in zip(summary["temperature"], ("precision", "recall"), strict=True)
+    ]
     for found in summary["divergences"]:
-        between = (
-            f" ({found['low']:+.3f} to {found['high']:+.3f})" if found["low"] is not None else ""
+        told.append(
+            f"{found['way']}: precision {found['estimate']:+.3f}{_between(found, '.3f')} nats a "
+            "token beside text of the same recall"
         )
-        console.print(
-            f"{found['way']}: precision {found['estimate']:+.3f}{between} nats a token beside text "
-            "of the same recall"
-        )
-    console.print(agreement(summary), soft_wrap=True)
+    return told
 
 
 def agreement(summary: dict[str, Any]) -> str:
@@ -169,9 +191,10 @@ def agreement(summary: dict[str, Any]) -> str:
     }[signs]
 
 
-def _spearman(found: dict[str, Any]) -> str:
-    between = "" if found["low"] is None else f" ({found['low']:+.2f} to {found['high']:+.2f})"
-    return f"Spearman {found['estimate']:+.2f}{between}, n = {found['n']}"
+def _between(found: dict[str, Any], form: str) -> str:
+    if found["low"] is None:
+        return ""
+    return f" ({found['low']:+{form}} to {found['high']:+{form}})"
 
 
 def _table(summary: dict[str, Any]) -> Table:
