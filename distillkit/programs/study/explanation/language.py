@@ -165,11 +165,11 @@ def sentences(summary: dict[str, Any]) -> list[str]:
         f"n = {found['n']}"
         for found, name in zip(summary["temperature"], ("precision", "recall"), strict=True)
     ]
-    for found in summary["divergences"]:
-        told.append(
-            f"{found['way']}: precision {found['estimate']:+.3f}{_between(found, '.3f')} nats a "
-            "token beside text of the same recall"
-        )
+    told += [
+        f"{found['way']}: precision {found['estimate']:+.3f}{_between(found, '.3f')} nats a token "
+        "beside text of the same recall"
+        for found in summary["divergences"]
+    ]
     return told
 
 
