@@ -219,13 +219,13 @@ def _whole(text: str, option: str) -> tuple[int, ...]:
 def main() -> NoReturn:
     """Entry point: the user's errors become one sentence and exit code 2."""
     with lasting():
-        raise SystemExit(_code())
+        raise SystemExit(coded())
 
 
-def _code() -> int:
-    """Call the verb; its exit code: 0, 2 for the user's errors, 128 + n where signal n stopped it.
+def coded() -> int:
+    """Call the verb that was typed; its exit code.
 
-    Doctor alone has 1 too.
+    0, 2 for the user's errors, 128 + n where signal n stopped it; doctor alone has 1 too.
     """
     try:
         with stoppable():

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.compose import Cell, compose
+from distillkit.compose import Cell, compose, quoted
 from distillkit.core.errors import DistillkitError, Interrupted
 from distillkit.core.stopping import STOPS, stopping
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.program import directory_of
 
 PR_SET_PDEATHSIG = 1
+THEN = "--then"
+"""Stands before each command of a process that runs several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +35,13 @@ class Bench:
     threads: int | None = None
     """Of each process; as many as it takes if None."""
 
-    def train(self, cell: Cell) -> dict[str, Any]:
-        """What became of a cell: its run, summary, status, and the error of one that failed."""
+    def train(self, cell: Cell, *, evaluation: Sequence[str] = ()) -> dict[str, Any]:
+        """What became of a cell: its run, summary, status, and the error of one that failed.
+
+        Args:
+            cell: to be trained, where it is not done.
+            evaluation: overrides of ``distillkit eval``; none for no evaluation.
+        """
         result: dict[str, Any] = {"overrides": cell.overrides}
         try:
             composed = compose(
@@ -42,34 +49,40 @@ class Bench:
             )
             directory = directory_of(composed)
             result |= {"run": str(directory.path), "fingerprint": composed.fingerprint}
+            commands = []
             done = directory.summary
-            if done is not None and done["fingerprint"] == composed.fingerprint:
-                result["status"] = "kept"
-            else:
+            if done is None or done["fingerprint"] != composed.fingerprint:
                 # They are made anew; none is continued under its name.
                 check_same(directory, composed)
                 group = f"tracker.group={self.group}"
                 ungrouped = getattr(composed.run.tracker, "group", "none") is None
-                result |= self.run("train", [*cell.overrides, *([group] if ungrouped else [])])
+                typed = [*cell.overrides, *([group] if ungrouped else [])]
+                commands.append(self._command("train", typed))
+            if evaluation:
+                place = f"run={quoted(str(directory.path))}"
+                commands.append(self._command("eval", [place, *evaluation]))
+            result["status"] = "kept"
+            if commands:
+                result |= run_apart(commands, threads=self.threads)
             result["summary"] = directory.summary if result["status"] != "failed" else None
         except DistillkitError as error:
             result |= {"status": "failed", "error": str(error)}
         return result
 
-    def run(self, verb: str, overrides: Sequence[str]) -> dict[str, str]:
-        """Run a verb in a process of its own."""
+    def _command(self, verb: str, overrides: Sequence[str]) -> list[str]:
         places = ["--config-dir", str(self.config_dir)] if self.config_dir else []
         brought = [word for plugin in self.plugins for word in ("--plugin", plugin)]
-        return run_apart([verb, *places, *brought, "--", *overrides], threads=self.threads)
+        return [verb, *places, *brought, "--", *overrides]
 
 
-def run_apart(arguments: Sequence[str], *, threads: int | None = None) -> dict[str, str]:
-    """Run ``distillkit`` with these arguments; its status, and why it failed.
+def run_apart(commands: Sequence[Sequence[str]], *, threads: int | None = None) -> dict[str, str]:
+    """Run commands of ``distillkit`` in one process; its status, and why it failed.
 
     A signal that asks this process to stop is passed on, and raised here once the cell is saved.
     """
     # Not from the folder where one stands: what lies there may be a stranger's.
-    command = [sys.executable, "-P", "-m", "distillkit", *arguments]
+    arguments = [word for command in commands for word in (THEN, *command)]
+    command = [sys.executable, "-P", "-m", "distillkit.in_turn", *arguments]
     told = {"OMP_NUM_THREADS": str(threads)} if threads else {}
     begun: list[subprocess.Popen[str]] = []
 

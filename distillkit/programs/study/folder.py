@@ -15,10 +15,16 @@ from distillkit.run_studies import Study
 
 
 def directory_of(composed: Composed, study: str) -> RunDirectory:
-    """Where a study lives: under its name, or a part of its fingerprint."""
+    """Where a study lives: under its name, or a part of its fingerprint.
+
+    Raises:
+        RunError: something else is there.
+    """
     run: Study = composed.run
     place = Path(run.output) / "study" / study / (run.name or composed.fingerprint[:8])
-    return RunDirectory(place, shape=StudySummary)
+    directory = RunDirectory(place, shape=StudySummary)
+    check_same(directory, composed)
+    return directory
 
 
 @contextmanager
@@ -26,9 +32,8 @@ def claimed(composed: Composed, directory: RunDirectory, console: Console) -> It
     """Hold a study's folder for this process.
 
     Raises:
-        RunError: it holds something else, or another process is at work in it.
+        RunError: another process is at work in it.
     """
-    check_same(directory, composed)
     record = {
         **provenance(),
         "device": processor(),

@@ -171,12 +171,9 @@ class Trainings:
 def run_training(_: DictConfig, *, bench: Bench, evaluations: dict[str, list[str]]) -> None:
     """One training, as Hydra's launchers call it, and its evaluation."""
     cell = current_cell()
-    result = bench.train(cell)
-    name = Path(result["run"]).name if "run" in result else ""
-    if result["status"] != "failed" and evaluations.get(name):
-        asked = [f"run={quoted(result['run'])}", *evaluations[name]]
-        if (told := bench.run("eval", asked))["status"] == "failed":
-            result |= told
+    name = next(item for item in cell.overrides if item.startswith("name="))
+    name = name.removeprefix("name=")
+    result = bench.train(cell, evaluation=evaluations[name])
     write_cell(cell.folder, cell.number, result)
     with lasting():
         print(f"{cell.folder.name} {cell.number}  {name} {result['status']}{_score(result)}")
