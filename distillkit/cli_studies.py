@@ -34,6 +34,17 @@ def mixture(
     program(_compose("mixture", overrides, config_dir, plugin))
 
 
+@study.command()
+def scaling(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
+    """Power laws in steps, labels and the student's size, and what they foretell."""
+    from distillkit.programs.study.scaling.program import study_scaling as program
+
+    composed = _compose("scaling", overrides, config_dir, plugin)
+    program(composed, config_dir=config_dir, plugins=plugin or [])
+
+
 @study.command(name="fidelity")
 def study_fidelity(
     results: Annotated[Path, typer.Option(help="Folder of the paper's csv files.")],

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from math import isfinite
 from typing import ClassVar
 
@@ -13,6 +14,11 @@ from distillkit.core.spec import spec
 from distillkit.evaluation.explanation_study.settings import Levels
 from distillkit.run import check_place
 from distillkit.training.tracker import Tracker
+
+LEAST_SEEDS = 3
+"""Of a study whose intervals are made of seeds."""
+LEAST_SIZES = 3
+"""Of an axis that a law is fitted to."""
 
 
 def check_each(name: str, values: Sequence[float], allowed: Range) -> None:
@@ -81,3 +87,50 @@ class MixtureStudy(Study):
     def __post_init__(self) -> None:
         Study.__post_init__(self)
         check_each("betas", self.betas, ABOVE_ZERO)
+
+
+class Measured(StrEnum):
+    """What is held against size: ``accuracy`` as its error rate, the others as they are."""
+
+    accuracy = "accuracy"
+    nll = "nll"
+    divergence = "divergence"
+
+
+@spec("scaling")
+class ScalingStudy(TrainingStudy):
+    """How steps, labels and the student's size go with what a training reaches."""
+
+    methods: dict[str, str] = MISSING
+    """Overrides of ``distillkit train`` by the name of a method; each has laws of its own."""
+    steps: list[int] = MISSING
+    """Updates."""
+    labels: list[int] = MISSING
+    """Values of dataset.labelled; empty for the labels of all examples."""
+    students: dict[str, str] = MISSING
+    """Overrides by the name of a student; they are ordered by their number of parameters."""
+    of: Measured = Measured.nll
+    """Of the test split; ``divergence`` is KL(teacher || student) on the dataset's text."""
+    evaluation: str = "samples=1"
+    """Overrides of ``distillkit eval``, which measures the divergence."""
+
+    def __post_init__(self) -> None:
+        TrainingStudy.__post_init__(self)
+        check_each("steps", self.steps, POSITIVE)
+        if self.labels:
+            check_each("labels", self.labels, POSITIVE)
+        for name, entries in (("methods", self.methods), ("students", self.students)):
+            if not entries:
+                raise ConfigError(f"{name} is empty. Name one at least, such as {name}.mine=''.")
+        if len(self.seeds) < LEAST_SEEDS:
+            raise ConfigError(
+                f"seeds={self.seeds}: intervals are made of the spread over seeds, which takes "
+                f"{LEAST_SEEDS} or more. Give more seeds."
+            )
+        sizes = {name: len(getattr(self, name)) for name in ("steps", "labels", "students")}
+        if max(sizes.values()) < LEAST_SIZES:
+            raise ConfigError(
+                f"no axis has {LEAST_SIZES} sizes or more, which a law takes: there are "
+                + ", ".join(f"{count} of {name}" for name, count in sizes.items())
+                + ". Give more of one."
+            )
