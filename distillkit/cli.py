@@ -32,7 +32,10 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
-VERBS = ("train", "eval", "undo", "osd", "serve", "mixture", "language")
+VERBS = (
+    *("train", "eval", "undo", "osd", "serve"),
+    *("mixture", "language", "fidelity", "order", "scaling"),
+)
 """Roots under conf/."""
 
 SPLITS = ("train", "validation", "test")

@@ -53,7 +53,8 @@ def report(
     table = build(groups, baseline_of(groups, baseline)) if groups or baseline else EMPTY
     primary = table.columns[0] if table.columns else Column("accuracy", "accuracy")
     remedy = f"distillkit eval run={gathered.runs[0].path}" if groups else ""
-    studies, title = gathered.studies, _title(paths, gathered.studies)
+    studies, notes = gathered.studies, gathered.notes
+    title = _title(paths, studies)
     with drawing(), new_folder(folder.resolve()) as partial:
         plots = sections(groups, primary, remedy=remedy)
         page = render(
@@ -63,7 +64,7 @@ def report(
             studies=studies,
             title=title,
             split=split,
-            notes=gathered.notes,
+            notes=notes,
             remedy=remedy,
         )
         write_text(partial / PAGE, page)

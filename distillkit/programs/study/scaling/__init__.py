@@ -1,0 +1,1 @@
+"""``distillkit study scaling``: laws in steps, labels and size, and what they foretell."""
