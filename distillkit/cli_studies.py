@@ -5,12 +5,16 @@ from typing import Annotated, Any
 
 import typer
 
+from distillkit.core.errors import ConfigError
+
 study = typer.Typer(help="Whole studies, and their statistics.", no_args_is_help=True)
 explanation = typer.Typer(
     help="Why distillation works: precision bought with recall (arXiv:2505.13111).",
     no_args_is_help=True,
 )
+fidelity = typer.Typer(help="Whether a student that gains also grows like its teacher.")
 study.add_typer(explanation, name="explanation")
+study.add_typer(fidelity, name="fidelity")
 
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Overrides of the study's fields, such as seeds=[0,1,2]")
@@ -34,9 +38,12 @@ def mixture(
     program(_compose("mixture", overrides, config_dir, plugin))
 
 
-@study.command(name="fidelity")
+@fidelity.callback(invoke_without_command=True)
 def study_fidelity(
-    results: Annotated[Path, typer.Option(help="Folder of the paper's csv files.")],
+    context: typer.Context,
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the paper's csv files.", show_default=False)
+    ] = None,
     tau: Annotated[float, typer.Option(help="Temperature where it is fixed.")] = 1.0,
     selection: Annotated[
         str, typer.Option(help="best of tau on the test score, or fixed at --tau.")
@@ -44,9 +51,30 @@ def study_fidelity(
     output: Annotated[Path, typer.Option(help="Parent of study/fidelity.")] = Path("outputs"),
 ) -> None:
     """Repeat the statistics of arXiv:2505.15442 from its published tables, and check them."""
+    if context.invoked_subcommand is not None:
+        if results is not None:
+            raise ConfigError(
+                f"--results {results} is of the published tables, and run makes its own. Give one "
+                "of the two."
+            )
+        return
+    if results is None:
+        raise ConfigError(
+            "study fidelity takes --results, the folder of the paper's csv files. For a study of "
+            "your own models use distillkit study fidelity run."
+        )
     from distillkit.programs.study.program import study_fidelity as program
 
     program(results, tau=tau, selection=selection, output=output)
+
+
+@fidelity.command()
+def run(overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None) -> None:
+    """Gain over SFT against likeness to the teacher, on your own models; the tests and pictures."""
+    from distillkit.programs.study.fidelity.run import study_fidelity_run as program
+
+    composed = _compose("fidelity", overrides, config_dir, plugin)
+    program(composed, config_dir=config_dir, plugins=plugin or [])
 
 
 def _compose(

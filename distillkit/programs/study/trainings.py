@@ -64,14 +64,20 @@ class Trainings:
             self._hydras = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={run.jobs}"]
             threads = max(1, (os.cpu_count() or 1) // run.jobs)
         place = config_dir and config_dir.resolve()
+        self._made: dict[Training, Composed] = {}
         self._bench = Bench(f"study-{folder.name}", place, plugins, threads)
 
     def composed(self, training: Training) -> Composed:
-        """The training as a run.
+        """The training as a run, which is composed once.
 
         Raises:
             ConfigError: it cannot be composed, or must not be run.
         """
+        if training not in self._made:
+            self._made[training] = self._compose(training)
+        return self._made[training]
+
+    def _compose(self, training: Training) -> Composed:
         bench, typed = self._bench, self._typed(training)
         try:
             made = compose("train", typed, config_dir=bench.config_dir, plugins=bench.plugins)
