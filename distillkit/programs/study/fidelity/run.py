@@ -80,8 +80,10 @@ def _measure(
 ) -> tuple[list[Row], list[Row]]:
     """Rows of the tasks, and those of the benchmarks."""
     first = [*plan.teachers.values(), *plan.baselines.values()]
-    runs = trainings.run(first, stage="alone")
-    runs |= trainings.run(list(plan.cells.values()), stage="distilled")
+    runs: dict[str, RunDirectory] = {}
+    for stage, asked in (("alone", first), ("distilled", list(plan.cells.values()))):
+        trainings.run_together(asked)
+        runs |= trainings.run(asked, stage=stage)
     trainings.table([*plan.baselines.values(), *plan.cells.values()])
     sizes: dict[str, float] = {}
     rows, others = [], []

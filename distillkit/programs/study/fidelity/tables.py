@@ -36,12 +36,14 @@ def show(found: Mapping[str, Any], console: Console, *, without: Sequence[str]) 
     how = found["selection"]
     grid = [line for line in found["means"] if _in_grid(line, found)]
     console.print(means_table(grid))
-    console.print(gain_table(paper, how=how))
-    console.print(relation_table(paper, how=how))
-    if len({line["method"] for line in grid}) > 1:
-        console.print(method_table(paper, how=how))
-    console.print(rank_table([each for each in told if _is_ranked(each)], how=how))
-    console.print(together_table(found["together"]))
+    if told:
+        console.print(gain_table(paper, how=how))
+        console.print(relation_table(paper, how=how))
+        if len({line["method"] for line in grid}) > 1:
+            console.print(method_table(paper, how=how))
+        console.print(rank_table([each for each in told if _is_ranked(each)], how=how))
+    if found["together"]:
+        console.print(together_table(found["together"]))
     if found["departures"]:
         console.print(departure_table(found["departures"]))
     console.print(NOTE)

@@ -26,19 +26,7 @@ NOTE = (
 
 def verdict(found: Mapping[str, Any]) -> str:
     """Sentences with our numbers and the paper's side by side."""
-    gain = next(
-        told
-        for told in found["answers"]
-        if (told["task"], told["question"], told["method"]) == ("average", "improvement", None)
-    )
-    low, high = gain["low"], gain["high"]
-    told = "cannot be told" if low is None else f"{low:+.2f} to {high:+.2f}"
-    published = " and ".join(f"{value:+.2f} ({name})" for name, value in PUBLISHED_GAIN.items())
-    helps = "agrees" if low is not None and low > 0 else "does not agree"
-    sentences = [
-        f"H1, distillation helps: {helps}. Mean gain {gain['estimate']:+.2f} points ({told}), "
-        f"published {published} at tau 1."
-    ]
+    sentences = [_gain(found)]
     together = {line["measure"]: line["spearman"] for line in found["together"]}
     for measure, name, theirs in (
         ("agreement", "agreement", PUBLISHED_AGREEMENT),
@@ -48,6 +36,21 @@ def verdict(found: Mapping[str, Any]) -> str:
         if measure in together:
             sentences.append(_about(name, together[measure], theirs))
     return " ".join(sentences)
+
+
+def _gain(found: Mapping[str, Any]) -> str:
+    asked = ("average", "improvement", None, "paired t, one-sided (greater)")
+    for told in found["answers"]:
+        if tuple(told[name] for name in ("task", "question", "method", "test")) == asked:
+            low, high = told["low"], told["high"]
+            between = "no interval" if low is None else f"{low:+.2f} to {high:+.2f}"
+            helps = "agrees" if low is not None and low > 0 else "does not agree"
+            named = " and ".join(f"{gain:+.2f} ({name})" for name, gain in PUBLISHED_GAIN.items())
+            return (
+                f"H1, distillation helps: {helps}. Mean gain {told['estimate']:+.2f} points "
+                f"({between}), published {named} at tau 1."
+            )
+    return "H1, distillation helps: fewer than three (teacher, student, method) cannot tell."
 
 
 def _about(name: str, rho: Mapping[str, Any], published: tuple[float, ...] | None) -> str:
