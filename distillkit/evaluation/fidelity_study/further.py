@@ -4,7 +4,7 @@ Units of the tests by task are the paper's, (teacher, student, method), each the
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import Any
 
@@ -15,7 +15,7 @@ from distillkit.evaluation.fidelity_study.hypotheses import (
     Question,
     corrected,
 )
-from distillkit.evaluation.fidelity_study.own import Row
+from distillkit.evaluation.fidelity_study.own import Cell, Row
 from distillkit.evaluation.fidelity_study.results import Result, over_seeds
 from distillkit.statistics.correlation import pearson, spearman
 from distillkit.statistics.finding import Finding
@@ -88,7 +88,7 @@ def pooled(rows: Iterable[Row], *, selection: str) -> list[Together]:
     Tasks differ in how much can be gained and in how alike answers look, which says nothing of a
     student. A measure is left out where fewer than three units have it.
     """
-    units = averaged(rows)
+    units = [_means(group) for group in _groups(rows)]
     found = []
     for measure in MEASURES:
         gains: list[float] = []
@@ -114,17 +114,29 @@ def pooled(rows: Iterable[Row], *, selection: str) -> list[Together]:
 def averaged(rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Means over seeds of each teacher, student, task, method, tau and noise, with the gain's t.
 
-    ``low`` and ``high`` are the 95 % interval of the gain, ``p`` is two-sided; paired by seeds.
+    ``gain_low`` and ``gain_high`` are the 95 % interval, ``gain_p`` has two sides; the pairs are
+    seeds.
+
+    Raises:
+        DataError: one has fewer than two seeds.
     """
-    groups: dict[tuple[object, ...], list[Row]] = {}
+    found = []
+    for group in _groups(rows):
+        test = t_test([row.accuracy for row in group], [row.sft_accuracy for row in group])
+        ends = {"gain_low": test.low, "gain_high": test.high, "gain_p": test.p}
+        found.append(_means(group) | ends)
+    return found
+
+
+def _groups(rows: Iterable[Row]) -> list[list[Row]]:
+    """What differs in its seed alone."""
+    groups: dict[Cell, list[Row]] = {}
     for row in rows:
-        one = row.cell
-        key = (one.teacher, one.student, one.task, one.method, one.tau, one.noise)
-        groups.setdefault(key, []).append(row)
-    return [_averaged(group) for group in groups.values()]
+        groups.setdefault(replace(row.cell, seed=0), []).append(row)
+    return list(groups.values())
 
 
-def _averaged(group: Sequence[Row]) -> dict[str, Any]:
+def _means(group: Sequence[Row]) -> dict[str, Any]:
     lines = [row.as_dict() for row in group]
     told: dict[str, Any] = {}
     for name, value in lines[0].items():
@@ -135,8 +147,7 @@ def _averaged(group: Sequence[Row]) -> dict[str, Any]:
         else:
             known = [line[name] for line in lines if line[name] is not None]
             told[name] = fmean(known) if len(known) == len(lines) else None
-    test = t_test([row.accuracy for row in group], [row.sft_accuracy for row in group])
-    return told | {"gain_low": test.low, "gain_high": test.high, "gain_p": test.p}
+    return told
 
 
 def departures(rows: Sequence[Row], *, tau: float, noise: float) -> list[dict[str, Any]]:

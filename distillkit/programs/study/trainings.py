@@ -122,7 +122,7 @@ class Trainings:
                 place = f"run={quoted(str(directory.path))}"
                 left.append({"train": self._typed(each), "eval": asked and [place, *asked]})
         if left:
-            self._console.print(f"{len(left)} trainings in {self._jobs} processes")
+            self._console.print(f"{len(left)} to do, side by side: {self._jobs}")
             run_shares(left, self._bench, processes=self._jobs)
 
     def run(self, trainings: Sequence[Training], *, stage: str) -> dict[str, RunDirectory]:
