@@ -14,6 +14,7 @@ from distillkit.core.types import Author, Batch, PerToken, Rollout
 from distillkit.datasets.base import Dataset
 from distillkit.models.likelihood import Scorer
 from distillkit.objectives.comparison import Comparison
+from distillkit.objectives.noise import Noise
 from distillkit.opinions.base import Opinion
 from distillkit.rewards.base import Judge
 
@@ -56,6 +57,8 @@ class Scored:
     """Of the packed positions, where the objective gives any."""
     opinion: Opinion | None = None
     """What the teacher thinks at them, where the objective compares."""
+    noise: Noise | None = None
+    """What is added to it; None for nothing."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -28,6 +28,7 @@ class Comparison:
     teacher_temperature: float = 1.0
     student_temperature: float = 1.0
     control: Control = Control.none
+    teacher_noise: float = 0.0
 
     def heard(self, opinion: Opinion) -> Opinion:
         """The opinion that the student is held against."""
@@ -58,6 +59,11 @@ class Comparison:
             raise ConfigError(
                 f"objective.control={self.control} gives each position the opinion of another one, "
                 f"and teacher={teacher} tells of the drawn token alone. Set it to none."
+            )
+        if self.teacher_noise and not told.dense:
+            raise ConfigError(
+                f"objective.teacher_noise={self.teacher_noise} is added to logits, and "
+                f"teacher={teacher} tells probabilities of a few entries. Set it to 0."
             )
         if self.teacher_temperature != 1 and not told.dense:
             raise ConfigError(

@@ -1,10 +1,11 @@
 """Distillation by a divergence at every response position (GKD and its special cases)."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from omegaconf import MISSING
 
-from distillkit.core.bounds import ABOVE_ZERO, check_range
+from distillkit.core.bounds import ABOVE_ZERO, FROM_ZERO, check_range
 from distillkit.core.clock import Clock
 from distillkit.core.spec import spec
 from distillkit.divergences.base import Divergence
@@ -29,11 +30,22 @@ class Comparing(Objective):
     """Divides the student's logits. No T squared factor is applied."""
     control: Control = Control.none
     """``shuffled_teacher`` gives each position the teacher's opinion of another one."""
+    teacher_noise: float = 0.0
+    """Standard deviation of normal noise that every update adds anew to each of the teacher's
+    logits, before the temperature. Training alone has it: doctor and estimate look at the teacher
+    as it is."""
 
     def __post_init__(self) -> None:
         Objective.__post_init__(self)  # slots take the class that a bare super() would need
         both, hint = ("teacher_temperature", "student_temperature"), "1 leaves it as it is."
         check_range(self, "objective.", ABOVE_ZERO, *both, hint=hint)
+        check_range(self, "objective.", FROM_ZERO, "teacher_noise", hint="0 adds none.")
+
+    def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Its values as runs of earlier versions had them, so that they are known again."""
+        if self.teacher_noise:
+            return values
+        return {name: value for name, value in values.items() if name != "teacher_noise"}
 
     def compared(self) -> Comparison:
         """These settings as what is done with them."""
@@ -43,6 +55,7 @@ class Comparing(Objective):
             teacher_temperature=self.teacher_temperature,
             student_temperature=self.student_temperature,
             control=self.control,
+            teacher_noise=self.teacher_noise,
         )
 
     def comparison(self) -> Comparison | None:

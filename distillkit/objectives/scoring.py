@@ -61,6 +61,8 @@ def compare(
     with torch.no_grad(), clock("teacher"):
         assert batch.opinion is not None
         theirs = exact.heard(batch.opinion).opened(rows)
+        if batch.noise is not None:
+            theirs = batch.noise.on(theirs)
     both = fused(_both, batch.weights.device)
     pull, known = pulled or (None, weights[:, None])
     targets = batch.student.targets

@@ -99,7 +99,7 @@ def run_apart(commands: Sequence[Sequence[str]], *, threads: int | None = None) 
             encoding="utf-8",
             errors="replace",
             env={**told, **os.environ},
-            preexec_fn=_stop_with_parent,
+            preexec_fn=stop_with_parent,
         )
         begun.append(process)
         if stop.signal is not None:
@@ -131,7 +131,7 @@ def saving_cells() -> Iterator[None]:
         ) from None
 
 
-def _stop_with_parent() -> None:
-    # On Linux a cell is told to save and stop when its launcher dies; elsewhere it runs on.
+def stop_with_parent() -> None:
+    """On Linux a cell is told to save and stop when its launcher dies; elsewhere it runs on."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -113,7 +113,10 @@ def _gradient(
         "placement": parts.placement,
         "clock": clock,
     }
-    numbers = accumulate(rollouts, objective=parts.objective, opinions=opinions, **shared)
+    draw = child_seed(parts.seed, "teacher noise", step)
+    numbers = accumulate(
+        rollouts, objective=parts.objective, opinions=opinions, draw=draw, **shared
+    )
     if parts.other is not None:
         seed = child_seed(parts.seed, "beside")
         text = parts.other.rollouts(step, batch_size=parts.loop.batch_size, seed=seed)

@@ -11,6 +11,7 @@ from distillkit.core.types import Rollout
 from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Credit, Objective, Scored
+from distillkit.objectives.noise import Noise
 from distillkit.opinions.base import Opinion, Reader
 from distillkit.opinions.states import ModelReader
 from distillkit.training.settings import LoopSettings, Reduction
@@ -111,6 +112,7 @@ def accumulate(
     clock: Clock | None = None,
     opinions: Opinions = (),
     scale: float = 1.0,
+    draw: int = 0,
 ) -> dict[str, float]:
     """Add this process's part of the global batch's gradient; return that of its loss.
 
@@ -126,6 +128,7 @@ def accumulate(
         clock: counts the phases of the objective.
         opinions: of the teacher, where they are known.
         scale: factor of the loss.
+        draw: seed of the noise on what the teacher says, where the objective has any.
     """
     totals: dict[str, float] = {}
     batches = micro_batches(
@@ -137,6 +140,7 @@ def accumulate(
         clock=clock,
         opinions=opinions,
         scale=scale,
+        draw=draw,
     )
     for batch in batches:
         parts = objective.backward(batch, student=sides.student, clock=clock)
@@ -155,6 +159,7 @@ def micro_batches(
     clock: Clock | None = None,
     opinions: Opinions = (),
     scale: float = 1.0,
+    draw: int = 0,
 ) -> Iterator[Scored]:
     """This process's share of the global batch, in parts that fit through the models.
 
@@ -162,7 +167,8 @@ def micro_batches(
     what the teacher says now.
     """
     student, clock = sides.student, clock or Clock()
-    compares = objective.comparison() is not None
+    comparison = objective.comparison()
+    noise = 0.0 if comparison is None else comparison.teacher_noise
     responses = [rollout.response.tokens for rollout in rollouts]
     weights = position_weights([len(response) for response in responses], loop.reduction)
     weights = [scale * weight for weight in weights]
@@ -176,7 +182,10 @@ def micro_batches(
             student=student.batch(student.prompts.of([each.example for each in part]), texts),
             weights=torch.tensor(spread, dtype=torch.float32, device=student.device),
             credit=Credit.join([earned[row] for row in rows], student.device) if earned else None,
-            opinion=_opinion(sides.reader, part, known, clock) if compares else None,
+            opinion=_opinion(sides.reader, part, known, clock) if comparison else None,
+            noise=Noise.of(noise, draw=draw, lengths=[(row, len(responses[row])) for row in rows])
+            if noise
+            else None,
         )
 
 

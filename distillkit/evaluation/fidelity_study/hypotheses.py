@@ -5,10 +5,11 @@ The unit is a (teacher, student, method). H1: distillation improves on supervise
 the student's size, its accuracy before (H3.2), agreement, and fidelity (Spearman).
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Any
+from math import nan
+from typing import Any, Self
 
 from distillkit.evaluation.fidelity_study.results import Result, Selection, over_seeds, rule, select
 from distillkit.statistics.correction import holm
@@ -80,6 +81,15 @@ class Outcome:
             "holm": self.holm,
         }
 
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Self:
+        """The same again from what ``as_dict`` made of it."""
+        finding = {field.name: told[field.name] for field in fields(Finding)}
+        if finding["estimate"] is None:
+            finding["estimate"] = nan
+        place = Question(told["question"]), told["task"], told["method"]
+        return cls(*place, Finding(**finding), told["holm"])
+
 
 def answers(results: Iterable[Result], *, selection: Selection, tau: float = 1.0) -> list[Outcome]:
     """Ask every question on every task, over all methods and for each of them.
@@ -107,7 +117,7 @@ def answers(results: Iterable[Result], *, selection: Selection, tau: float = 1.0
                 finding = _ask(question, part, how)
                 if finding is not None:
                     found.append(Outcome(question, task, method, finding))
-    return _corrected(found)
+    return corrected(found)
 
 
 def _ask(question: Question, results: Sequence[Result], how: str) -> Finding | None:
@@ -135,16 +145,16 @@ def _ask(question: Question, results: Sequence[Result], how: str) -> Finding | N
     return spearman(gains, values, unit=UNIT, selection=how)
 
 
-def _corrected(found: Sequence[Outcome]) -> list[Outcome]:
-    """Holm's p beside each, a family being one question of one method over all tasks."""
-    families: dict[tuple[Question, str | None], list[tuple[int, float]]] = {}
+def corrected(found: Sequence[Outcome]) -> list[Outcome]:
+    """Holm's p beside each, a family being one test of one question and method over all tasks."""
+    families: dict[tuple[Question, str | None, str], list[tuple[int, float]]] = {}
     for place, answer in enumerate(found):
         if answer.finding.p is not None:
-            family = families.setdefault((answer.question, answer.method), [])
+            family = families.setdefault((answer.question, answer.method, answer.finding.test), [])
             family.append((place, answer.finding.p))
-    corrected = list(found)
+    told = list(found)
     for family in families.values():
         places, p_values = zip(*family, strict=True)
         for place, p in zip(places, holm(p_values), strict=True):
-            corrected[place] = replace(found[place], holm=p)
-    return corrected
+            told[place] = replace(found[place], holm=p)
+    return told

@@ -34,6 +34,11 @@ def check_learning(run: OsdRun | ServeRun) -> None:
             f"objective={name_of(run.objective)} does not compare with the target at every "
             "position, which is all that serving tells of. Use objective=divergence."
         )
+    if run.objective.teacher_noise:
+        raise ConfigError(
+            f"objective.teacher_noise={run.objective.teacher_noise} is drawn for the updates of "
+            "distillkit train, and a draft learns while it serves. Set it to 0."
+        )
     if Author.dataset in run.policy.may_write():
         raise ConfigError(
             f"policy={name_of(run.policy)} learns from the dataset's text, and a request has none. "

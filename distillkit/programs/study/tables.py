@@ -86,9 +86,9 @@ def gain_table(answers: Iterable[Outcome], *, how: str) -> Table:
                 between,
                 cell(it.statistic, ".2f"),
             ]
-            cells[4:6] = [_p(it.p), _p(one.holm)]
+            cells[4:6] = [short_p(it.p), short_p(one.holm)]
         if one := found.get((task, None, Question.method)):
-            cells[6:] = [f"{one.finding.estimate:.2f}", _p(one.finding.p), _p(one.holm)]
+            cells[6:] = [f"{one.finding.estimate:.2f}", short_p(one.finding.p), short_p(one.holm)]
         table.add_row(task, *cells)
     return table
 
@@ -171,30 +171,30 @@ def _relation(answer: Outcome | None) -> str:
         return ""
     it = answer.finding
     between = "" if it.low is None else f"{_rho(it.low)} to {_rho(it.high)}"
-    return f"{_correlation(answer)}\n{between}\nHolm {_p(answer.holm)}"
+    return f"{_correlation(answer)}\n{between}\nHolm {short_p(answer.holm)}"
 
 
 def _correlation(answer: Outcome | None) -> str:
-    return f"{_rho(answer.finding.estimate)} ({_p(answer.finding.p)})" if answer else ""
+    return f"{_rho(answer.finding.estimate)} ({short_p(answer.finding.p)})" if answer else ""
 
 
 def _short(answer: Outcome | None) -> str:
-    return f"{_rho(answer.finding.estimate)} {_p(answer.finding.p)}" if answer else ""
+    return f"{_rho(answer.finding.estimate)} {short_p(answer.finding.p)}" if answer else ""
 
 
 def _gain(answer: Outcome) -> str:
-    return f"{answer.finding.estimate:+.1f} {_p(answer.finding.p)}"
+    return f"{answer.finding.estimate:+.1f} {short_p(answer.finding.p)}"
 
 
 def _with_p(value: float | None, answer: Outcome) -> str:
-    return f"{cell(value, '.2f')} ({_p(answer.finding.p)})"
+    return f"{cell(value, '.2f')} ({short_p(answer.finding.p)})"
 
 
 def _rho(value: float | None) -> str:
     return cell(value, ".2f").replace("0.", ".", 1)
 
 
-def _p(value: float | None) -> str:
+def short_p(value: float | None) -> str:
     """As in ``.086`` or ``2e-10``."""
     if value is None:
         return "-"

@@ -18,6 +18,7 @@ from distillkit.core.rundir import RunDirectory
 from distillkit.core.streams import lasting
 from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.programs.cell import Bench, saving_cells
+from distillkit.programs.study.together import run_shares
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
@@ -59,19 +60,26 @@ class Trainings:
         self._folder, self._console = folder.resolve(), console
         self._shared = overridden(split(run.train, "train"), run.typed)
         self._hydras = split(run.launcher, "launcher")
+        self._launched, self._jobs = bool(run.launcher), run.jobs
         threads = None
         if run.jobs > 1:
             self._hydras = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={run.jobs}"]
             threads = max(1, (os.cpu_count() or 1) // run.jobs)
         place = config_dir and config_dir.resolve()
+        self._made: dict[Training, Composed] = {}
         self._bench = Bench(f"study-{folder.name}", place, plugins, threads)
 
     def composed(self, training: Training) -> Composed:
-        """The training as a run.
+        """The training as a run, which is composed once.
 
         Raises:
             ConfigError: it cannot be composed, or must not be run.
         """
+        if training not in self._made:
+            self._made[training] = self._compose(training)
+        return self._made[training]
+
+    def _compose(self, training: Training) -> Composed:
         bench, typed = self._bench, self._typed(training)
         try:
             made = compose("train", typed, config_dir=bench.config_dir, plugins=bench.plugins)
@@ -94,6 +102,28 @@ class Trainings:
         for training in trainings:
             made = self.composed(training)
             check_same(directory_of(made), made)
+
+    def run_together(self, trainings: Sequence[Training]) -> None:
+        """Do what is not done in few processes of this machine, one training after another.
+
+        For trainings that take seconds. What fails is left to :meth:`run`, which says why; a
+        launcher of the user's own is left everything.
+
+        Raises:
+            Interrupted: a stop was asked for; what ran is saved.
+        """
+        if self._launched:
+            return
+        left = []
+        for each in trainings:
+            directory = directory_of(self.composed(each))
+            if not self._done(each, directory):
+                asked = split(each.evaluation, "evaluation")
+                place = f"run={quoted(str(directory.path))}"
+                left.append({"train": self._typed(each), "eval": asked and [place, *asked]})
+        if left:
+            self._console.print(f"{len(left)} to do, side by side: {self._jobs}")
+            run_shares(left, self._bench, processes=self._jobs)
 
     def run(self, trainings: Sequence[Training], *, stage: str) -> dict[str, RunDirectory]:
         """Train and evaluate what is not done yet.

@@ -1,0 +1,1 @@
+"""``distillkit study fidelity run``: the paper's grid on one's own models."""

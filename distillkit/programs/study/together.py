@@ -1,0 +1,104 @@
+"""Trainings of a study in few processes, one after another: what it takes to start is paid once.
+
+A process that loads torch and transformers for each of a hundred trainings of seconds does little
+else. ``python -m distillkit.programs.study.together`` reads its share from standard input.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from distillkit.compose import compose
+from distillkit.core.errors import DistillkitError, Interrupted
+from distillkit.core.stopping import stoppable, stopping
+from distillkit.core.streams import lasting
+from distillkit.programs.cell import Bench, stop_with_parent
+
+
+def run_shares(work: Sequence[Mapping[str, list[str]]], bench: Bench, *, processes: int) -> None:
+    """Have so many processes of this machine do the work; what fails is left undone.
+
+    Args:
+        work: overrides of ``train``, and those of ``eval``, empty where nothing is evaluated.
+        bench: what all have in common.
+        processes: side by side.
+
+    Raises:
+        Interrupted: a stop was asked for; the trainings that ran are saved.
+    """
+    begun: list[subprocess.Popen[str]] = []
+
+    def tell() -> None:
+        for process in begun:
+            process.terminate()
+
+    told = {"OMP_NUM_THREADS": str(bench.threads)} if bench.threads else {}
+    place = None if bench.config_dir is None else str(bench.config_dir)
+    with stopping(tell) as stop:
+        for number in range(processes):
+            if not (mine := work[number::processes]):
+                continue
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__],
+                stdin=subprocess.PIPE,
+                encoding="utf-8",
+                env={**told, **os.environ},
+                preexec_fn=stop_with_parent,
+            )
+            begun.append(process)
+            assert process.stdin is not None
+            share = {"work": mine, "config_dir": place, "plugins": list(bench.plugins)}
+            process.stdin.write(json.dumps(share))
+            process.stdin.close()
+        if stop.signal is not None:
+            tell()
+        for process in begun:
+            process.wait()
+    if stop.signal is not None:
+        raise Interrupted(
+            "interrupted; the trainings that ran are saved, and the same command goes on",
+            signal=stop.signal,
+        )
+
+
+def do_share(share: Mapping[str, Any], console: Console) -> None:
+    """Train and evaluate; who fails is told of, and the others go on.
+
+    Args:
+        share: what :func:`run_shares` writes.
+        console: of the programs.
+    """
+    from distillkit.programs.evaluate.program import evaluate
+    from distillkit.programs.train.control import train_with_control
+
+    place = share["config_dir"] and Path(share["config_dir"])
+    shared: dict[str, Any] = {"config_dir": place, "plugins": share["plugins"]}
+    for each in share["work"]:
+        name = next(word for word in reversed(each["train"]) if word.startswith("name="))
+        try:
+            train_with_control(compose("train", each["train"], **shared), console=console)
+            if each["eval"]:
+                evaluate(compose("eval", each["eval"], **shared), console=console)
+            print(f"done  {name.removeprefix('name=')}", flush=True)
+        except DistillkitError as error:
+            print(f"failed  {name.removeprefix('name=')}  {error}", flush=True)
+
+
+def main() -> None:
+    """Do the share that standard input holds."""
+    share = json.load(sys.stdin)
+    with lasting(), stoppable(), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        try:
+            do_share(share, Console(file=nowhere))
+        except Interrupted as stop:
+            raise SystemExit(128 + stop.signal) from None
+
+
+if __name__ == "__main__":
+    main()
