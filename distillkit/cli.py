@@ -32,7 +32,7 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
-VERBS = ("train", "eval", "undo", "osd", "serve", "mixture")
+VERBS = ("train", "eval", "undo", "osd", "serve", "mixture", "order")
 """Roots under conf/."""
 
 SPLITS = ("train", "validation", "test")

@@ -34,6 +34,17 @@ def mixture(
     program(_compose("mixture", overrides, config_dir, plugin))
 
 
+@study.command()
+def order(
+    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+) -> None:
+    """Methods under equal steps, tokens, time and labels, each with a rate chosen by one rule."""
+    from distillkit.programs.study.order.program import study_order as program
+
+    composed = _compose("order", overrides, config_dir, plugin)
+    program(composed, config_dir=config_dir, plugins=plugin or [])
+
+
 @study.command(name="fidelity")
 def study_fidelity(
     results: Annotated[Path, typer.Option(help="Folder of the paper's csv files.")],

@@ -1,0 +1,49 @@
+"""The rule by which a study chooses learning rates, the same for every method."""
+
+from collections.abc import Mapping, Sequence
+
+from distillkit.core.errors import DataError
+from distillkit.core.reading import read_json_lines
+from distillkit.core.rundir import WAY_OUT, RunDirectory
+from distillkit.programs.train.standing import METRICS
+
+Scores = Mapping[float, float]
+"""What validation says of the last weights, by learning rate; higher is better."""
+
+
+def untried(scores: Scores, rates: Sequence[float]) -> list[float]:
+    """Rates that are still to be tried before one is chosen.
+
+    First all but the ends, then an end where its neighbour is the best so far.
+
+    Args:
+        scores: of those that were tried.
+        rates: all that may be, ascending; of one or two all are tried.
+    """
+    first = rates[1:-1] or rates
+    if left := [rate for rate in first if rate not in scores]:
+        return left
+    at = rates.index(best(scores, rates))
+    return [rate for rate in rates[max(0, at - 1) : at + 2] if rate not in scores]
+
+
+def best(scores: Scores, rates: Sequence[float]) -> float:
+    """The rate with the best score; the lowest one of equals."""
+    return max((rate for rate in rates if rate in scores), key=lambda rate: scores[rate])
+
+
+def score_of(run: RunDirectory) -> float:
+    """Of a finished run's last validation: accuracy, or where nothing is judged, likelihood.
+
+    Raises:
+        RunError: its metrics are damaged.
+        DataError: it has no validation.
+    """
+    run.check_left(METRICS)
+    rows = read_json_lines(run.path / METRICS, dict[str, float], way_out=WAY_OUT)
+    for row in reversed(rows):
+        if "validation/accuracy" in row:
+            return row["validation/accuracy"]
+        if "validation/nll" in row:
+            return -row["validation/nll"]
+    raise DataError(f"{run.path} was never validated, so that no rate can be chosen. {WAY_OUT}")
