@@ -18,8 +18,10 @@ def untried(scores: Scores, rates: Sequence[float]) -> list[float]:
 
     Args:
         scores: of those that were tried.
-        rates: all that may be, ascending; of one or two all are tried.
+        rates: all that may be, ascending; of two both are tried, one is not asked about.
     """
+    if len(rates) == 1:
+        return []
     first = rates[1:-1] or rates
     if left := [rate for rate in first if rate not in scores]:
         return left
@@ -29,7 +31,8 @@ def untried(scores: Scores, rates: Sequence[float]) -> list[float]:
 
 def best(scores: Scores, rates: Sequence[float]) -> float:
     """The rate with the best score; the lowest one of equals."""
-    return max((rate for rate in rates if rate in scores), key=lambda rate: scores[rate])
+    tried = [rate for rate in rates if rate in scores]
+    return max(tried, key=lambda rate: scores[rate]) if len(rates) > 1 else rates[0]
 
 
 def score_of(run: RunDirectory) -> float:

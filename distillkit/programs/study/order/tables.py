@@ -87,12 +87,11 @@ def _labels(summary: Mapping[str, Any]) -> Sheet:
     found = {(row["method"], row["labels"]): row for row in summary["labels"]}
     heads = ["method"]
     for budget in budgets:
-        told = f"{budget} labels"
-        heads += [told, "rate", f"over {summary['baseline']}"]
+        heads += [f"{budget} labels", f"over {summary['baseline']}"]
     cells = []
     for method in dict.fromkeys(row["method"] for row in summary["labels"]):
         own = [found[method, budget] for budget in budgets]
-        parts = [[spread(summary, row), f"{row['rate']:g}", gain(summary, row)] for row in own]
+        parts = [[form(summary, row["mean"]), gain(summary, row)] for row in own]
         mark = method if own[0]["read"] else f"{method} (reads none)"
         cells.append([mark, *(cell for part in parts for cell in part)])
     title = f"Under equal budgets of labels, at equal steps, {summary['measure']}"
@@ -112,20 +111,12 @@ def _gkd(summary: Mapping[str, Any]) -> Sheet:
 
 def _scores(summary: Mapping[str, Any], row: Row) -> list[str]:
     each = [form(summary, row[f"seed_{seed}"]) for seed in summary["seeds"]]
-    return [", ".join(each), spread(summary, row)]
+    return [", ".join(each), form(summary, row["mean"])]
 
 
 def _ours_and_theirs(summary: Mapping[str, Any], row: Row) -> str:
     theirs = row["published_gain"]
     return gain(summary, row) + ("" if theirs is None else f" [{theirs:+.1f}]")
-
-
-def spread(summary: Mapping[str, Any], row: Row) -> str:
-    """A mean with its interval."""
-    ends = _between(
-        *(None if row[key] is None else form(summary, row[key]) for key in ("low", "high"))
-    )
-    return form(summary, row["mean"]) + ends
 
 
 def gain(summary: Mapping[str, Any], row: Row) -> str:
