@@ -93,6 +93,15 @@ class Equal(StrEnum):
     time = "time"
 
 
+class Tuned(StrEnum):
+    """Where rates may be chosen anew."""
+
+    steps = "steps"
+    tokens = "tokens"
+    time = "time"
+    gkd = "gkd"
+
+
 RESERVED = {
     "name": "name",
     "output": "output",
@@ -125,8 +134,9 @@ class OrderStudy(TrainingStudy):
     rates: list[float] = MISSING
     """Learning rates to choose from, ascending. Of three or more the ends are tried only where
     their neighbour is the best of the others."""
-    tuned: list[Equal] = MISSING
-    """Where rates are chosen anew; elsewhere a method keeps that of equal steps."""
+    tuned: list[Tuned] = MISSING
+    """Where rates are chosen: at equal ``steps`` and under budgets of labels always; elsewhere a
+    method keeps that of equal steps, and ``gkd``'s policies that of their first divergence."""
     tuning_seed: int = 100
     """Seed of the trainings by which rates are chosen; none of ``seeds``."""
     validation: int = MISSING
@@ -155,7 +165,7 @@ class OrderStudy(TrainingStudy):
                 f"tuning_seed={self.tuning_seed} is one of seeds={self.seeds}: rates are chosen "
                 "on a seed that is not measured. Choose another."
             )
-        if Equal.steps not in self.equal or Equal.steps not in self.tuned:
+        if Equal.steps not in self.equal or Tuned.steps not in self.tuned:
             raise ConfigError(
                 "equal and tuned must hold steps: whatever else is equal is measured from there."
             )

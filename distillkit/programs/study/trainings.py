@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from rich.console import Console
 from distillkit.compose import Composed, check_hydra, compose, current_cell, launch, quoted
 from distillkit.core.cells import read_cells, write_cell, write_table
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
+from distillkit.core.locking import one_at_a_time
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.streams import lasting
 from distillkit.evaluation.folder import EvaluationFolder
@@ -113,6 +114,8 @@ class Trainings:
         said = f"{stage}: {len(trainings)} trainings"
         self._console.print(said + (f", {len(left)} to do" if left else ", all done"))
         if left:
+            for each in left:
+                _until_saved(found[each.name].path, say=self._console.print)
             self._launch(left, stage)
         return found
 
@@ -180,6 +183,13 @@ def run_training(_: DictConfig, *, bench: Bench, evaluations: dict[str, list[str
     write_cell(cell.folder, cell.number, result)
     with lasting():
         print(f"{cell.folder.name} {cell.number}  {name} {result['status']}{_score(result)}")
+
+
+def _until_saved(run: Path, *, say: Callable[[str], None]) -> None:
+    """Wait for a training that outlived the study that began it; it was asked to save and end."""
+    if (file := run / ".lock").exists():
+        with one_at_a_time(file, what=run.name, say=say):
+            return
 
 
 def split(text: str, field: str) -> list[str]:

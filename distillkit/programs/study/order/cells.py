@@ -1,7 +1,7 @@
 """The cells of the study: what is trained, for how many steps, with which rates and seeds."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from distillkit.compose import Composed
@@ -37,6 +37,10 @@ class Cell:
         test = "null" if run.test is None else run.test
         return self._training(rate, seed, f"evaluation.every=0 evaluation.test={test}")
 
+    def first(self, run: OrderStudy) -> Training:
+        """The training that stands for all when the study is checked."""
+        return self.measured(run.rates[0], run.seeds[0], run)
+
     def _training(self, rate: float, seed: int, asked: str) -> Training:
         own = f"optimizer.lr={rate:g} seed={seed} steps={self.steps} {asked}"
         name = f"{self.recipe.slug}-{rate:g}-{self.steps}-{seed}"
@@ -53,13 +57,18 @@ class Recipes:
     """By method and budget, of methods that the dataset writes for."""
     gkd: Mapping[tuple[str, str], Recipe]
     """By policy and divergence."""
+    composed: Mapping[Recipe, Composed]
+    """The first training of each."""
 
     @property
     def all(self) -> list[Recipe]:
         """Each once."""
-        return list(
-            dict.fromkeys([*self.methods.values(), *self.labels.values(), *self.gkd.values()])
-        )
+        return list(self.composed)
+
+    @property
+    def gkd_alone(self) -> set[Recipe]:
+        """Those of GKD's table that are no method's."""
+        return set(self.gkd.values()) - {*self.methods.values(), *self.labels.values()}
 
 
 def recipes_of(run: OrderStudy, trainings: Trainings) -> Recipes:
@@ -69,45 +78,29 @@ def recipes_of(run: OrderStudy, trainings: Trainings) -> Recipes:
         ConfigError: one cannot be run.
     """
     known: dict[str, Recipe] = {}
+    composed: dict[Recipe, Composed] = {}
 
-    def known_as(slug: str, overrides: str) -> tuple[Recipe, Composed]:
+    def known_as(slug: str, overrides: str) -> Recipe:
         recipe = Recipe(slug, overrides)
-        made = composed(recipe, run, trainings)
-        return known.setdefault(made.fingerprint, recipe), made
+        made = trainings.composed(Cell(recipe, run.steps).first(run))
+        recipe = known.setdefault(made.fingerprint, recipe)
+        composed.setdefault(recipe, made)
+        return recipe
 
     methods = {name: known_as(name, typed) for name, typed in run.methods.items()}
     labels = {
         (name, budget): known_as(
-            f"{name}-{budget}", f"{run.methods[name]} dataset.labelled={budget}"
-        )[0]
-        for name, (_, made) in methods.items()
-        if Author.dataset in made.run.policy.may_write()
+            f"{name}-{budget}", f"{recipe.overrides} dataset.labelled={budget}"
+        )
+        for name, recipe in methods.items()
+        if Author.dataset in composed[recipe].run.policy.may_write()
         for budget in run.labels
     }
     gkd = {
-        (policy, divergence): known_as(_slug("gkd", policy, divergence), f"{who} {what}")[0]
+        (policy, divergence): known_as(_slug("gkd", policy, divergence), f"{who} {what}")
         for policy, divergence, who, what in _crossed(run)
     }
-    return Recipes({name: recipe for name, (recipe, _) in methods.items()}, labels, gkd)
-
-
-def composed(recipe: Recipe, run: OrderStudy, trainings: Trainings) -> Composed:
-    """A recipe's first measured training as a run.
-
-    Raises:
-        ConfigError: it cannot be run.
-    """
-    return trainings.composed(Cell(recipe, run.steps).measured(run.rates[0], run.seeds[0], run))
-
-
-def every_training(recipes: Sequence[Recipe], run: OrderStudy) -> list[Training]:
-    """One of each kind at equal steps, to be checked before anything is run."""
-    cells = [Cell(recipe, run.steps) for recipe in recipes]
-    made = [
-        [cell.tuning(run.rates[0], run), cell.measured(run.rates[0], run.seeds[0], run)]
-        for cell in cells
-    ]
-    return [each for pair in made for each in pair]
+    return Recipes(methods, labels, gkd, composed)
 
 
 def _crossed(run: OrderStudy) -> Iterator[tuple[str, str, str, str]]:

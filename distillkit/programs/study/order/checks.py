@@ -5,12 +5,11 @@ from typing import Any
 
 from distillkit.core.errors import DataError
 from distillkit.core.types import Example, Split
-from distillkit.programs.study.order.cells import Recipe, Recipes, composed
-from distillkit.programs.study.trainings import Trainings
+from distillkit.programs.study.order.cells import Recipe, Recipes
 from distillkit.run_studies import OrderStudy
 
 
-def check_examples(recipes: Recipes, run: OrderStudy, trainings: Trainings) -> None:
+def check_examples(recipes: Recipes, run: OrderStudy) -> None:
     """Refuse recipes whose validation or test examples differ, or that lack labels.
 
     Raises:
@@ -18,8 +17,7 @@ def check_examples(recipes: Recipes, run: OrderStudy, trainings: Trainings) -> N
     """
     seen: dict[str, tuple[str, list[Example]]] = {}
     first: tuple[str, list[Example]] | None = None
-    for recipe in recipes.all:
-        made = composed(recipe, run, trainings)
+    for recipe, made in recipes.composed.items():
         asked = str(sorted(made.config["dataset"].items()))
         if asked not in seen:
             seen[asked] = (recipe.slug, _measured_on(made.run.dataset, recipe, run))

@@ -12,7 +12,7 @@ from distillkit.core.rundir import RunDirectory
 from distillkit.core.stopping import stopping
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.programs.study.folder import claimed, directory_of, finish
-from distillkit.programs.study.order.cells import Cell, Recipes, every_training, recipes_of
+from distillkit.programs.study.order.cells import Cell, Recipe, Recipes, recipes_of
 from distillkit.programs.study.order.checks import check_examples
 from distillkit.programs.study.order.counts import Pace, counts
 from distillkit.programs.study.order.findings import Findings
@@ -20,7 +20,7 @@ from distillkit.programs.study.order.leaving import LEAVES, leave, show
 from distillkit.programs.study.order.outcomes import Outcome, outcome_of
 from distillkit.programs.study.order.rates import best, score_of, untried
 from distillkit.programs.study.trainings import Training, Trainings
-from distillkit.run_studies import Equal, OrderStudy
+from distillkit.run_studies import Equal, OrderStudy, Tuned
 
 STUDY = "order"
 COUNTS = "counts.json"
@@ -48,8 +48,8 @@ def study_order(
             run, directory.path, console=console, config_dir=config_dir, plugins=plugins
         )
         recipes = recipes_of(run, trainings)
-        trainings.check(every_training(recipes.all, run))
-        check_examples(recipes, run, trainings)
+        trainings.check([Cell(recipe, run.steps).first(run) for recipe in recipes.all])
+        check_examples(recipes, run)
         with claimed(composed, directory, console), stopping() as stop:
             stop.poll()
             found = Stages(run, recipes, trainings, directory).run_all()
@@ -83,7 +83,9 @@ class Stages:
         labels = {key: self._base(recipe) for key, recipe in self.recipes.labels.items()}
         gkd = {key: self._base(recipe) for key, recipe in self.recipes.gkd.items()}
         first = list(dict.fromkeys([*base.values(), *labels.values(), *gkd.values()]))
-        self._choose(first)
+        self._choose([cell for cell in first if self._chosen(cell, gkd)])
+        for (policy, _), cell in gkd.items():
+            self.rates.setdefault(cell, self.rates[_first_of(policy, gkd)])
         self._measure(first)
         paces = self._paces()
         cells = {Equal.steps: base}
@@ -101,8 +103,14 @@ class Stages:
             writing={name: pace["writing"] for name, pace in paces["paces"].items()},
         )
 
-    def _base(self, recipe: Any) -> Cell:
+    def _base(self, recipe: Recipe) -> Cell:
         return Cell(recipe, self.run.steps)
+
+    def _chosen(self, cell: Cell, gkd: Mapping[tuple[str, str], Cell]) -> bool:
+        """Whether a cell at equal steps has a rate of its own."""
+        if Tuned.gkd in self.run.tuned or cell.recipe not in self.recipes.gkd_alone:
+            return True
+        return any(cell == _first_of(policy, gkd) for policy, _ in gkd)
 
     def _fitted(self, equal: Equal, steps: Mapping[str, int]) -> dict[str, Cell]:
         """Cells of all methods for which some step fits."""
@@ -113,7 +121,10 @@ class Stages:
     def _settle(self, cells: Mapping[Equal, Mapping[str, Cell]]) -> None:
         """Rates where steps differ: chosen anew where that is asked for."""
         anew = [
-            cell for equal, row in cells.items() if equal in self.run.tuned for cell in row.values()
+            cell
+            for equal, row in cells.items()
+            if Tuned(equal) in self.run.tuned
+            for cell in row.values()
         ]
         self._choose([cell for cell in dict.fromkeys(anew) if cell not in self.rates])
         for row in cells.values():
@@ -161,7 +172,7 @@ class Stages:
         kept: dict[str, Any] = self.directory.kept(COUNTS, made, shape=dict[str, dict[str, Any]])
         return kept
 
-    def _pace(self, recipe: Any) -> Pace:
+    def _pace(self, recipe: Recipe) -> Pace:
         cell = self._base(recipe)
         outcome = self.outcomes[cell]
         wrote = [self._writing(training) for training in self._all_of(cell)]
@@ -179,3 +190,8 @@ class Stages:
 
     def _found(self, cells: Mapping[Any, Cell]) -> dict[Any, Outcome]:
         return {key: self.outcomes[cell] for key, cell in cells.items()}
+
+
+def _first_of(policy: str, gkd: Mapping[tuple[str, str], Cell]) -> Cell:
+    """The cell of a policy's first divergence."""
+    return next(cell for (own, _), cell in gkd.items() if own == policy)

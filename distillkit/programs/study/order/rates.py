@@ -1,23 +1,23 @@
 """The rule by which a study chooses learning rates, the same for every method."""
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from distillkit.core.errors import DataError
 from distillkit.core.reading import read_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.programs.train.standing import METRICS
 
-Scores = Mapping[float, float]
-"""What validation says of the last weights, by learning rate; higher is better."""
+Rate = TypeVar("Rate", float, str)
 
 
-def untried(scores: Scores, rates: Sequence[float]) -> list[float]:
+def untried(scores: Mapping[Rate, float], rates: Sequence[Rate]) -> list[Rate]:
     """Rates that are still to be tried before one is chosen.
 
     First all but the ends, then an end where its neighbour is the best so far.
 
     Args:
-        scores: of those that were tried.
+        scores: validation of the last weights of those that were tried; higher is better.
         rates: all that may be, ascending; of two both are tried, one is not asked about.
     """
     if len(rates) == 1:
@@ -29,7 +29,7 @@ def untried(scores: Scores, rates: Sequence[float]) -> list[float]:
     return [rate for rate in rates[max(0, at - 1) : at + 2] if rate not in scores]
 
 
-def best(scores: Scores, rates: Sequence[float]) -> float:
+def best(scores: Mapping[Rate, float], rates: Sequence[Rate]) -> Rate:
     """The rate with the best score; the lowest one of equals."""
     tried = [rate for rate in rates if rate in scores]
     return max(tried, key=lambda rate: scores[rate]) if len(rates) > 1 else rates[0]
