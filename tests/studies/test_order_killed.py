@@ -4,15 +4,16 @@ import io
 import json
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from distillkit.compose import compose
+from distillkit.programs.study.folder import claimed, directory_of
 from distillkit.programs.study.order.program import study_order
 from distillkit.programs.train.program import train
 from tests.conftest import Start
+from tests.forking import Started
 
 STUDY = (
     *("name=small", "steps=2", "seeds=[0]", "rates=[1e-3]", "labels=[]", "gkd=false"),
@@ -23,11 +24,15 @@ STUDY = (
 )
 
 
-def until(there: Callable[[], bool]) -> None:
+def killed_once(process: Started, folder: Path, left: str) -> None:
+    """Kill it as soon as the folder holds such a file."""
     end = time.monotonic() + 120
-    while not there():
+    while not any(folder.glob(left)):
+        assert process.poll() is None, process.communicate()
         assert time.monotonic() < end
         time.sleep(0.01)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL
 
 
 def test_a_study_that_is_killed_twice_ends_with_the_tables_of_one_left_alone(
@@ -36,25 +41,24 @@ def test_a_study_that_is_killed_twice_ends_with_the_tables_of_one_left_alone(
     killed = tmp_path / "outputs/study/order/small"
     for left in ("*/run.yaml", "*/summary.json"):
         process = started("study", "order", *STUDY, folder=tmp_path)
-        until(lambda left=left: any((killed / "train").glob(left)) or process.poll() is not None)
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
+        killed_once(process, killed / "train", left)
         assert not (killed / "summary.json").exists()
     process = started("study", "order", *STUDY, folder=tmp_path)
     out, err = process.communicate()
     assert (process.wait(), err) == (0, "")
     assert "measured: 2 trainings, 1 to do" in out
 
-    for run in (killed / "train").iterdir():
-        typed = json.loads((run / "overrides.yaml").read_text())
-        kept = [item for item in typed if not item.startswith("output=")]
-        place = tmp_path / "alone/study/order/small"
-        train(compose("train", [*kept, f"output={place}"]), console=Console(file=io.StringIO()))
-    said = io.StringIO()
-    alone = study_order(
-        compose("order", [*STUDY, f"output={tmp_path / 'alone'}"]), console=Console(file=said)
-    )
-    assert "measured: 2 trainings, all done" in said.getvalue()
+    said = Console(file=io.StringIO())
+    composed = compose("order", [*STUDY, f"output={tmp_path / 'alone'}"])
+    alone = directory_of(composed, "order")
+    with claimed(composed, alone, said):
+        for run in (killed / "train").iterdir():
+            typed = json.loads((run / "overrides.yaml").read_text())
+            kept = [item for item in typed if not item.startswith("output=")]
+            train(compose("train", [*kept, f"output={alone.path}"]), console=said)
+    said = Console(file=io.StringIO())
+    study_order(composed, console=said)
+    assert "measured: 2 trainings, all done" in said.file.getvalue()
     for name in ("order.csv", "labels.csv"):
         assert (killed / name).read_bytes() == (alone.path / name).read_bytes()
     steps = [json.loads((at / "counts.json").read_text())["tokens"] for at in (killed, alone.path)]
