@@ -6,7 +6,7 @@ A cell's rate is the one with the best validation accuracy of its last weights o
 """
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from distillkit.core.reading import read_json_lines
 from distillkit.core.rundir import WAY_OUT, RunDirectory
-from distillkit.core.shapes import TrainSummary, Verdict
+from distillkit.core.shapes import TrainSummary
+from distillkit.programs.study.order.rates import best, untried
 from distillkit.programs.train.standing import METRICS, VERDICTS
 from distillkit.statistics.paired import bootstrap_difference
 
 RATES = ("3e-5", "1e-4", "3e-4", "1e-3", "3e-3")
-FIRST = RATES[1:4]
 SEEDS, TUNING = (0, 1, 2), 100
 
 
@@ -56,18 +56,13 @@ class Cell:
 
     def untried(self) -> list[str]:
         """Rates that are still to be tried before one is chosen."""
-        scores = self.scores()
-        if left := [rate for rate in FIRST if rate not in scores]:
-            return left
-        at = RATES.index(max(scores, key=lambda rate: scores[rate]))
-        return [rate for rate in RATES[max(0, at - 1) : at + 2] if rate not in scores]
+        return untried(self.scores(), RATES)
 
     def rate(self) -> str:
         """The rate with the best validation accuracy; the lower one of equals."""
         if left := self.untried():
             raise SystemExit(f"{self.slug} has not been tried with {', '.join(left)}: tune first.")
-        scores = self.scores()
-        return max(scores, key=lambda rate: scores[rate])
+        return best(self.scores(), RATES)
 
     def scores(self) -> dict[str, float]:
         """Validation accuracy on the tuning seed by rate, as far as tried."""
@@ -107,15 +102,6 @@ def print_commands(cells: Iterable[Cell], *, tune: bool) -> None:
             rate = cell.rate()
             for seed in cell.seeds:
                 print(cell.command(rate, seed))
-
-
-def right(found: Sequence[RunDirectory]) -> np.ndarray:
-    """Whether each test example was answered rightly [examples, seeds]."""
-    columns = []
-    for run in found:
-        rows = read_json_lines(run.path / VERDICTS, Verdict, way_out=WAY_OUT)
-        columns.append([row["student"] for row in sorted(rows, key=lambda row: row["id"])])
-    return np.array(columns, dtype=float).T
 
 
 def gain(left: np.ndarray, against: np.ndarray) -> str:

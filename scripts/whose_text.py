@@ -22,7 +22,8 @@ import typer
 
 from distillkit.core.reading import read_json
 from distillkit.core.rundir import WAY_OUT
-from scripts.tuned import SEEDS, Cell, gain, print_commands, print_row, right, shares
+from distillkit.programs.study.order.outcomes import right
+from scripts.tuned import SEEDS, Cell, gain, print_commands, print_row, shares
 
 RESULTS = Path("evaluation") / "test" / "results.json"
 METHODS = {
@@ -46,7 +47,7 @@ SETTINGS = {
     "market, 3 steps, 100 prompts": "dataset.min_steps=3 dataset.train=100",
     "journey": "dataset=journey",
 }
-"""``scripts/label_budgets.py`` has the market as it is."""
+"""``distillkit study order`` has the market as it is."""
 
 LENGTH = 16
 """Tokens at which the excess error is told; most responses reach it."""

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.tuned import RATES, TUNING, Cell, gain, right, shares
+from distillkit.programs.study.order.outcomes import right
+from scripts.tuned import RATES, TUNING, Cell, gain, shares
 
 from .conftest import CommandLine
 

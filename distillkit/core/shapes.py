@@ -51,13 +51,18 @@ class Budget(TypedDict):
 
 
 class TrainSummary(Baselines):
-    """summary.json of ``train``; earlier versions wrote neither ``files`` nor ``budget``."""
+    """summary.json of ``train``; earlier versions wrote less.
+
+    ``training_seconds`` are those of the updates, ``writing_seconds`` those in which the teacher's
+    text was written before, or read where it was kept.
+    """
 
     name: str
     steps: int
     split: str
     selection: str
     training_seconds: NotRequired[float]
+    writing_seconds: NotRequired[float]
     budget: NotRequired[Budget]
     student_after: Numbers
     fingerprint: str

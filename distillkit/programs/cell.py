@@ -1,7 +1,6 @@
 """A cell of a sweep or study as a process of its own, which saves when it is asked to stop."""
 
 import ctypes
-import os
 import signal
 import subprocess
 import sys
@@ -11,15 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distillkit.compose import Cell, compose, quoted
+from distillkit.compose import Cell, Composed, compose
 from distillkit.core.errors import DistillkitError, Interrupted
 from distillkit.core.stopping import STOPS, stopping
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.program import directory_of
 
 PR_SET_PDEATHSIG = 1
-THEN = "--then"
-"""Stands before each command of a process that runs several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +32,8 @@ class Bench:
     threads: int | None = None
     """Of each process; as many as it takes if None."""
 
-    def train(self, cell: Cell, *, evaluation: Sequence[str] = ()) -> dict[str, Any]:
-        """What became of a cell: its run, summary, status, and the error of one that failed.
-
-        Args:
-            cell: to be trained, where it is not done.
-            evaluation: overrides of ``distillkit eval``; none for no evaluation.
-        """
+    def train(self, cell: Cell) -> dict[str, Any]:
+        """What became of a cell: its run, summary, status, and the error of one that failed."""
         result: dict[str, Any] = {"overrides": cell.overrides}
         try:
             composed = compose(
@@ -49,41 +41,33 @@ class Bench:
             )
             directory = directory_of(composed)
             result |= {"run": str(directory.path), "fingerprint": composed.fingerprint}
-            commands = []
             done = directory.summary
-            if done is None or done["fingerprint"] != composed.fingerprint:
+            if done is not None and done["fingerprint"] == composed.fingerprint:
+                result["status"] = "kept"
+            else:
                 # They are made anew; none is continued under its name.
                 check_same(directory, composed)
-                group = f"tracker.group={self.group}"
-                ungrouped = getattr(composed.run.tracker, "group", "none") is None
-                typed = [*cell.overrides, *([group] if ungrouped else [])]
-                commands.append(self._command("train", typed))
-            if evaluation:
-                place = f"run={quoted(str(directory.path))}"
-                commands.append(self._command("eval", [place, *evaluation]))
-            result["status"] = "kept"
-            if commands:
-                result |= run_apart(commands, threads=self.threads)
+                places = ["--config-dir", str(self.config_dir)] if self.config_dir else []
+                brought = [word for plugin in self.plugins for word in ("--plugin", plugin)]
+                result |= train_apart([*places, *brought, "--", *self.grouped(composed)])
             result["summary"] = directory.summary if result["status"] != "failed" else None
         except DistillkitError as error:
             result |= {"status": "failed", "error": str(error)}
         return result
 
-    def _command(self, verb: str, overrides: Sequence[str]) -> list[str]:
-        places = ["--config-dir", str(self.config_dir)] if self.config_dir else []
-        brought = [word for plugin in self.plugins for word in ("--plugin", plugin)]
-        return [verb, *places, *brought, "--", *overrides]
+    def grouped(self, composed: Composed) -> list[str]:
+        """Overrides of a cell, in the group of all unless it names one or has no tracker."""
+        ungrouped = getattr(composed.run.tracker, "group", "none") is None
+        return [*composed.overrides, *([f"tracker.group={self.group}"] if ungrouped else [])]
 
 
-def run_apart(commands: Sequence[Sequence[str]], *, threads: int | None = None) -> dict[str, str]:
-    """Run commands of ``distillkit`` in one process; its status, and why it failed.
+def train_apart(arguments: Sequence[str]) -> dict[str, str]:
+    """Run ``distillkit train`` with these arguments; its status, and why it failed.
 
     A signal that asks this process to stop is passed on, and raised here once the cell is saved.
     """
     # Not from the folder where one stands: what lies there may be a stranger's.
-    arguments = [word for command in commands for word in (THEN, *command)]
-    command = [sys.executable, "-P", "-m", "distillkit.in_turn", *arguments]
-    told = {"OMP_NUM_THREADS": str(threads)} if threads else {}
+    command = [sys.executable, "-P", "-m", "distillkit", "train", *arguments]
     begun: list[subprocess.Popen[str]] = []
 
     def tell() -> None:
@@ -98,7 +82,6 @@ def run_apart(commands: Sequence[Sequence[str]], *, threads: int | None = None) 
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
-            env={**told, **os.environ},
             preexec_fn=stop_with_parent,
         )
         begun.append(process)

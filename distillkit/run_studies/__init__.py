@@ -4,9 +4,10 @@ from distillkit.run_studies.base import Study, TrainingStudy
 from distillkit.run_studies.explanation import LanguageStudy, MixtureStudy
 from distillkit.run_studies.fidelity import FidelityStudy
 from distillkit.run_studies.order import Equal, OrderStudy, Tuned
-from distillkit.run_studies.scaling import Measured, ScalingStudy
+from distillkit.run_studies.scaling import LEAST_SIZES, Measured, ScalingStudy
 
 __all__ = [
+    "LEAST_SIZES",
     "Equal",
     "FidelityStudy",
     "LanguageStudy",

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import isfinite
 from typing import ClassVar
 
-from distillkit.core.bounds import ABOVE_ZERO, FROM_ZERO, POSITIVE, Range, check_range
+from distillkit.core.bounds import FROM_ZERO, POSITIVE, Range, check_range
 from distillkit.core.errors import ConfigError
 from distillkit.run import check_place
 

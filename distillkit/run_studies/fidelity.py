@@ -53,8 +53,8 @@ class FidelityStudy(TrainingStudy):
         check_range(self, "", POSITIVE, "examples")
         if len(self.seeds) < LEAST_SEEDS:
             raise ConfigError(
-                f"seeds={self.seeds}: the paired tests over seeds take at least {LEAST_SEEDS}. Give "
-                "more, as in seeds=[0,1,2]."
+                f"seeds={self.seeds}: the paired tests over seeds take at least {LEAST_SEEDS}. "
+                "Give more, as in seeds=[0,1,2]."
             )
         for group in ("teachers", "students", "tasks", "methods"):
             if not getattr(self, group):

@@ -68,6 +68,8 @@ class KeptAuthor:
     """Text that was written beforehand, by example id."""
 
     texts: Mapping[str, Response]
+    seconds: float = 0.0
+    """That writing it, or reading what was kept of it, took."""
 
     @property
     def tokens(self) -> int:

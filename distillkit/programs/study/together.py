@@ -1,16 +1,19 @@
 """Trainings of a study in few processes, one after another: what it takes to start is paid once.
 
 A process that loads torch and transformers for each of a hundred trainings of seconds does little
-else. ``python -m distillkit.programs.study.together`` reads its share from standard input.
+else. ``python -m distillkit.programs.study.together`` reads one training a line, and answers each
+by a line.
 """
 
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
+from typing import Any, TypedDict
 
 from rich.console import Console
 
@@ -20,44 +23,67 @@ from distillkit.core.stopping import stoppable, stopping
 from distillkit.core.streams import lasting
 from distillkit.programs.cell import Bench, stop_with_parent
 
+DIED = "its process died; the log in its run directory may say why"
 
-def run_shares(work: Sequence[Mapping[str, list[str]]], bench: Bench, *, processes: int) -> None:
+
+class Work(TypedDict):
+    """One training, by what is typed."""
+
+    name: str
+    train: list[str]
+    eval: list[str]
+    """Empty for no evaluation."""
+
+
+class Answer(TypedDict):
+    """What became of it."""
+
+    name: str
+    error: str
+    """Empty where all went well."""
+    score: str
+    """The student's, in a few words; may be empty."""
+
+
+def told(answer: Answer) -> str:
+    """An answer as a line."""
+    score = f"  {answer['score']}" if answer["score"] else ""
+    return f"{'failed' if answer['error'] else 'done'}  {answer['name']}{score}"
+
+
+def run_together(
+    work: Sequence[Work], bench: Bench, *, processes: int, heard: Callable[[Answer], None]
+) -> None:
     """Have so many processes of this machine do the work; what fails is left undone.
 
     Args:
-        work: overrides of ``train``, and those of ``eval``, empty where nothing is evaluated.
+        work: done in this order, each by the first process that is free.
         bench: what all have in common.
         processes: side by side.
+        heard: called with each answer, by one thread at a time.
 
     Raises:
         Interrupted: a stop was asked for; the trainings that ran are saved.
     """
+    waiting: SimpleQueue[Work] = SimpleQueue()
+    lock = Lock()
+    for each in work:
+        waiting.put(each)
     begun: list[subprocess.Popen[str]] = []
 
     def tell() -> None:
         for process in begun:
             process.terminate()
 
-    told = {"OMP_NUM_THREADS": str(bench.threads)} if bench.threads else {}
-    place = None if bench.config_dir is None else str(bench.config_dir)
     with stopping(tell) as stop:
-        for number in range(processes):
-            if not (mine := work[number::processes]):
-                continue
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__],
-                stdin=subprocess.PIPE,
-                encoding="utf-8",
-                env={**told, **os.environ},
-                preexec_fn=stop_with_parent,
-            )
-            begun.append(process)
-            assert process.stdin is not None
-            share = {"work": mine, "config_dir": place, "plugins": list(bench.plugins)}
-            process.stdin.write(json.dumps(share))
-            process.stdin.close()
+        begun += [_begin(bench) for _ in range(min(processes, len(work)))]
         if stop.signal is not None:
             tell()
+        feeding = [Thread(target=_feed, args=(process, waiting, lock, heard)) for process in begun]
+        for thread in feeding:
+            thread.start()
+        for thread in feeding:
+            thread.join()
         for process in begun:
             process.wait()
     if stop.signal is not None:
@@ -67,35 +93,75 @@ def run_shares(work: Sequence[Mapping[str, list[str]]], bench: Bench, *, process
         )
 
 
-def do_share(share: Mapping[str, Any], console: Console) -> None:
-    """Train and evaluate; who fails is told of, and the others go on.
+def _begin(bench: Bench) -> subprocess.Popen[str]:
+    told = {"OMP_NUM_THREADS": str(bench.threads)} if bench.threads else {}
+    place = "" if bench.config_dir is None else str(bench.config_dir)
+    return subprocess.Popen(
+        # Not from the folder where one stands: what lies there may be a stranger's.
+        [sys.executable, "-P", "-m", __name__, place, *bench.plugins],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+        env={**told, **os.environ},
+        preexec_fn=stop_with_parent,
+    )
+
+
+def _feed(
+    process: subprocess.Popen[str],
+    waiting: "SimpleQueue[Work]",
+    lock: Lock,
+    heard: Callable[[Answer], None],
+) -> None:
+    """Give a process one training after another, until none waits or the process has died."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        while True:
+            process.stdin.write(json.dumps(waiting.get_nowait()) + "\n")
+            process.stdin.flush()
+            if not (answer := process.stdout.readline()):
+                return
+            with lock:
+                heard(json.loads(answer))
+    except Empty:
+        process.stdin.close()
+    except OSError:
+        # It has died in between; its training is left undone.
+        return
+
+
+def done(each: Work, console: Console, **shared: Any) -> Answer:
+    """Train and evaluate.
 
     Args:
-        share: what :func:`run_shares` writes.
+        each: the training.
         console: of the programs.
+        shared: config_dir and plugins.
     """
     from distillkit.programs.evaluate.program import evaluate
     from distillkit.programs.train.control import train_with_control
 
-    place = share["config_dir"] and Path(share["config_dir"])
-    shared: dict[str, Any] = {"config_dir": place, "plugins": share["plugins"]}
-    for each in share["work"]:
-        name = next(word for word in reversed(each["train"]) if word.startswith("name="))
-        try:
-            train_with_control(compose("train", each["train"], **shared), console=console)
-            if each["eval"]:
-                evaluate(compose("eval", each["eval"], **shared), console=console)
-            print(f"done  {name.removeprefix('name=')}", flush=True)
-        except DistillkitError as error:
-            print(f"failed  {name.removeprefix('name=')}  {error}", flush=True)
+    try:
+        run = train_with_control(compose("train", each["train"], **shared), console=console)
+        if each["eval"]:
+            evaluate(compose("eval", each["eval"], **shared), console=console)
+    except DistillkitError as error:
+        return Answer(name=each["name"], error=str(error), score="")
+    after = (run.summary or {}).get("student_after") or {}
+    score = f"accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""
+    return Answer(name=each["name"], error="", score=score)
 
 
 def main() -> None:
-    """Do the share that standard input holds."""
-    share = json.load(sys.stdin)
+    """Do what comes on standard input."""
+    place, *plugins = sys.argv[1:]
+    shared: dict[str, Any] = {"config_dir": Path(place) if place else None, "plugins": plugins}
     with lasting(), stoppable(), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        console = Console(file=nowhere)
         try:
-            do_share(share, Console(file=nowhere))
+            for line in sys.stdin:
+                print(json.dumps(done(json.loads(line), console, **shared)), flush=True)
         except Interrupted as stop:
             raise SystemExit(128 + stop.signal) from None
 

@@ -1,12 +1,11 @@
-"""The trainings of a study: checked together, run by a launcher of Hydra's, evaluated, kept."""
+"""The trainings of a study: checked together, run here or by a launcher of Hydra's, evaluated."""
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
@@ -14,11 +13,12 @@ from rich.console import Console
 from distillkit.compose import Composed, check_hydra, compose, current_cell, launch, quoted
 from distillkit.core.cells import read_cells, write_cell, write_table
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
+from distillkit.core.locking import one_at_a_time
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.streams import lasting
 from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.programs.cell import Bench, saving_cells
-from distillkit.programs.study.together import run_shares
+from distillkit.programs.study.together import DIED, Answer, Work, run_together, told
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
@@ -60,11 +60,8 @@ class Trainings:
         self._folder, self._console = folder.resolve(), console
         self._shared = overridden(split(run.train, "train"), run.typed)
         self._hydras = split(run.launcher, "launcher")
-        self._launched, self._jobs = bool(run.launcher), run.jobs
-        threads = None
-        if run.jobs > 1:
-            self._hydras = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={run.jobs}"]
-            threads = max(1, (os.cpu_count() or 1) // run.jobs)
+        self._jobs = run.jobs
+        threads = max(1, (os.cpu_count() or 1) // run.jobs) if run.jobs > 1 else None
         place = config_dir and config_dir.resolve()
         self._made: dict[Training, Composed] = {}
         self._bench = Bench(f"study-{folder.name}", place, plugins, threads)
@@ -103,28 +100,6 @@ class Trainings:
             made = self.composed(training)
             check_same(directory_of(made), made)
 
-    def run_together(self, trainings: Sequence[Training]) -> None:
-        """Do what is not done in few processes of this machine, one training after another.
-
-        For trainings that take seconds. What fails is left to :meth:`run`, which says why; a
-        launcher of the user's own is left everything.
-
-        Raises:
-            Interrupted: a stop was asked for; what ran is saved.
-        """
-        if self._launched:
-            return
-        left = []
-        for each in trainings:
-            directory = directory_of(self.composed(each))
-            if not self._done(each, directory):
-                asked = split(each.evaluation, "evaluation")
-                place = f"run={quoted(str(directory.path))}"
-                left.append({"train": self._typed(each), "eval": asked and [place, *asked]})
-        if left:
-            self._console.print(f"{len(left)} to do, side by side: {self._jobs}")
-            run_shares(left, self._bench, processes=self._jobs)
-
     def run(self, trainings: Sequence[Training], *, stage: str) -> dict[str, RunDirectory]:
         """Train and evaluate what is not done yet.
 
@@ -143,7 +118,11 @@ class Trainings:
         said = f"{stage}: {len(trainings)} trainings"
         self._console.print(said + (f", {len(left)} to do" if left else ", all done"))
         if left:
-            self._launch(left, stage)
+            for each in left:
+                _until_saved(found[each.name].path, say=self._console.print)
+            work = [self._work(each) for each in left]
+            failed = self._launch(work, stage) if self._hydras else self._run_here(work)
+            _raise_failed(failed, len(left), self._console)
         return found
 
     def table(self, trainings: Sequence[Training]) -> None:
@@ -163,30 +142,44 @@ class Trainings:
             )
         write_table(self._folder, cells)
 
-    def _launch(self, left: Sequence[Training], stage: str) -> None:
+    def _run_here(self, work: Sequence[Work]) -> dict[str, str]:
+        """What failed, and why."""
+        answers: dict[str, str] = {}
+
+        def heard(answer: Answer) -> None:
+            answers[answer["name"]] = answer["error"]
+            self._console.print(told(answer), soft_wrap=True)
+
+        run_together(work, self._bench, processes=self._jobs, heard=heard)
+        for each in work:
+            # Their process died. In one of its own, who dies takes no other with it.
+            if each["name"] not in answers:
+                run_together([each], self._bench, processes=1, heard=heard)
+        found = {each["name"]: answers.get(each["name"], DIED) for each in work}
+        return {name: error for name, error in found.items() if error}
+
+    def _launch(self, work: Sequence[Work], stage: str) -> dict[str, str]:
+        """What failed, and why."""
         place = self._folder / stage
         for stale in (place / "cells").glob("*.json"):
             stale.unlink()
-        evaluations = {each.name: split(each.evaluation, "evaluation") for each in left}
-        job = partial(run_training, bench=self._bench, evaluations=evaluations)
-        cells = [self._typed(each) for each in left]
+        job = partial(run_launched, bench=self._bench, work=work)
+        cells = [each["train"] for each in work]
         with saving_cells():
-            launch(
-                cells,
-                job,
-                folder=place,
-                hydras=self._hydras,
-                config_dir=self._bench.config_dir,
-            )
-        failed = [cell for cell in read_cells(place) if cell["status"] == "failed"]
-        for cell in failed:
-            line = f"failed  {' '.join(cell['overrides'])}\n        {cell['error']}"
-            self._console.print(line, soft_wrap=True, markup=False)
-        if failed or len(read_cells(place)) < len(left):
-            raise RunError(
-                f"{len(failed) or 'some'} of {len(left)} trainings failed (see above). The same "
-                "command runs those again and no others."
-            )
+            launch(cells, job, folder=place, hydras=self._hydras, config_dir=self._bench.config_dir)
+        answers = {cell["name"]: cell.get("error", "") for cell in read_cells(place)}
+        found = {each["name"]: answers.get(each["name"], "it did not run") for each in work}
+        return {name: error for name, error in found.items() if error}
+
+    def _work(self, training: Training) -> Work:
+        made = self.composed(training)
+        asked = split(training.evaluation, "evaluation")
+        place = f"run={quoted(str(directory_of(made).path))}"
+        return {
+            "name": training.name,
+            "train": self._bench.grouped(made),
+            "eval": [place, *asked] if asked else [],
+        }
 
     def _typed(self, training: Training) -> list[str]:
         own = split(training.overrides, training.name)
@@ -198,15 +191,38 @@ class Trainings:
         return not training.evaluation or _evaluated(directory.path).is_file()
 
 
-def run_training(_: DictConfig, *, bench: Bench, evaluations: dict[str, list[str]]) -> None:
-    """One training, as Hydra's launchers call it, and its evaluation."""
+def run_launched(_: DictConfig, *, bench: Bench, work: Sequence[Work]) -> None:
+    """One training as Hydra's launchers call it, in a process of its own."""
     cell = current_cell()
-    name = next(item for item in cell.overrides if item.startswith("name="))
-    name = name.removeprefix("name=")
-    result = bench.train(cell, evaluation=evaluations[name])
-    write_cell(cell.folder, cell.number, result)
+    each = work[cell.number]
+    answers: list[Answer] = []
+    run_together([each], bench, processes=1, heard=answers.append)
+    answer = answers[0] if answers else Answer(name=each["name"], error=DIED, score="")
+    status = (
+        {"status": "failed", "error": answer["error"]} if answer["error"] else {"status": "done"}
+    )
+    write_cell(
+        cell.folder, cell.number, {"name": each["name"], "overrides": each["train"], **status}
+    )
     with lasting():
-        print(f"{cell.folder.name} {cell.number}  {name} {result['status']}{_score(result)}")
+        print(told(answer))
+
+
+def _raise_failed(failed: Mapping[str, str], count: int, console: Console) -> None:
+    for name, error in failed.items():
+        console.print(f"failed  {name}\n        {error}", soft_wrap=True)
+    if failed:
+        raise RunError(
+            f"{len(failed)} of {count} trainings failed (see above). The same command runs those "
+            "again and no others."
+        )
+
+
+def _until_saved(run: Path, *, say: Callable[[str], None]) -> None:
+    """Wait for a training that outlived the study that began it; it was asked to save and end."""
+    if (file := run / ".lock").exists():
+        with one_at_a_time(file, what=run.name, say=say):
+            return
 
 
 def overridden(overrides: Sequence[str], typed: Sequence[str]) -> list[str]:
@@ -238,8 +254,3 @@ def split(text: str, field: str) -> list[str]:
 
 def _evaluated(run: Path) -> Path:
     return EvaluationFolder(run, "test").path / "results.json"
-
-
-def _score(result: dict[str, Any]) -> str:
-    after = (result.get("summary") or {}).get("student_after") or {}
-    return f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""

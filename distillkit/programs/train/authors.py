@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from time import monotonic
 
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example
@@ -40,6 +41,7 @@ def ready_authors(
     if Author.teacher in run.policy.may_write():
         assert isinstance(run.teacher, Teacher)
         assert sides.teacher is not None
+        begun = monotonic()
         texts = kept_text(
             Path(run.output) / "kept",
             examples,
@@ -51,5 +53,5 @@ def ready_authors(
             poll=poll,
             say=say,
         )
-        authors[Author.teacher] = KeptAuthor(texts)
+        authors[Author.teacher] = KeptAuthor(texts, seconds=monotonic() - begun)
     return authors

@@ -100,10 +100,10 @@ class Session:
             display.say(f"warning: {warning}")
 
     @property
-    def kept_tokens(self) -> int:
-        """Tokens that the teacher wrote before the first update."""
+    def kept_text(self) -> KeptAuthor:
+        """What the teacher wrote before the first update."""
         author = self._parts.authors.get(Author.teacher)
-        return author.tokens if isinstance(author, KeptAuthor) else 0
+        return author if isinstance(author, KeptAuthor) else KeptAuthor({})
 
     def train(self) -> None:
         """Run all remaining updates.

@@ -11,6 +11,7 @@ from safetensors import safe_open
 from distillkit.compose import Composed
 from distillkit.core.files import new_file, write_csv
 from distillkit.core.rundir import RunDirectory
+from distillkit.core.shapes import Shown, ShownPicture, ShownTable
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.evaluation.fidelity_study.further import averaged, departures, pooled, ranked
 from distillkit.evaluation.fidelity_study.hypotheses import answers
@@ -26,6 +27,7 @@ from distillkit.evaluation.fidelity_study.tasks import absent, at_hand
 from distillkit.programs.study.fidelity.pictures import draw_ablation, draw_paradox
 from distillkit.programs.study.fidelity.plan import Alone, Plan, check_examples, plan_of
 from distillkit.programs.study.fidelity.tables import show
+from distillkit.programs.study.fidelity.verdict import NOTE, verdict
 from distillkit.programs.study.folder import claimed, directory_of, finish
 from distillkit.programs.study.trainings import Trainings
 from distillkit.run_studies import FidelityStudy
@@ -35,6 +37,12 @@ RESULTS, TESTS = "results.csv", "tests.csv"
 PARADOX, ABLATION = "paradox", "ablation"
 """Names of pictures, and of the csv beside each."""
 AVERAGE = "average"
+TITLES = {PARADOX: "Gain against likeness to the teacher", ABLATION: "Departures from the grid"}
+ALTS = {
+    PARADOX: "The gain of each student over supervised training against its likeness to the "
+    "teacher, a panel for each measure of likeness.",
+    ABLATION: "Gain and likeness by the temperature of both sides, and by noise on the teacher.",
+}
 
 
 def study_fidelity_run(
@@ -64,8 +72,8 @@ def study_fidelity_run(
         with claimed(composed, directory, console):
             rows, others = _measure(plan, trainings, benchmarks=benchmarks)
             found = _found(run, rows, others) | {"benchmarks": benchmarks}
-            leaves = _write(directory.path, found, [*rows, *others])
-            finish(composed, directory, STUDY, found, leaves=leaves)
+            page = _write(directory.path, found, [*rows, *others])
+            finish(composed, directory, STUDY, found, shown=page)
         done = directory.summary
         assert done is not None
     else:
@@ -82,7 +90,6 @@ def _measure(
     first = [*plan.teachers.values(), *plan.baselines.values()]
     runs: dict[str, RunDirectory] = {}
     for stage, asked in (("alone", first), ("distilled", list(plan.cells.values()))):
-        trainings.run_together(asked)
         runs |= trainings.run(asked, stage=stage)
     trainings.table([*plan.baselines.values(), *plan.cells.values()])
     sizes: dict[str, float] = {}
@@ -122,20 +129,25 @@ def _found(run: FidelityStudy, rows: Sequence[Row], others: Sequence[Row]) -> di
     }
 
 
-def _write(folder: Path, found: Mapping[str, Any], rows: Sequence[Row]) -> list[str]:
-    """Tables and pictures; their names."""
+def _write(folder: Path, found: Mapping[str, Any], rows: Sequence[Row]) -> Shown:
+    """Tables and pictures, and what is said of them."""
     write_csv(folder / RESULTS, [row.as_dict() for row in rows])
     write_csv(folder / TESTS, found["answers"])
-    write_csv(folder / f"{PARADOX}.csv", found["means"])
-    leaves = [RESULTS, TESTS, f"{PARADOX}.csv", f"{PARADOX}.png"]
-    with new_file(folder / f"{PARADOX}.png") as file:
-        draw_paradox(found, file)
-    if found["departures"]:
-        write_csv(folder / f"{ABLATION}.csv", found["departures"])
-        with new_file(folder / f"{ABLATION}.png") as file:
-            draw_ablation(found, file)
-        leaves += [f"{ABLATION}.csv", f"{ABLATION}.png"]
-    return leaves
+    tables: list[ShownTable] = [
+        {"title": "Every student", "file": RESULTS},
+        {"title": "Tests", "file": TESTS},
+    ]
+    pictures: list[ShownPicture] = []
+    draws = {PARADOX: (draw_paradox, "means"), ABLATION: (draw_ablation, "departures")}
+    for name, (draw, key) in draws.items():
+        if not found[key]:
+            continue
+        write_csv(folder / f"{name}.csv", found[key])
+        with new_file(folder / f"{name}.png") as file:
+            draw(found, file)
+        tables.append({"title": TITLES[name], "file": f"{name}.csv"})
+        pictures.append({"title": TITLES[name], "file": f"{name}.png", "alt": ALTS[name]})
+    return {"tables": tables, "pictures": pictures, "said": [verdict(found), NOTE]}
 
 
 def billions(student: Path) -> float:

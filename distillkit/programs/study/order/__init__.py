@@ -1,0 +1,1 @@
+"""``distillkit study order``: who is ahead on equal steps, tokens, time, labels."""
