@@ -123,3 +123,49 @@ def test_what_is_typed_behind_train_goes_over_the_yaml(distillkit: CommandLine) 
 def test_jobs_and_a_launcher_are_not_said_together() -> None:
     with pytest.raises(ConfigError, match="jobs"):
         TrainingStudy(launcher="hydra/launcher=submitit_slurm", jobs=2)
+
+
+KILLER = '''
+import os
+import signal
+
+from distillkit.core.spec import spec
+from distillkit.divergences.base import Divergence, kl
+
+
+@spec("divergence/killer")
+class Killer(Divergence):
+    """Ends its process."""
+
+    def __call__(self, teacher, student):
+        os.kill(os.getpid(), signal.SIGKILL)
+        return kl(teacher, student)
+'''
+
+
+def test_a_process_that_dies_takes_no_other_training_with_it(tmp_path: Path) -> None:
+    plugin = tmp_path / "killer.py"
+    plugin.write_text(KILLER)
+    said = io.StringIO()
+    made = Trainings(
+        TrainingStudy(train=SMOKE),
+        tmp_path,
+        console=Console(file=said, width=200),
+        plugins=[str(plugin)],
+    )
+    planned = [Training("bad", "divergence=killer"), Training("good", "experiment=sft")]
+    with pytest.raises(RunError, match="1 of 2 trainings failed"):
+        made.run(planned, stage="a")
+    assert "its process died" in said.getvalue()
+    assert RunDirectory(tmp_path / "train" / "good").summary is not None
+
+
+def test_a_launcher_of_hydras_runs_them_too(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    made, _ = trainings(tmp_path, launcher="hydra/launcher=joblib hydra.launcher.n_jobs=1")
+    good = Training("good", "experiment=sft", EVALUATION)
+    found = made.run([good], stage="a")
+    assert found["good"].summary is not None
+    assert (tmp_path / "train/good/evaluation/test/results.json").exists()
+    with pytest.raises(RunError, match="1 of 1 trainings failed"):
+        made.run([Training("bad", "student=hf student.name=nowhere/at-all")], stage="b")
