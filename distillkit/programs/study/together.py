@@ -23,6 +23,9 @@ from distillkit.core.stopping import stoppable, stopping
 from distillkit.core.streams import lasting
 from distillkit.programs.cell import Bench, stop_with_parent
 
+SHARE = 12
+"""Trainings of a process: starting is a small part of so many, and memory has not grown far."""
+
 DIED = "its process died; the log in its run directory may say why"
 
 
@@ -66,26 +69,31 @@ def run_together(
         Interrupted: a stop was asked for; the trainings that ran are saved.
     """
     waiting: SimpleQueue[Work] = SimpleQueue()
-    lock = Lock()
     for each in work:
         waiting.put(each)
     begun: list[subprocess.Popen[str]] = []
+    lock = Lock()
 
     def tell() -> None:
         for process in begun:
             process.terminate()
 
     with stopping(tell) as stop:
-        begun += [_begin(bench) for _ in range(min(processes, len(work)))]
-        if stop.signal is not None:
-            tell()
-        feeding = [Thread(target=_feed, args=(process, waiting, lock, heard)) for process in begun]
-        for thread in feeding:
+
+        def work_through() -> None:
+            fed = SHARE
+            while fed == SHARE and not waiting.empty() and stop.signal is None:
+                begun.append(process := _begin(bench))
+                if stop.signal is not None:
+                    process.terminate()
+                fed = _feed(process, waiting, lock, heard)
+                process.wait()
+
+        side_by_side = [Thread(target=work_through) for _ in range(min(processes, len(work)))]
+        for thread in side_by_side:
             thread.start()
-        for thread in feeding:
+        for thread in side_by_side:
             thread.join()
-        for process in begun:
-            process.wait()
     if stop.signal is not None:
         raise Interrupted(
             "interrupted; the trainings that ran are saved, and the same command goes on",
@@ -112,23 +120,28 @@ def _feed(
     waiting: "SimpleQueue[Work]",
     lock: Lock,
     heard: Callable[[Answer], None],
-) -> None:
-    """Give a process one training after another, until none waits or the process has died."""
+) -> int:
+    """Give a process one training after another; how many it answered.
+
+    Fewer than its share are the last there were, or it has died.
+    """
     assert process.stdin is not None
     assert process.stdout is not None
+    answered = 0
     try:
-        while True:
-            process.stdin.write(json.dumps(waiting.get_nowait()) + "\n")
-            process.stdin.flush()
-            if not (answer := process.stdout.readline()):
-                return
-            with lock:
-                heard(json.loads(answer))
-    except Empty:
-        process.stdin.close()
-    except OSError:
-        # It has died in between; its training is left undone.
-        return
+        with process.stdin as asked:
+            while answered < SHARE:
+                asked.write(json.dumps(waiting.get_nowait()) + "\n")
+                asked.flush()
+                if not (answer := process.stdout.readline()):
+                    break
+                with lock:
+                    heard(json.loads(answer))
+                answered += 1
+    except (Empty, OSError):
+        # None waits, or it has died in between; its training is then left undone.
+        pass
+    return answered
 
 
 def done(each: Work, console: Console, **shared: Any) -> Answer:
@@ -158,10 +171,13 @@ def main() -> None:
     place, *plugins = sys.argv[1:]
     shared: dict[str, Any] = {"config_dir": Path(place) if place else None, "plugins": plugins}
     with lasting(), stoppable(), Path(os.devnull).open("w", encoding="utf-8") as nowhere:
-        console = Console(file=nowhere)
+        # Whatever else prints has no part in the answers.
+        answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(nowhere.fileno(), 1)
         try:
             for line in sys.stdin:
-                print(json.dumps(done(json.loads(line), console, **shared)), flush=True)
+                answer = done(json.loads(line), Console(file=nowhere), **shared)
+                print(json.dumps(answer), file=answers, flush=True)
         except Interrupted as stop:
             raise SystemExit(128 + stop.signal) from None
 
