@@ -65,6 +65,7 @@ class Trainings:
             threads = max(1, (os.cpu_count() or 1) // run.jobs)
         place = config_dir and config_dir.resolve()
         self._bench = Bench(f"study-{folder.name}", place, plugins, threads)
+        self._made: dict[Training, Composed] = {}
 
     def composed(self, training: Training) -> Composed:
         """The training as a run.
@@ -72,13 +73,15 @@ class Trainings:
         Raises:
             ConfigError: it cannot be composed, or must not be run.
         """
+        if training in self._made:
+            return self._made[training]
         bench, typed = self._bench, self._typed(training)
         try:
             made = compose("train", typed, config_dir=bench.config_dir, plugins=bench.plugins)
             check_fields(made.run, made.overrides)
         except DistillkitError as error:
             raise ConfigError(f"the training {training.name} cannot be run: {error}") from error
-        return made
+        return self._made.setdefault(training, made)
 
     def check(self, trainings: Sequence[Training]) -> None:
         """Refuse what cannot be run, before anything is.

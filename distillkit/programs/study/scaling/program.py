@@ -24,6 +24,7 @@ from distillkit.programs.study.scaling.grid import (
 from distillkit.programs.study.scaling.picture import ALT, draw
 from distillkit.programs.study.scaling.showing import NAMES, sentences, table_of
 from distillkit.programs.study.trainings import Training, Trainings
+from distillkit.programs.train.differences import check_same
 from distillkit.run_studies import ScalingStudy
 
 STUDY = "scaling"
@@ -47,6 +48,7 @@ def study_scaling(
     directory = directory_of(composed, STUDY)
     if directory.summary is None:
         run: ScalingStudy = composed.run
+        check_same(directory, composed)
         trainings = Trainings(
             run, directory.path, console=console, config_dir=config_dir, plugins=plugins
         )
