@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,15 @@ import yaml
 from rich.console import Console
 
 from distillkit.compose import compose
+from distillkit.core.errors import RunError
+from distillkit.core.rundir import RunDirectory
 from distillkit.programs.study.folder import claimed, directory_of
 from distillkit.programs.study.scaling.fits import lines_of
-from distillkit.programs.study.scaling.grid import Axis, Cell, along, cells_of
+from distillkit.programs.study.scaling.grid import Axis, Cell, along, cells_of, measured
 from distillkit.programs.study.trainings import Trainings
 from distillkit.programs.train.program import directory_of as run_directory_of
-from distillkit.run_studies import ScalingStudy
+from distillkit.run_studies import Measured, ScalingStudy
+from distillkit.statistics.profile import Form
 
 from .conftest import CommandLine
 from .test_bad_input import said
@@ -173,14 +177,34 @@ def test_a_name_that_holds_another_study_is_refused(distillkit: CommandLine) -> 
 
 
 def test_each_axis_is_varied_with_the_others_at_their_largest() -> None:
-    run: ScalingStudy = compose(
-        "scaling", asked("labels=[4,8,16]", "+students.big='student=classmate'")
-    ).run
-    cells = cells_of(run, {"pupil": 10, "big": 20})
-    assert len(cells) == 3 * (4 + 3 + 2 - 2)
+    more = ["+students.big='student=classmate'", "+students.small='student=embedded'"]
+    run: ScalingStudy = compose("scaling", asked("labels=[4,8,16]", *more)).run
+    cells = cells_of(run, {"pupil": 20, "big": 40, "small": 10})
+    assert len(cells) == 3 * (4 + 3 + 3 - 2)
     assert {cell.student for cell in cells if cell.steps < 8} == {"big"}
-    rows = [cell.row(1.0) for cell in cells]
+    rows = [cell.row(cell.parameters**-0.3 * (1 + cell.seed / 1000)) for cell in cells]
     assert {row["steps"] for row in along(rows, Axis.steps)} == {1, 2, 4, 8}
     assert {row["labels"] for row in along(rows, Axis.labels)} == {4, 8, 16}
-    assert {row["parameters"] for row in along(rows, Axis.parameters)} == {10, 20}
-    assert {line.axis for line in lines_of(rows)} == {Axis.steps, Axis.labels}
+    lines = {(line.axis, line.law.form): line for line in lines_of(rows)}
+    assert {axis for axis, _ in lines} == set(Axis)
+    line = lines[Axis.parameters, Form.plain]
+    assert line.sizes == (10, 20, 40)
+    assert line.law.exponent.value == pytest.approx(0.3, abs=0.01)
+
+
+def test_what_a_training_reached_is_read_where_it_was_measured(
+    finished_run: Path, distillkit: CommandLine, tmp_path: Path
+) -> None:
+    run = tmp_path / "train" / "run"
+    shutil.copytree(finished_run, run)
+    directory = RunDirectory(run)
+    after = directory.summary["student_after"]
+    assert measured(directory, Measured.accuracy) == 1 - after["accuracy"]
+    assert measured(directory, Measured.nll) == after["nll"]
+    with pytest.raises(RunError, match=r"no divergence of the test split\. Choose another of="):
+        measured(directory, Measured.divergence)
+    asked = ["metric=divergence", "samples=1", "limit=4"]
+    assert distillkit("eval", "run=train/run", *asked).code == 0
+    results = json.loads((run / "evaluation" / "test" / "results.json").read_text())
+    told = results["numbers"]["student"]["divergence"]["forward_kl_dataset"]["value"]
+    assert measured(directory, Measured.divergence) == told > 0

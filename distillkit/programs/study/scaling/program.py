@@ -98,7 +98,7 @@ def _measure(
         draw(lines, laws, name=NAMES[run.of], file=file)
     trainings.table(wanted)
     told: dict[str, Any] = {"of": str(run.of), "fits": fits}
-    finish(composed, directory, STUDY, told, shown=_shown(fits, run.of))
+    finish(composed, directory, STUDY, told, shown=_shown(fits, run.of), leaves=(LAWS,))
 
 
 def _shown(fits: Sequence[dict[str, Any]], of: str) -> Shown:
@@ -107,7 +107,6 @@ def _shown(fits: Sequence[dict[str, Any]], of: str) -> Shown:
         "tables": [
             {"title": f"Power laws of the {name}, 95 % intervals", "file": FITS},
             {"title": f"Cells: the {name} of every seed", "file": CELLS},
-            {"title": "Laws and the ends of their intervals", "file": LAWS},
         ],
         "pictures": [{"title": f"The {name} against size", "file": PICTURE, "alt": ALT}],
         "said": sentences(fits, of),
