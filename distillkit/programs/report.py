@@ -53,22 +53,14 @@ def report(
     table = build(groups, baseline_of(groups, baseline)) if groups or baseline else EMPTY
     primary = table.columns[0] if table.columns else Column("accuracy", "accuracy")
     remedy = f"distillkit eval run={gathered.runs[0].path}" if groups else ""
-    studies, notes = gathered.studies, gathered.notes
-    title = _title(paths, studies)
+    title = _title(paths, gathered.studies)
     with drawing(), new_folder(folder.resolve()) as partial:
         plots = sections(groups, primary, remedy=remedy)
         page = render(
-            groups,
-            table,
-            plots,
-            studies=studies,
-            title=title,
-            split=split,
-            notes=notes,
-            remedy=remedy,
+            groups, table, plots, gathered=gathered, title=title, split=split, remedy=remedy
         )
         write_text(partial / PAGE, page)
-        told = markdown(table, groups, studies=studies, title=title, split=split)
+        told = markdown(table, groups, studies=gathered.studies, title=title, split=split)
         write_text(partial / TABLE, told)
         for section in plots:
             section.save(partial)

@@ -16,7 +16,7 @@ from distillkit.report.costs import Costs, costs_of
 from distillkit.report.examples import Shown
 from distillkit.report.groups import Group, differences, together
 from distillkit.report.markdown import NOTE
-from distillkit.report.runs import Missing, Run
+from distillkit.report.runs import Gathered, Run
 from distillkit.report.sections import Section
 from distillkit.report.studies import StudyPage
 from distillkit.report.style import DARK, LIGHT, SERIES
@@ -45,19 +45,18 @@ def render(
     table: Table,
     plots: Sequence[Section],
     *,
-    studies: Sequence[StudyPage] = (),
+    gathered: Gathered,
     title: str,
     split: str,
-    notes: Sequence[Missing],
     remedy: str,
 ) -> str:
     """The whole page as HTML."""
     template = files("distillkit.report") / "template"
     style = (template / "report.css").read_text(encoding="utf-8")
     script = (template / "report.js").read_text(encoding="utf-8")
-    runs = [run for group in groups for run in group.runs]
+    studies, runs = gathered.studies, [run for group in groups for run in group.runs]
     beyond = len(table.columns) > len(table.leading)
-    missing = [*notes, *(item for run in runs for item in run.missing)]
+    missing = [*gathered.notes, *(item for run in runs for item in run.missing)]
     seeded, cost = any(group.seeded for group in groups), costs_of(groups)
     context = {
         "title": title,

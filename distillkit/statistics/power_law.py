@@ -155,7 +155,9 @@ def _least(profile: Profile, tried: Array) -> tuple[float, float]:
     squares = profile.best(tried)[1]
     at = int(squares.argmin())
     between = tried[max(at - 1, 0)], tried[min(at + 1, len(tried) - 1)]
-    found = minimize_scalar(partial(_squares, profile), bounds=between, method="bounded")
+    found = minimize_scalar(
+        partial(_squares, profile), bounds=between, method="bounded", options={"xatol": 1e-9}
+    )
     if found.fun < squares[at]:
         return float(found.x), float(found.fun)
     return float(tried[at]), float(squares[at])

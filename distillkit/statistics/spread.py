@@ -13,6 +13,8 @@ POWERS = (0.0, 0.5, 1.0)
 """The spread is the same at every level, goes as a count's, or in proportion to the level."""
 LEAST = 0.01
 """Share of the largest level below which the spread falls no more."""
+ROUNDING = 1e-9
+"""Share of the largest level below which a spread is none."""
 APART = 0.05
 """Level of the test whether cells lie farther from the law than their seeds explain."""
 
@@ -60,6 +62,9 @@ class Spread:
             parameters: of the law.
         """
         own, between = self.seeds - cells, cells - parameters
+        rounding = (ROUNDING * self.largest) ** 2
+        if max(self.square, left) <= rounding:
+            return replace(self, square=0.0, free=max(1, own // 2))
         if between and left / between > self.square * stats.f.isf(APART, between, own):
             return replace(self, square=left / between, free=between)
         around = (own * self.square + left) / (own + between)

@@ -10,6 +10,11 @@ from matplotlib.figure import Figure
 
 from distillkit.programs.study.scaling.fits import Line
 from distillkit.report.style import colour, drawing, plain
+from distillkit.statistics.profile import Form
+
+TITLES = {Form.floor: "with a floor", Form.plain: "without a floor"}
+BEYOND = 2.5
+"""How far above and below all means is still shown."""
 
 ALT = (
     "Both axes logarithmic: means over seeds with their spread against size, the law with its 95 % "
@@ -18,7 +23,7 @@ ALT = (
 
 
 def draw(lines: Sequence[Line], curves: Sequence[dict[str, Any]], *, name: str, file: Path) -> None:
-    """A panel an axis and form, a colour a method.
+    """A row an axis, a column a form, a colour a method.
 
     Args:
         lines: what was fitted.
@@ -26,34 +31,41 @@ def draw(lines: Sequence[Line], curves: Sequence[dict[str, Any]], *, name: str, 
         name: of what was measured.
         file: the PNG.
     """
-    panels = list(dict.fromkeys((line.law.form, line.axis) for line in lines))
-    methods = list(dict.fromkeys(line.method for line in lines))
-    columns = len({axis for _, axis in panels})
+    axes_of, forms = list(dict.fromkeys(line.axis for line in lines)), list(Form)
+    methods = dict.fromkeys(line.method for line in lines)
+    tones = {method: colour(at) for at, method in enumerate(methods)}
     with drawing():
-        figure = Figure(figsize=(1 + 3.6 * columns, 6.2), layout="constrained")
-        grid = figure.subplots(2, columns, squeeze=False, sharey=True)
-        for axes, (form, axis) in zip(grid.flat, panels, strict=True):
-            for line in lines:
-                if (line.law.form, line.axis) == (form, axis):
-                    at = methods.index(line.method)
-                    _draw(axes, line, [row for row in curves if _is(row, line)], colour(at))
-            axes.set_xscale("log")
-            axes.set_yscale("log")
-            axes.set_xticks(
-                sorted({size for line in lines if line.axis == axis for size in line.sizes})
-            )
-            plain(axes.xaxis, axes.yaxis)
-            axes.set_title(f"law with a floor, {axis}" if form == "floor" else f"without, {axis}")
-            axes.set(xlabel=axis, ylabel=name)
-            axes.legend(frameon=False)
+        figure = Figure(figsize=(8.2, 3.1 * len(axes_of)), layout="constrained")
+        grid = figure.subplots(len(axes_of), len(forms), squeeze=False, sharey="row")
+        for axis, row in zip(axes_of, grid, strict=True):
+            for form, panel in zip(forms, row, strict=True):
+                own = [line for line in lines if (line.axis, line.law.form) == (axis, form)]
+                for line in own:
+                    _draw(panel, line, [each for each in curves if _is(each, line)], tones)
+                _dress(panel, own)
+                panel.set_title(f"law {TITLES[form]}")
+                panel.set(xlabel=axis, ylabel=name)
         figure.savefig(file, dpi=140, format="png")
+
+
+def _dress(axes: Axes, lines: Sequence[Line]) -> None:
+    axes.set_xscale("log")
+    axes.set_xticks(lines[0].sizes)
+    means = [float(np.mean(each)) for line in lines for each in line.values]
+    if min(means) > 0:
+        axes.set_yscale("log")
+        # Intervals may reach down to nothing.
+        axes.set_ylim(min(means) / BEYOND, max(means) * BEYOND)
+    plain(axes.xaxis, axes.yaxis)
+    axes.legend(frameon=False)
 
 
 def _is(row: dict[str, Any], line: Line) -> bool:
     return (row["axis"], row["method"], row["form"]) == (line.axis, line.method, line.law.form)
 
 
-def _draw(axes: Axes, line: Line, curve: Sequence[dict[str, Any]], tone: str) -> None:
+def _draw(axes: Axes, line: Line, curve: Sequence[dict[str, Any]], tones: dict[str, str]) -> None:
+    tone = tones[line.method]
     means = [float(np.mean(each)) for each in line.values]
     spreads = [float(np.std(each, ddof=1)) for each in line.values]
     axes.errorbar(line.sizes, means, spreads, fmt="o", markersize=4, color=tone, label=line.method)

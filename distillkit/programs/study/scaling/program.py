@@ -24,6 +24,7 @@ from distillkit.programs.study.scaling.grid import (
 from distillkit.programs.study.scaling.picture import ALT, draw
 from distillkit.programs.study.scaling.showing import NAMES, sentences, table_of
 from distillkit.programs.study.trainings import Training, Trainings
+from distillkit.programs.train.differences import check_same
 from distillkit.run_studies import ScalingStudy
 
 STUDY = "scaling"
@@ -47,6 +48,7 @@ def study_scaling(
     directory = directory_of(composed, STUDY)
     if directory.summary is None:
         run: ScalingStudy = composed.run
+        check_same(directory, composed)
         trainings = Trainings(
             run, directory.path, console=console, config_dir=config_dir, plugins=plugins
         )
@@ -96,7 +98,7 @@ def _measure(
         draw(lines, laws, name=NAMES[run.of], file=file)
     trainings.table(wanted)
     told: dict[str, Any] = {"of": str(run.of), "fits": fits}
-    finish(composed, directory, STUDY, told, shown=_shown(fits, run.of))
+    finish(composed, directory, STUDY, told, shown=_shown(fits, run.of), leaves=(LAWS,))
 
 
 def _shown(fits: Sequence[dict[str, Any]], of: str) -> Shown:
@@ -105,7 +107,6 @@ def _shown(fits: Sequence[dict[str, Any]], of: str) -> Shown:
         "tables": [
             {"title": f"Power laws of the {name}, 95 % intervals", "file": FITS},
             {"title": f"Cells: the {name} of every seed", "file": CELLS},
-            {"title": "Laws and the ends of their intervals", "file": LAWS},
         ],
         "pictures": [{"title": f"The {name} against size", "file": PICTURE, "alt": ALT}],
         "said": sentences(fits, of),
