@@ -20,8 +20,15 @@ from distillkit.core.stopping import stoppable, stopping
 from distillkit.core.streams import lasting
 from distillkit.programs.cell import Bench, stop_with_parent
 
+Work = Mapping[str, list[str]]
+"""Overrides of ``train``, and those of ``eval``."""
 
-def run_shares(work: Sequence[Mapping[str, list[str]]], bench: Bench, *, processes: int) -> None:
+
+SHARE = 12
+"""Trainings of a process: start-up is a small part of so many, and memory has not grown far."""
+
+
+def run_shares(work: Sequence[Work], bench: Bench, *, processes: int) -> None:
     """Have so many processes of this machine do the work; what fails is left undone.
 
     Args:
@@ -32,30 +39,22 @@ def run_shares(work: Sequence[Mapping[str, list[str]]], bench: Bench, *, process
     Raises:
         Interrupted: a stop was asked for; the trainings that ran are saved.
     """
+    for start in range(0, len(work), SHARE * processes):
+        part = work[start : start + SHARE * processes]
+        shares = [part[number::processes] for number in range(min(processes, len(part)))]
+        _run_side_by_side(shares, bench)
+
+
+def _run_side_by_side(shares: Sequence[Sequence[Work]], bench: Bench) -> None:
     begun: list[subprocess.Popen[str]] = []
 
     def tell() -> None:
         for process in begun:
             process.terminate()
 
-    told = {"OMP_NUM_THREADS": str(bench.threads)} if bench.threads else {}
-    place = None if bench.config_dir is None else str(bench.config_dir)
     with stopping(tell) as stop:
-        for number in range(processes):
-            if not (mine := work[number::processes]):
-                continue
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__],
-                stdin=subprocess.PIPE,
-                encoding="utf-8",
-                env={**told, **os.environ},
-                preexec_fn=stop_with_parent,
-            )
-            begun.append(process)
-            assert process.stdin is not None
-            share = {"work": mine, "config_dir": place, "plugins": list(bench.plugins)}
-            process.stdin.write(json.dumps(share))
-            process.stdin.close()
+        for share in shares:
+            begun.append(_begun(share, bench))
         if stop.signal is not None:
             tell()
         for process in begun:
@@ -65,6 +64,22 @@ def run_shares(work: Sequence[Mapping[str, list[str]]], bench: Bench, *, process
             "interrupted; the trainings that ran are saved, and the same command goes on",
             signal=stop.signal,
         )
+
+
+def _begun(work: Sequence[Work], bench: Bench) -> subprocess.Popen[str]:
+    told = {"OMP_NUM_THREADS": str(bench.threads)} if bench.threads else {}
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.PIPE,
+        encoding="utf-8",
+        env={**told, **os.environ},
+        preexec_fn=stop_with_parent,
+    )
+    place = None if bench.config_dir is None else str(bench.config_dir)
+    assert process.stdin is not None
+    with process.stdin as share:
+        json.dump({"work": work, "config_dir": place, "plugins": list(bench.plugins)}, share)
+    return process
 
 
 def do_share(share: Mapping[str, Any], console: Console) -> None:
