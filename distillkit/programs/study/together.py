@@ -53,8 +53,7 @@ def _run_side_by_side(shares: Sequence[Sequence[Work]], bench: Bench) -> None:
             process.terminate()
 
     with stopping(tell) as stop:
-        for share in shares:
-            begun.append(_begun(share, bench))
+        begun.extend(_begun(share, bench) for share in shares)
         if stop.signal is not None:
             tell()
         for process in begun:
