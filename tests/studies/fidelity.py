@@ -25,6 +25,7 @@ def evaluation(
     right: list[str],
     teacher: list[str] | None = None,
     examples: str = "the same",
+    benchmarks: dict[str, float] | None = None,
     **changes: float | None,
 ) -> Path:
     """An evaluation of answers, beside those of a teacher where it has one.
@@ -35,6 +36,7 @@ def evaluation(
         right: of the examples.
         teacher: its answers.
         examples: digest of the examples.
+        benchmarks: the student's scores there.
         changes: numbers of the student to be set otherwise, taken out by None.
     """
     share = sum(own == one for own, one in zip(answers, right, strict=True)) / len(right)
@@ -42,6 +44,8 @@ def evaluation(
         "student": {"accuracy": {"accuracy": share, "parse_rate": 1.0}},
         "teacher": {"accuracy": {"accuracy": 0.75}},
     }
+    if benchmarks:
+        numbers["student"]["lm_eval"] = benchmarks
     if teacher is not None:
         numbers["student"] |= {
             "agreement": {"agreement": 0.5, "agreement_teacher_wrong": 0.25},

@@ -9,7 +9,7 @@ from scipy import stats
 from distillkit.core.errors import DataError
 from distillkit.evaluation.fidelity_study.further import averaged, departures, pooled, ranked
 from distillkit.evaluation.fidelity_study.hypotheses import Outcome, Question, answers
-from distillkit.evaluation.fidelity_study.own import Cell, row_of
+from distillkit.evaluation.fidelity_study.own import Cell, benchmark_rows, row_of
 from distillkit.evaluation.fidelity_study.results import Selection
 from distillkit.programs.study.fidelity.verdict import verdict
 from tests.studies.fidelity import evaluation, row
@@ -55,6 +55,22 @@ def test_evaluations_of_different_examples_are_refused(tmp_path: Path) -> None:
     alone = evaluation(tmp_path / "sft", RIGHT, right=RIGHT, examples="others")
     with pytest.raises(DataError, match=r"sft and .*kd were tested on different examples"):
         row_of(CELL, run, alone, student_size=1)
+
+
+def test_a_benchmark_is_a_task_of_its_own_without_a_likeness(tmp_path: Path) -> None:
+    scores = {"piqa/acc": 0.5, "piqa/acc_norm": 0.6, "gsm8k_zeroshot/exact_match/strict": 0.25}
+    lower = {name: value - 0.1 for name, value in scores.items()}
+    run = evaluation(tmp_path / "kd", RIGHT, right=RIGHT, teacher=RIGHT, benchmarks=scores)
+    alone = evaluation(tmp_path / "sft", RIGHT, right=RIGHT, benchmarks=lower)
+    own = row_of(CELL, run, alone, student_size=1)
+    names = {"piqa": "piqa after chain", "gsm8k_zeroshot": "gsm8k after chain"}
+    found = benchmark_rows(own, run, alone, names=names)
+    assert [each.cell.task for each in found] == list(names.values())
+    assert [each.accuracy for each in found] == [50, 25]
+    assert [each.gain for each in found] == [pytest.approx(10), pytest.approx(10)]
+    assert [each.agreement for each in found] == [None, None]
+    with pytest.raises(DataError, match=r"kd has no score of boolq"):
+        benchmark_rows(own, run, alone, names={"boolq": ""})
 
 
 def test_a_run_without_an_evaluation_is_named(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_finished_study_is_shown_and_another_one_of_its_name_is_refused(
     assert again.out.startswith("already done")
     assert "absent: AQuA, AddSub" in " ".join(again.out.split())
     other = distillkit("study", "fidelity", "run", *typed, "examples=7")
-    said(other, "whole", "holds another configuration", "name=")
+    said(other, "holds another configuration: examples is 8 there and 7 here", "name=")
 
 
 @pytest.mark.slow

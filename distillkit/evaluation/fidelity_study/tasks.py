@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distillkit.core.errors import ConfigError
-from distillkit.evaluation.harness.files import local_names
+from distillkit.evaluation.harness.files import FOLDERS, local_names
 
 PAPER: dict[str, str] = {
     "AQuA": "aqua",
@@ -47,10 +47,11 @@ def at_hand(data: str | None, asked: Sequence[str] | None) -> list[str]:
                 f"benchmarks has {name}, which is no task of the paper. Choose from "
                 f"{', '.join(known)}."
             )
+        place = FOLDERS.get(name, name)
         if name not in found:
             raise ConfigError(
-                f"benchmarks has {name}, and data={data} has no {name}/test.jsonl or "
-                f"{name}/validation.jsonl of it. Add the rows, or remove it."
+                f"benchmarks has {name}, and data={data} has no {place}/test.jsonl or "
+                f"{place}/validation.jsonl of it. Add the rows, or remove it."
             )
     return [name for name in known if name in (found if asked is None else asked)]
 

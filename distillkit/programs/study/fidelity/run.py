@@ -30,6 +30,7 @@ from distillkit.programs.study.fidelity.tables import show
 from distillkit.programs.study.fidelity.verdict import NOTE, verdict
 from distillkit.programs.study.folder import claimed, directory_of, finish
 from distillkit.programs.study.trainings import Trainings
+from distillkit.programs.train.differences import check_same
 from distillkit.run_studies import FidelityStudy
 
 STUDY = "fidelity"
@@ -60,6 +61,7 @@ def study_fidelity_run(
     """
     console = console or terminal(columns=WIDE)
     directory = directory_of(composed, STUDY)
+    check_same(directory, composed)
     if (done := directory.summary) is None:
         run: FidelityStudy = composed.run
         trainings = Trainings(
