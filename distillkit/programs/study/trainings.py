@@ -58,6 +58,7 @@ class Trainings:
         plugins: Sequence[str] = (),
     ) -> None:
         self._folder, self._console = folder.resolve(), console
+        self._composed: dict[Training, Composed] = {}
         self._shared = split(run.train, "train")
         self._hydras = split(run.launcher, "launcher")
         threads = None
@@ -73,12 +74,15 @@ class Trainings:
         Raises:
             ConfigError: it cannot be composed, or must not be run.
         """
+        if training in self._composed:
+            return self._composed[training]
         bench, typed = self._bench, self._typed(training)
         try:
             made = compose("train", typed, config_dir=bench.config_dir, plugins=bench.plugins)
             check_fields(made.run, made.overrides)
         except DistillkitError as error:
             raise ConfigError(f"the training {training.name} cannot be run: {error}") from error
+        self._composed[training] = made
         return made
 
     def check(self, trainings: Sequence[Training]) -> None:
