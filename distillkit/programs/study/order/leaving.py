@@ -110,15 +110,24 @@ def heading(summary: Mapping[str, Any]) -> str:
         if summary["examples"]
         else "paired over seeds"
     )
-    kept = [
-        row
-        for row in dict.fromkeys(each["equal"] for each in summary["equal"])
-        if row not in summary["tuned"]
-    ]
-    rates = f" (at equal {' and '.join(kept)} those of equal steps)" if kept else ""
     return (
         f"Student before {form(summary, summary['start'])}{told}, {summary['measure']}; seeds "
-        f"{seeds}; intervals are 95 %, {over}; rates are chosen by validation on another "
-        f"seed{rates}; the clock is {summary['clock']}; seconds of training + of the teacher's "
-        "writing."
+        f"{seeds}; intervals are 95 %, {over}; rates are chosen by validation on another seed"
+        f"{_kept_rates(summary)}; the clock is {summary['clock']}; seconds of training + of the "
+        "teacher's writing."
     )
+
+
+def _kept_rates(summary: Mapping[str, Any]) -> str:
+    """Where rates were not chosen anew."""
+    asked = dict.fromkeys(row["equal"] for row in summary["equal"])
+    told = [
+        f"equal {equal} keeps those of equal steps"
+        for equal in asked
+        if equal not in summary["tuned"]
+    ]
+    if summary["gkd"] and "gkd" not in summary["tuned"]:
+        told.append(
+            "in GKD's table a policy keeps that of its first divergence, save what is a method"
+        )
+    return f" ({', '.join(told)})" if told else ""

@@ -9,7 +9,6 @@ from rich.console import Console
 
 from distillkit.compose import Composed
 from distillkit.core.rundir import RunDirectory
-from distillkit.core.stopping import stopping
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.programs.study.folder import claimed, directory_of, finish
 from distillkit.programs.study.order.cells import Cell, Recipe, Recipes, recipes_of
@@ -50,8 +49,7 @@ def study_order(
         recipes = recipes_of(run, trainings)
         trainings.check([Cell(recipe, run.steps).first(run) for recipe in recipes.all])
         check_examples(recipes, run)
-        with claimed(composed, directory, console), stopping() as stop:
-            stop.poll()
+        with claimed(composed, directory, console):
             found = Stages(run, recipes, trainings, directory).run_all()
             left = leave(found, directory.path)
             page = shown(left, directory.path)
