@@ -166,5 +166,5 @@ def test_the_verdict_tells_a_paradox_from_none() -> None:
         said[name] = verdict({"answers": told, "together": lines})
     assert "distillation helps: agrees. Mean gain +3.50 points" in said["together"]
     assert "Gain and agreement: no paradox here, they rise together" in said["together"]
-    assert "Gain and agreement: as the paper, they are not tied" in said["apart"]
+    assert "Gain and agreement: as in the paper, no clear tie" in said["apart"]
     assert "published -0.15 (median of 14 tasks, -0.63 to +0.21)" in said["apart"]

@@ -50,15 +50,7 @@ def plan_of(run: FidelityStudy, trainings: Trainings, *, benchmarks: Sequence[st
     Raises:
         ConfigError: a teacher's training cannot be composed.
     """
-    also = ""
-    if benchmarks:
-        limit = f"metric.lm_eval.limit={run.examples} metric.lm_eval.fewshot=0"
-        path = shlex.quote(quoted(str(Path(run.data or "").resolve())))
-        also = f" metric.lm_eval.tasks=[{','.join(benchmarks)}] metric.lm_eval.path={path} {limit}"
-    metrics = ("accuracy", *(["lm_eval"] if benchmarks else []))
-    asked = f" limit={run.examples} samples=1{also}"
-    alone = f"metric=[{','.join(metrics)}]{asked}"
-    beside = f"metric=[{','.join([*metrics, 'agreement', 'divergence', 'similarity'])}]{asked}"
+    alone, beside = _evaluations(run, benchmarks)
     teachers = {
         (name, task): Training(
             f"teacher-{name}-{task}",
@@ -135,6 +127,19 @@ def check_examples(run: FidelityStudy, plan: Plan, trainings: Trainings) -> None
                 "Say everything about the dataset in tasks, and nothing of it in train, students, "
                 "methods, supervised or distilled."
             )
+
+
+def _evaluations(run: FidelityStudy, benchmarks: Sequence[str]) -> tuple[str, str]:
+    """Overrides of ``eval`` for a student alone, and for one beside its teacher."""
+    asked = f" limit={run.examples} samples=1"
+    metrics = "accuracy"
+    if benchmarks:
+        metrics += ",lm_eval"
+        path = shlex.quote(quoted(str(Path(run.data or "").resolve())))
+        asked += f" metric.lm_eval.tasks=[{','.join(benchmarks)}] metric.lm_eval.path={path}"
+        asked += f" metric.lm_eval.limit={run.examples} metric.lm_eval.fewshot=0"
+    beside = f"metric=[{metrics},agreement,divergence,similarity]{asked}"
+    return f"metric=[{metrics}]{asked}", beside
 
 
 def _digest(run: FidelityStudy, task: str, made: Composed) -> str:

@@ -57,7 +57,7 @@ def _about(name: str, rho: Mapping[str, Any], published: tuple[float, ...] | Non
     if rho["estimate"] is None or rho["low"] is None:
         return f"Gain and {name}: cannot be told."
     tied = rho["low"] > 0
-    paradox = "no paradox here, they rise together" if tied else "as the paper, they are not tied"
+    paradox = "no paradox here, they rise together" if tied else "as in the paper, no clear tie"
     beside = ""
     if published is not None:
         beside = (
