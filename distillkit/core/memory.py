@@ -1,6 +1,7 @@
 """The memory of this machine: what is free, and how freed pages are kept for the next tensor."""
 
 import ctypes
+import gc
 import os
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,18 @@ def keep_freed_pages() -> None:
     if hasattr(library, "gnu_get_libc_version"):
         library.mallopt(M_MMAP_THRESHOLD, 32 << 20)
         library.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
+def give_freed_pages_back() -> None:
+    """End what :func:`keep_freed_pages` keeps, between two pieces of work that share a process.
+
+    A third of a gigabyte comes back after a small training. Elsewhere than under glibc only what
+    nobody refers to any more is freed.
+    """
+    gc.collect()
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(0)
 
 
 def available() -> int | None:

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from distillkit.compose import compose
 from distillkit.core.errors import DistillkitError, Interrupted
+from distillkit.core.memory import give_freed_pages_back
 from distillkit.core.stopping import stoppable, stopping
 from distillkit.core.streams import lasting
 from distillkit.programs.cell import Bench, stop_with_parent
@@ -178,6 +179,7 @@ def main() -> None:
             for line in sys.stdin:
                 answer = done(json.loads(line), Console(file=nowhere), **shared)
                 print(json.dumps(answer), file=answers, flush=True)
+                give_freed_pages_back()
         except Interrupted as stop:
             raise SystemExit(128 + stop.signal) from None
 
