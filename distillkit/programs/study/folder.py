@@ -1,8 +1,9 @@
 """A study's folder: claimed, filled, and finished with its numbers, tables and pictures."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -24,6 +25,41 @@ def directory_of(composed: Composed, study: str) -> RunDirectory:
     place = Path(run.output) / "study" / study / (run.name or composed.fingerprint[:8])
     directory = RunDirectory(place, shape=StudySummary)
     check_same(directory, composed)
+    return directory
+
+
+def conduct(
+    composed: Composed,
+    study: str,
+    *,
+    console: Console,
+    prepare: Callable[[RunDirectory], Callable[[], None]],
+    show: Callable[[dict[str, Any], RunDirectory, Console], None],
+) -> RunDirectory:
+    """Run a study, go on with it, or show what it found.
+
+    Args:
+        composed: as asked for.
+        study: which it is.
+        console: where it is shown.
+        prepare: checks all that can be checked, writes nothing, and returns what does the work,
+            which ends by :func:`finish`.
+        show: its summary.
+
+    Raises:
+        DistillkitError: something the user has to mend.
+        Interrupted: a stop was asked for; what is done is kept.
+    """
+    directory = directory_of(composed, study)
+    if directory.summary is None:
+        work = prepare(directory)
+        with claimed(composed, directory, console):
+            work()
+    else:
+        console.print(f"already done: {directory.path}", soft_wrap=True)
+    summary = directory.summary
+    assert summary is not None
+    show(summary, directory, console)
     return directory
 
 

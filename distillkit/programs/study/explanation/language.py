@@ -1,7 +1,7 @@
 """``distillkit study explanation language``: train on sharper and sharper text, evaluate, show."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from distillkit.evaluation.explanation_study.trade import (
 )
 from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.programs.study.explanation.language_picture import draw_language
-from distillkit.programs.study.folder import claimed, directory_of, finish
+from distillkit.programs.study.folder import conduct, finish
 from distillkit.programs.study.trainings import Training, Trainings, overridden, split
 from distillkit.run_studies import LanguageStudy
 
@@ -54,22 +54,16 @@ def study_language(
     """
     console = console or terminal(columns=WIDE)
     run: LanguageStudy = composed.run
-    directory = directory_of(composed, STUDY)
-    if (done := directory.summary) is None:
+
+    def prepare(directory: RunDirectory) -> Callable[[], None]:
         trainings = Trainings(
             run, directory.path, console=console, config_dir=config_dir, plugins=plugins
         )
         planned = plan(run)
         trainings.check([*planned.values()])
-        with claimed(composed, directory, console):
-            found = trainings.run([*planned.values()], stage="students")
-            trainings.table([*planned.values()])
-            done = _conclude(composed, directory, planned, found)
-    else:
-        console.print(f"already done: {directory.path}", soft_wrap=True)
-    _show(done, console)
-    console.print(f"picture  {directory.path / PICTURE}", soft_wrap=True)
-    return directory
+        return lambda: _measure(composed, directory, planned, trainings)
+
+    return conduct(composed, STUDY, console=console, prepare=prepare, show=_show)
 
 
 def plan(run: LanguageStudy) -> dict[tuple[Way, int], Training]:
@@ -97,12 +91,14 @@ def _text(tau: float) -> list[str]:
     return ["policy=seq_kd", f"teacher_rollout.temperature={tau:g}"]
 
 
-def _conclude(
+def _measure(
     composed: Composed,
     directory: RunDirectory,
     planned: dict[tuple[Way, int], Training],
-    found: dict[str, RunDirectory],
-) -> dict[str, Any]:
+    trainings: Trainings,
+) -> None:
+    found = trainings.run([*planned.values()], stage="students")
+    trainings.table([*planned.values()])
     measured = [
         _measured(way, seed, found[training.name]) for (way, seed), training in planned.items()
     ]
@@ -120,9 +116,6 @@ def _conclude(
         ],
     }
     finish(composed, directory, STUDY, told, shown=_shown(told))
-    summary = directory.summary
-    assert summary is not None
-    return summary
 
 
 def _shown(told: dict[str, Any]) -> Shown:
@@ -152,10 +145,11 @@ def _slug(name: str) -> str:
     return "".join(each if each.isalnum() or each == "." else "-" for each in name.lower())
 
 
-def _show(summary: dict[str, Any], console: Console) -> None:
+def _show(summary: dict[str, Any], directory: RunDirectory, console: Console) -> None:
     console.print(_table(summary))
     for said in (*sentences(summary), agreement(summary)):
         console.print(said, soft_wrap=True)
+    console.print(f"picture  {directory.path / PICTURE}", soft_wrap=True)
 
 
 def sentences(summary: dict[str, Any]) -> list[str]:

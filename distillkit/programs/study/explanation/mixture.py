@@ -1,6 +1,6 @@
 """``distillkit study explanation mixture``: one seed after another, a table, csv, a picture."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from distillkit.core.stopping import stopping
 from distillkit.core.terminal import WIDE, cell, of_numbers, terminal, tight_table
 from distillkit.evaluation.explanation_study.precision_recall import measured
 from distillkit.programs.study.explanation.mixture_picture import draw_mixture
-from distillkit.programs.study.folder import claimed, directory_of, finish
+from distillkit.programs.study.folder import conduct, finish
 from distillkit.programs.watch import Watch
 from distillkit.run_studies import MixtureStudy
 from distillkit.statistics.finding import Finding
@@ -47,18 +47,14 @@ def study_mixture(composed: Composed, *, console: Console | None = None) -> RunD
         Interrupted: a stop was asked for; the seeds so far are kept.
     """
     console = console or terminal(columns=WIDE)
-    directory = directory_of(composed, STUDY)
-    if (done := directory.summary) is None:
-        with claimed(composed, directory, console):
-            done = _measure(composed, directory, console)
-    else:
-        console.print(f"already done: {directory.path}", soft_wrap=True)
-    _show(done, console)
-    console.print(f"picture  {directory.path / PICTURE}", soft_wrap=True)
-    return directory
+
+    def prepare(directory: RunDirectory) -> Callable[[], None]:
+        return lambda: _measure(composed, directory, console)
+
+    return conduct(composed, STUDY, console=console, prepare=prepare, show=_show)
 
 
-def _measure(composed: Composed, directory: RunDirectory, console: Console) -> dict[str, Any]:
+def _measure(composed: Composed, directory: RunDirectory, console: Console) -> None:
     run: MixtureStudy = composed.run
     watch = Watch(console, log=directory.path / "log.txt")
     tracked = run.tracker.start(
@@ -95,9 +91,6 @@ def _measure(composed: Composed, directory: RunDirectory, console: Console) -> d
         failed = False
     finally:
         tracked.finish({}, failed=failed)
-    summary = directory.summary
-    assert summary is not None
-    return summary
 
 
 def _shown(found: dict[str, Any]) -> Shown:
@@ -138,11 +131,12 @@ def trades(rows: Sequence[Row]) -> list[Finding]:
     ]
 
 
-def _show(summary: dict[str, Any], console: Console) -> None:
+def _show(summary: dict[str, Any], directory: RunDirectory, console: Console) -> None:
     table: list[Row] = summary["table"]
     console.print(_table(table))
     for said in (*gains(summary), agreement(summary)):
         console.print(said, soft_wrap=True)
+    console.print(f"picture  {directory.path / PICTURE}", soft_wrap=True)
 
 
 def gains(summary: dict[str, Any]) -> list[str]:

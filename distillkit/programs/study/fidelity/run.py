@@ -1,6 +1,6 @@
 """``distillkit study fidelity run``: train the grid, read its evaluations, ask the questions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,8 @@ from distillkit.programs.study.fidelity.pictures import draw_ablation, draw_para
 from distillkit.programs.study.fidelity.plan import Alone, Plan, check_examples, plan_of
 from distillkit.programs.study.fidelity.tables import show
 from distillkit.programs.study.fidelity.verdict import NOTE, verdict
-from distillkit.programs.study.folder import claimed, directory_of, finish
+from distillkit.programs.study.folder import conduct, finish
 from distillkit.programs.study.trainings import Trainings
-from distillkit.programs.train.differences import check_same
 from distillkit.run_studies import FidelityStudy
 
 STUDY = "fidelity"
@@ -60,10 +59,9 @@ def study_fidelity_run(
         Interrupted: a stop was asked for; what is trained is kept.
     """
     console = console or terminal(columns=WIDE)
-    directory = directory_of(composed, STUDY)
-    check_same(directory, composed)
-    if (done := directory.summary) is None:
-        run: FidelityStudy = composed.run
+    run: FidelityStudy = composed.run
+
+    def prepare(directory: RunDirectory) -> Callable[[], None]:
         trainings = Trainings(
             run, directory.path, console=console, config_dir=config_dir, plugins=plugins
         )
@@ -71,18 +69,21 @@ def study_fidelity_run(
         plan = plan_of(run, trainings, benchmarks=benchmarks)
         trainings.check(plan.every)
         check_examples(run, plan, trainings)
-        with claimed(composed, directory, console):
+
+        def work() -> None:
             rows, others = _measure(plan, trainings, benchmarks=benchmarks)
             found = _found(run, rows, others) | {"benchmarks": benchmarks}
             page = _write(directory.path, found, [*rows, *others])
             finish(composed, directory, STUDY, found, shown=page)
-        done = directory.summary
-        assert done is not None
-    else:
-        console.print(f"already done: {directory.path}", soft_wrap=True)
-    show(done, console, without=absent(done["benchmarks"]))
+
+        return work
+
+    return conduct(composed, STUDY, console=console, prepare=prepare, show=_show)
+
+
+def _show(summary: dict[str, Any], directory: RunDirectory, console: Console) -> None:
+    show(summary, console, without=absent(summary["benchmarks"]))
     console.print(f"picture  {directory.path / PARADOX}.png", soft_wrap=True)
-    return directory
 
 
 def _measure(

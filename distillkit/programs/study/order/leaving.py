@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 
 from distillkit.core.files import write_csv, write_text
+from distillkit.core.rundir import RunDirectory
 from distillkit.core.shapes import Shown
 from distillkit.programs.study.order.agreement import agreement
 from distillkit.programs.study.order.findings import Findings
@@ -82,15 +83,15 @@ def leave(found: Findings, folder: Path) -> dict[str, Any]:
     return summary
 
 
-def show(summary: Mapping[str, Any], folder: Path, console: Console) -> None:
+def show(summary: Mapping[str, Any], directory: RunDirectory, console: Console) -> None:
     """Print the tables, and what agrees with the paper."""
     for sheet in sheets(summary):
         console.print(sheet.rich())
         console.print()
     for line in (heading(summary), *notes(summary), *summary["agreement"]):
         console.print(line, soft_wrap=True)
-    for file in (MARKDOWN, *(name for name in PICTURES if (folder / name).exists())):
-        console.print(f"{Path(file).suffix[1:]:8} {folder / file}", soft_wrap=True)
+    for file in (MARKDOWN, *(name for name in PICTURES if (directory.path / name).exists())):
+        console.print(f"{Path(file).suffix[1:]:8} {directory.path / file}", soft_wrap=True)
 
 
 def markdown(summary: Mapping[str, Any]) -> str:

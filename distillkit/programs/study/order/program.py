@@ -1,6 +1,6 @@
 """``distillkit study order``: rates, runs at equal steps, then at equal tokens and time."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from rich.console import Console
 from distillkit.compose import Composed
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.terminal import WIDE, terminal
-from distillkit.programs.study.folder import claimed, directory_of, finish
+from distillkit.programs.study.folder import conduct, finish
 from distillkit.programs.study.order.cells import Cell, Recipe, Recipes, recipes_of
 from distillkit.programs.study.order.checks import check_examples
 from distillkit.programs.study.order.counts import Pace, counts
@@ -40,26 +40,25 @@ def study_order(
         Interrupted: a stop was asked for; the same command goes on.
     """
     console = console or terminal(columns=WIDE)
-    directory = directory_of(composed, STUDY)
-    if (done := directory.summary) is None:
-        run: OrderStudy = composed.run
+    run: OrderStudy = composed.run
+
+    def prepare(directory: RunDirectory) -> Callable[[], None]:
         trainings = Trainings(
             run, directory.path, console=console, config_dir=config_dir, plugins=plugins
         )
         recipes = recipes_of(run, trainings)
         trainings.check([Cell(recipe, run.steps).first(run) for recipe in recipes.all])
         check_examples(recipes, run)
-        with claimed(composed, directory, console):
+
+        def work() -> None:
             found = Stages(run, recipes, trainings, directory).run_all()
             left = leave(found, directory.path)
             page = shown(left, directory.path)
             finish(composed, directory, STUDY, left, shown=page, leaves=[MARKDOWN])
-            done = directory.summary
-            assert done is not None
-    else:
-        console.print(f"already done: {directory.path}", soft_wrap=True)
-    show(done, directory.path, console)
-    return directory
+
+        return work
+
+    return conduct(composed, STUDY, console=console, prepare=prepare, show=show)
 
 
 @dataclass(slots=True)

@@ -1,6 +1,6 @@
 """``distillkit study scaling``: train the grid, fit laws, foretell the largest cell, tell it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from distillkit.core.rundir import RunDirectory
 from distillkit.core.shapes import Shown
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.models.counting import parameters_of
-from distillkit.programs.study.folder import claimed, directory_of, finish
+from distillkit.programs.study.folder import conduct, finish
 from distillkit.programs.study.scaling.fits import drawn, lines_of
 from distillkit.programs.study.scaling.grid import (
     Cell,
@@ -24,7 +24,6 @@ from distillkit.programs.study.scaling.grid import (
 from distillkit.programs.study.scaling.picture import ALT, draw
 from distillkit.programs.study.scaling.showing import NAMES, sentences, table_of
 from distillkit.programs.study.trainings import Training, Trainings
-from distillkit.programs.train.differences import check_same
 from distillkit.run_studies import ScalingStudy
 
 STUDY = "scaling"
@@ -45,25 +44,23 @@ def study_scaling(
         Interrupted: a stop was asked for; the cells so far are kept.
     """
     console = console or terminal(columns=WIDE)
-    directory = directory_of(composed, STUDY)
-    if directory.summary is None:
-        run: ScalingStudy = composed.run
-        check_same(directory, composed)
+    run: ScalingStudy = composed.run
+
+    def prepare(directory: RunDirectory) -> Callable[[], None]:
         trainings = Trainings(
             run, directory.path, console=console, config_dir=config_dir, plugins=plugins
         )
         cells = _checked(run, trainings)
-        with claimed(composed, directory, console):
-            _measure(composed, directory, cells, trainings)
-    else:
-        console.print(f"already done: {directory.path}", soft_wrap=True)
-    summary = directory.summary
-    assert summary is not None
+        return lambda: _measure(composed, directory, cells, trainings)
+
+    return conduct(composed, STUDY, console=console, prepare=prepare, show=_show)
+
+
+def _show(summary: dict[str, Any], directory: RunDirectory, console: Console) -> None:
     console.print(table_of(summary["fits"], summary["of"]))
     for said in summary["shown"]["said"]:
         console.print(said, soft_wrap=True)
     console.print(f"picture  {directory.path / PICTURE}", soft_wrap=True)
-    return directory
 
 
 def _checked(run: ScalingStudy, trainings: Trainings) -> list[Cell]:
