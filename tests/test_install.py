@@ -62,7 +62,7 @@ def test_training_installs_the_core_alone_and_tests_the_rest_after_it() -> None:
     core = ["made/python scripts/install.py --editable ."]
     rest = [
         *core,
-        "made/python scripts/install.py --editable '.[dev,sweep,harness,judge,serve,smollm]'",
+        "made/python scripts/install.py --editable '.[dev,sweep,harness,judge,serve,study,smollm]'",
     ]
     assert steps("train") == steps("undo") == core
     assert steps("test") == steps("check") == steps("fuzz") == steps("smoke") == rest

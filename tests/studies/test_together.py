@@ -1,4 +1,4 @@
-"""Trainings that share a process: what fails is left, and the others are done."""
+"""Trainings that share a process: what fails is told, and the others are done."""
 
 import io
 import json
@@ -7,20 +7,43 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from distillkit.programs.study.together import do_share
+from distillkit.programs.cell import Bench
+from distillkit.programs.study import together
+from distillkit.programs.study.together import Answer, Work, done, run_together
 from tests.conftest import SMOKE
 
 
-def test_a_training_that_fails_does_not_take_the_others_along(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def work(name: str, folder: Path, *overrides: str, evaluated: bool = False) -> Work:
+    place = folder / "train" / name
+    return Work(
+        name=name,
+        train=[*SMOKE, f"output={folder}", *overrides, f"name={name}"],
+        eval=[f"run={place}", "limit=2", "samples=1"] if evaluated else [],
+    )
+
+
+def test_a_training_that_fails_is_told_and_one_that_does_not_is_evaluated(tmp_path: Path) -> None:
+    nowhere = Console(file=io.StringIO())
+    bad = work("bad", tmp_path, "student=hf", "student.name=nowhere/at-all")
+    failed = done(bad, nowhere, config_dir=None, plugins=[])
+    assert failed["name"] == "bad"
+    assert "nowhere/at-all" in failed["error"]
+    good = done(work("good", tmp_path, evaluated=True), nowhere, config_dir=None, plugins=[])
+    assert good["error"] == ""
+    assert good["score"].startswith("accuracy")
+    results = tmp_path / "train" / "good" / "evaluation" / "test" / "results.json"
+    assert json.loads(results.read_text())["n"] == 2
+
+
+def test_the_next_process_goes_on_where_one_has_had_its_share(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = f"output={tmp_path}"
-    bad = {"train": [*SMOKE, place, "student=hf", "student.name=nowhere", "name=bad"], "eval": []}
-    run = tmp_path / "train" / "good"
-    good = {"train": [*SMOKE, place, "name=good"], "eval": [f"run={run}", "limit=2", "samples=1"]}
-    share = {"work": [bad, good], "config_dir": None, "plugins": []}
-    do_share(share, Console(file=io.StringIO()))
-    told = capsys.readouterr().out.splitlines()
-    assert told[0].startswith("failed  bad  ")
-    assert told[1] == "done  good"
-    assert json.loads((run / "evaluation" / "test" / "results.json").read_text())["n"] == 2
+    answers: list[Answer] = []
+    monkeypatch.setattr(together, "SHARE", 1)
+    run_together(
+        [work(name, tmp_path, "student=hf", "student.name=nowhere/at-all") for name in "ab"],
+        Bench("group"),
+        processes=1,
+        heard=answers.append,
+    )
+    assert [answer["name"] for answer in answers] == ["a", "b"]

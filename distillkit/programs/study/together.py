@@ -22,6 +22,7 @@ from distillkit.core.errors import DistillkitError, Interrupted
 from distillkit.core.memory import give_freed_pages_back
 from distillkit.core.stopping import stoppable, stopping
 from distillkit.core.streams import lasting
+from distillkit.core.terminal import terminal
 from distillkit.programs.cell import Bench, stop_with_parent
 
 SHARE = 12
@@ -177,7 +178,7 @@ def main() -> None:
         os.dup2(nowhere.fileno(), 1)
         try:
             for line in sys.stdin:
-                answer = done(json.loads(line), Console(file=nowhere), **shared)
+                answer = done(json.loads(line), terminal(), **shared)
                 print(json.dumps(answer), file=answers, flush=True)
                 give_freed_pages_back()
         except Interrupted as stop:
