@@ -7,7 +7,7 @@ from unicodedata import category
 import typer
 
 from distillkit import __version__
-from distillkit.cli_studies import study
+from distillkit.cli_studies import STUDIES, compose_study, study
 from distillkit.core.errors import (
     FULL,
     ConfigError,
@@ -32,10 +32,7 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
-VERBS = (
-    *("train", "eval", "undo", "osd", "serve"),
-    *("mixture", "language", "fidelity", "order", "scaling"),
-)
+VERBS = ("train", "eval", "undo", "osd", "serve", *STUDIES)
 """Roots under conf/."""
 
 SPLITS = ("train", "validation", "test")
@@ -202,6 +199,8 @@ def _compose(
 ) -> Any:
     from distillkit.compose import asks_to_resume, compose
 
+    if verb in STUDIES:
+        return compose_study(verb, overrides, config_dir, plugins)
     if verb == "train" and asks_to_resume(overrides or []):
         from distillkit.programs.train.resuming import resumed
 

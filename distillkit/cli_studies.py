@@ -29,6 +29,9 @@ Plugins = Annotated[
 ]
 
 
+STUDIES = ("mixture", "language", "fidelity", "order", "scaling")
+"""Roots under conf/."""
+
 TRAIN = re.compile(r"([+~]*)train\.(.+)", re.DOTALL)
 """What is said of all trainings of a study."""
 
@@ -40,7 +43,7 @@ def mixture(
     """Mixtures of Gaussians: a student of a teacher whose weights are sharpened by beta."""
     from distillkit.programs.study.explanation.mixture import study_mixture as program
 
-    program(_compose("mixture", overrides, config_dir, plugin))
+    program(compose_study("mixture", overrides, config_dir, plugin))
 
 
 @explanation.command()
@@ -50,7 +53,7 @@ def language(
     """Language models: students of text drawn at several temperatures, and of divergences."""
     from distillkit.programs.study.explanation.language import study_language as program
 
-    composed = _compose("language", overrides, config_dir, plugin)
+    composed = compose_study("language", overrides, config_dir, plugin)
     program(composed, config_dir=config_dir, plugins=plugin or [])
 
 
@@ -61,7 +64,7 @@ def order(
     """Methods under equal steps, tokens, time and labels, each with a rate chosen by one rule."""
     from distillkit.programs.study.order.program import study_order as program
 
-    composed = _compose("order", overrides, config_dir, plugin)
+    composed = compose_study("order", overrides, config_dir, plugin)
     program(composed, config_dir=config_dir, plugins=plugin or [])
 
 
@@ -72,7 +75,7 @@ def scaling(
     """Power laws in steps, labels and the student's size, and what they foretell."""
     from distillkit.programs.study.scaling.program import study_scaling as program
 
-    composed = _compose("scaling", overrides, config_dir, plugin)
+    composed = compose_study("scaling", overrides, config_dir, plugin)
     program(composed, config_dir=config_dir, plugins=plugin or [])
 
 
@@ -111,13 +114,14 @@ def run(overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugi
     """Gain over SFT against likeness to the teacher, on your own models; the tests and pictures."""
     from distillkit.programs.study.fidelity.run import study_fidelity_run as program
 
-    composed = _compose("fidelity", overrides, config_dir, plugin)
+    composed = compose_study("fidelity", overrides, config_dir, plugin)
     program(composed, config_dir=config_dir, plugins=plugin or [])
 
 
-def _compose(
+def compose_study(
     root: str, overrides: list[str] | None, config_dir: Path | None, plugins: list[str] | None
 ) -> Any:
+    """Compose a study; what is typed behind ``train.`` is said of all its trainings."""
     from distillkit.compose import compose, quoted
 
     asked = [TRAIN.match(item) for item in overrides or []]

@@ -113,6 +113,8 @@ def test_text_is_split_as_a_shell_does() -> None:
 def test_what_is_typed_behind_train_goes_over_the_yaml(distillkit: CommandLine) -> None:
     shown = distillkit("show", "--verb", "language", "jobs=2")
     assert "steps=100" in shown.out
+    shown = distillkit("show", "--verb", "language", "train.steps=7", "+train.x.y=1")
+    assert "- steps=7\n- +x.y=1\n" in shown.out
     typed = ("train.steps=0", "train.tracker=none", "train.dataset=journey", "seeds=[1,2,3]")
     refused = distillkit("study", "explanation", "language", *typed)
     assert refused.code == 2
