@@ -7,7 +7,7 @@ from unicodedata import category
 import typer
 
 from distillkit import __version__
-from distillkit.cli_studies import STUDIES, compose_study, study
+from distillkit.cli_studies import STUDIES, ConfigDir, Plugins, compose_study, study
 from distillkit.core.errors import (
     FULL,
     ConfigError,
@@ -39,14 +39,6 @@ SPLITS = ("train", "validation", "test")
 
 BREAKING = ("Cc", "Zl", "Zp")
 """Unicode's control characters and separators of lines and paragraphs."""
-
-ConfigDir = Annotated[
-    Path | None, typer.Option(help="A folder of your own yaml files, searched beside the built-in.")
-]
-Plugins = Annotated[
-    list[str] | None,
-    typer.Option("--plugin", help="A Python file or module of your own components; repeatable."),
-]
 
 
 @app.callback(invoke_without_command=True)
@@ -221,10 +213,10 @@ def _whole(text: str, option: str) -> tuple[int, ...]:
 def main() -> NoReturn:
     """Entry point: the user's errors become one sentence and exit code 2."""
     with lasting():
-        raise SystemExit(coded())
+        raise SystemExit(_code())
 
 
-def coded() -> int:
+def _code() -> int:
     """Call the verb that was typed; its exit code.
 
     0, 2 for the user's errors, 128 + n where signal n stopped it; doctor alone has 1 too.

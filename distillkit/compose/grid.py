@@ -145,7 +145,7 @@ def launch(
     job: Callable[[DictConfig], Any],
     *,
     folder: Path,
-    hydras: Sequence[str] = (),
+    hydras: Sequence[str],
     config_dir: Path | None = None,
 ) -> None:
     """Hand trainings that are no grid to one of Hydra's launchers.

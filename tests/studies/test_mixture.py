@@ -134,7 +134,7 @@ def test_reference_values_come_out(levels: Levels, reference: dict[Any, Any]) ->
 
 def test_with_plenty_of_data_a_small_power_does_nothing() -> None:
     rows = [row for seed in range(10) for row in measured(Levels(data=5000), [10], seed)]
-    (direct, sharp) = tabulated(rows)
+    (direct, sharp) = tabulated(rows, published={})
     assert sharp["precision_mean"] == pytest.approx(direct["precision_mean"], abs=0.3)
     assert sharp["recall_mean"] == pytest.approx(direct["recall_mean"], abs=0.1)
 
@@ -142,7 +142,7 @@ def test_with_plenty_of_data_a_small_power_does_nothing() -> None:
 def test_uneven_true_weights_make_a_small_power_act_whatever_the_data() -> None:
     levels = Levels(data=5000, ratio=0.6)
     rows = [row for seed in range(5) for row in measured(levels, [10], seed)]
-    (direct, sharp) = tabulated(rows)
+    (direct, sharp) = tabulated(rows, published={})
     assert sharp["precision_mean"] > direct["precision_mean"] + 1
     assert sharp["recall_mean"] < direct["recall_mean"] - 1
 
@@ -160,7 +160,7 @@ def test_the_table_and_the_trade_are_those_of_a_hand() -> None:
         }
 
     rows = [row(0, None, 1.0), row(0, 7, 2.0), row(1, None, 3.0), row(1, 7, 5.0)]
-    direct, sharp = tabulated(rows)
+    direct, sharp = tabulated(rows, published={})
     assert (direct["beta"], direct["seeds"], direct["precision_mean"]) == (None, 2, 2.0)
     assert direct["teacher_entropy_mean"] is None
     assert sharp["recall_std"] == pytest.approx(stdev([2.0, 5.0]))
@@ -205,6 +205,9 @@ def test_the_verb_leaves_tables_and_a_picture_and_says_so_again(
     assert "[-20.27]" in done.out
     again = distillkit(*SMALL, "seeds=[0,1,2]")
     assert "already done" in again.out
+    larger = distillkit(*SMALL[:-2], "name=b", "betas=[1,100]", "seeds=[0,1]", "levels.data=200")
+    assert larger.code == 0, larger.err
+    assert "[-20.27]" not in larger.out
     other = distillkit(*SMALL, "seeds=[0,1]")
     assert other.code == 2
     assert "seeds" in other.err

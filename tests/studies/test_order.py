@@ -223,7 +223,7 @@ def test_every_picture_has_its_numbers_beside_it(tmp_path: Path) -> None:
         (["labels=[99]", "train='debug=smoke'", *FEW], ["dataset.labelled=99", "16 examples"]),
         (
             ["+methods.mine='experiment=sft dataset.seed=1'", "train='debug=smoke'", *FEW],
-            ["mine", "measured on other examples than sft", "train=..."],
+            ["mine", "measured on other examples than sft", "train.dataset=..."],
         ),
     ],
 )

@@ -122,6 +122,13 @@ def test_what_is_typed_behind_train_goes_over_the_yaml(distillkit: CommandLine) 
     assert len(refused.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize("typed", ["seed=4", "+name=mine", "policy=on_policy", "output=elsewhere"])
+def test_what_a_study_says_itself_is_not_said_in_vain(typed: str, tmp_path: Path) -> None:
+    made, _ = trainings(tmp_path, typed=[typed])
+    with pytest.raises(ConfigError, match=typed.lstrip("+").partition("=")[0]):
+        made.check([Training("a", "seed=1 policy=seq_kd")])
+
+
 def test_jobs_and_a_launcher_are_not_said_together() -> None:
     with pytest.raises(ConfigError, match="jobs"):
         TrainingStudy(launcher="hydra/launcher=submitit_slurm", jobs=2)

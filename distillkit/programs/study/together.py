@@ -160,6 +160,7 @@ def done(each: Work, console: Console, **shared: Any) -> Answer:
     try:
         run = train_with_control(compose("train", each["train"], **shared), console=console)
         if each["eval"]:
+            give_freed_pages_back()
             evaluate(compose("eval", each["eval"], **shared), console=console)
     except DistillkitError as error:
         return Answer(name=each["name"], error=str(error), score="")

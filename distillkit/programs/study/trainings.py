@@ -58,7 +58,7 @@ class Trainings:
         plugins: Sequence[str] = (),
     ) -> None:
         self._folder, self._console = folder.resolve(), console
-        self._shared = overridden(split(run.train, "train"), run.typed)
+        self._shared, self._said = overridden(split(run.train, "train"), run.typed), run.typed
         self._hydras = split(run.launcher, "launcher")
         self._jobs = run.jobs
         threads = max(1, (os.cpu_count() or 1) // run.jobs) if run.jobs > 1 else None
@@ -182,8 +182,16 @@ class Trainings:
         }
 
     def _typed(self, training: Training) -> list[str]:
-        own = split(training.overrides, training.name)
-        return [*self._shared, *own, f"name={training.name}", f"output={quoted(str(self._folder))}"]
+        place = f"output={quoted(str(self._folder))}"
+        own = [*split(training.overrides, training.name), f"name={training.name}", place]
+        for item in self._said:
+            if _key(item) in map(_key, own):
+                raise ConfigError(
+                    f"train.{item.lstrip('+~')} would have no effect: the study itself says "
+                    f"{_key(item)} of the training {training.name}. See the study's own fields "
+                    "with distillkit show --verb."
+                )
+        return [*self._shared, *own]
 
     def _done(self, training: Training, directory: RunDirectory) -> bool:
         if directory.summary is None:

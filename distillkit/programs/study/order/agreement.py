@@ -43,7 +43,7 @@ def _tied(found: Findings) -> str | None:
 
 def _order(cells: Cells) -> Iterator[str]:
     """Lambda: the paper's order of methods, over all divergences together."""
-    columns = _whole_columns(cells)
+    columns = dict.fromkeys(divergence for _, divergence in cells)
     for (more, name), (less, other) in [
         (ORDER[0], ORDER[1]),
         (ORDER[1], ORDER[2]),
@@ -97,10 +97,6 @@ def _sentence(claim: str, ours: Finding, theirs: float, over: str) -> str:
         f"{claim}: {100 * ours.estimate:+.1f} points ({100 * ours.low:+.1f} to "
         f"{100 * ours.high:+.1f}), the paper {theirs:+.1f}; {over}: {verdict}."
     )
-
-
-def _whole_columns(cells: Cells) -> list[str]:
-    return list(dict.fromkeys(divergence for _, divergence in cells))
 
 
 def _shift(

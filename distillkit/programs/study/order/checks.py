@@ -25,7 +25,7 @@ def check_examples(recipes: Recipes, run: OrderStudy) -> None:
         if seen[asked][1] != first[1]:
             raise DataError(
                 f"{recipe.slug} ({recipe.overrides}) would be measured on other examples than "
-                f"{first[0]}. Say what concerns the data by train=..., which is for all methods."
+                f"{first[0]}. Say what concerns the data by train.dataset=..., for all methods."
             )
 
 
@@ -38,7 +38,7 @@ def _measured_on(dataset: Any, recipe: Recipe, run: OrderStudy) -> list[Example]
         if not part:
             raise DataError(
                 f"{recipe.slug} ({recipe.overrides}) has no {split} example, and the study chooses "
-                "rates on validation and compares on test. Choose other data by train=..."
+                "rates on validation and compares on test. Choose other data by train.dataset=..."
             )
         found += part
     return found

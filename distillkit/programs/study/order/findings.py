@@ -121,13 +121,11 @@ class Findings:
             None if against is None or each is against else difference(each, against)
             for _, each in named
         ]
-        known = [each for each in found if each is not None and each.p is not None]
-        corrected = dict(
-            zip(map(id, known), holm([each.p for each in known if each.p is not None]), strict=True)
-        )
+        tested = {place: gain.p for place, gain in enumerate(found) if gain and gain.p is not None}
+        corrected = dict(zip(tested, holm([*tested.values()]), strict=True))
         return [
-            {**name, **self._scored(each), **self._gained(gain), "p_holm": corrected.get(id(gain))}
-            for (name, each), gain in zip(named, found, strict=True)
+            {**name, **self._scored(each), **self._gained(gain), "p_holm": corrected.get(place)}
+            for place, ((name, each), gain) in enumerate(zip(named, found, strict=True))
         ]
 
     def _scored(self, outcome: Outcome) -> Row:

@@ -118,7 +118,7 @@ def check_tests(run: ScalingStudy, made: Mapping[str, Composed]) -> None:
             if value != expected:
                 raise ConfigError(
                     f"{key} is {value} in the training {name} and {expected} in {first}, so they "
-                    "would be tested on different examples. Set it in train=..., for all alike."
+                    f"would be tested on different examples. Set train.{key}=... for all alike."
                 )
     if _tested(made[first])["evaluation.test"] == 0 and run.of is not Measured.divergence:
         raise ConfigError(
