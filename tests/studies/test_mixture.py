@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from distillkit.core.errors import ConfigError
+from distillkit.evaluation.explanation_study import fitting
 from distillkit.evaluation.explanation_study.fitting import fit
 from distillkit.evaluation.explanation_study.mixture import Mixture, truth
 from distillkit.evaluation.explanation_study.precision_recall import measured
@@ -254,6 +255,16 @@ def test_bad_settings_are_one_sentence(
     assert refused.code == 2
     assert names in refused.err
     assert len(refused.err.strip().splitlines()) == 1
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_without_scikit_learn_nothing_is_begun(
+    monkeypatch: pytest.MonkeyPatch, distillkit: CommandLine, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(fitting, "find_spec", lambda _: None)
+    refused = distillkit(*SMALL)
+    assert refused.code == 2
+    assert "distillkit[study]" in refused.err
     assert not (tmp_path / "outputs").exists()
 
 

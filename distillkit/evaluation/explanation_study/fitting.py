@@ -1,5 +1,7 @@
 """Maximum likelihood: a mixture fitted to points, by EM or by gradient."""
 
+from importlib.util import find_spec
+
 import numpy as np
 import torch
 
@@ -22,17 +24,21 @@ def fit(points: Array, components: int, *, how: Fit, seed: int) -> Mixture:
         components: Gaussians.
         how: by EM from k-means, the best of several starts, or by Adam from EM's k-means.
         seed: of the starts.
+    """
+    return {Fit.em: _by_em, Fit.gradient: _by_gradient}[how](points, components, seed)
+
+
+def check_installed() -> None:
+    """Refuse to begin where nothing can be fitted.
 
     Raises:
         ConfigError: scikit-learn is not installed.
     """
-    try:
-        return {Fit.em: _by_em, Fit.gradient: _by_gradient}[how](points, components, seed)
-    except ImportError:
+    if find_spec("sklearn") is None:
         raise ConfigError(
             "mixtures are fitted by scikit-learn, which is not installed. "
             "pip install 'distillkit[study]'."
-        ) from None
+        )
 
 
 def _by_em(points: Array, components: int, seed: int) -> Mixture:

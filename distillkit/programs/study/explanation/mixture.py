@@ -13,6 +13,7 @@ from distillkit.core.rundir import RunDirectory
 from distillkit.core.shapes import Shown
 from distillkit.core.stopping import stopping
 from distillkit.core.terminal import WIDE, cell, of_numbers, terminal, tight_table
+from distillkit.evaluation.explanation_study.fitting import check_installed
 from distillkit.evaluation.explanation_study.precision_recall import measured
 from distillkit.evaluation.explanation_study.settings import Levels
 from distillkit.programs.study.explanation.mixture_picture import draw_mixture
@@ -53,6 +54,7 @@ def study_mixture(composed: Composed, *, console: Console | None = None) -> RunD
     console = console or terminal(columns=WIDE)
 
     def prepare(directory: RunDirectory) -> Callable[[], None]:
+        check_installed()
         return lambda: _measure(composed, directory, console)
 
     return conduct(composed, STUDY, console=console, prepare=prepare, show=_show)
