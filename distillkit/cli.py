@@ -8,6 +8,7 @@ import typer
 
 from distillkit import __version__
 from distillkit.cli_studies import STUDIES, ConfigDir, Plugins, compose_study, study
+from distillkit.core import world
 from distillkit.core.errors import (
     FULL,
     ConfigError,
@@ -43,12 +44,15 @@ BREAKING = ("Cc", "Zl", "Zp")
 
 @app.callback(invoke_without_command=True)
 def top(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Experiments in distilling language models."""
     if version:
         typer.echo(f"distillkit {__version__}")
         raise typer.Exit
+    if context.invoked_subcommand != "train":
+        world.check_one(f"distillkit {context.invoked_subcommand}")
 
 
 @app.command()
@@ -60,6 +64,7 @@ def train(
 ) -> None:
     """Distil a student; the same command again resumes it, or shows its result."""
     if multirun:
+        world.check_one("--multirun")
         sweep(overrides, config_dir, plugin)
     else:
         from distillkit.programs.train.control import train_with_control as program
@@ -232,12 +237,30 @@ def _code() -> int:
     except Interrupted as stop:
         return _said(stop, code=128 + stop.signal)
     except Exception as error:
-        if (sentence := FULL if is_full(error) else refused_path(error)) is None:
+        if (sentence := FULL if is_full(error) else refused_path(error) or _broken(error)) is None:
             raise
         return _said(sentence, code=2)
+    finally:
+        _leave()
     if full := lost():
         return _said(f"some of what was printed is lost ({full.strerror})", code=code)
     return code
+
+
+def _broken(error: Exception) -> str | None:
+    """A sentence where the other processes of a run are gone; alone, there are none."""
+    if world.size() == 1:
+        return None
+    from distillkit.distributed.group import broken
+
+    return broken(error)
+
+
+def _leave() -> None:
+    if world.size() > 1:
+        from distillkit.distributed.group import leave
+
+        leave()
 
 
 def _usage(error: typer.TyperException) -> str:
@@ -249,8 +272,16 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _said(message: object, *, code: int) -> int:
-    typer.echo(f"distillkit: {_on_one_line(hidden(str(message)))}", err=True)
+    if world.size() == 1 or _speaks():
+        typer.echo(f"distillkit: {_on_one_line(hidden(str(message)))}", err=True)
     return code
+
+
+def _speaks() -> bool:
+    """Whether no other process of the run has said why it ends."""
+    from distillkit.distributed.group import speaks
+
+    return speaks()
 
 
 def _on_one_line(said: str) -> str:

@@ -18,6 +18,7 @@ from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import Split
 from distillkit.datasets.base import Dataset
+from distillkit.distributed.settings import PlacementSettings
 from distillkit.divergences.base import Divergence
 from distillkit.lessons.prompts import Prompts
 from distillkit.lessons.settings import Writing
@@ -125,6 +126,8 @@ class TrainRun(Distillation):
     """Null where nothing is learned from one and none is to be measured."""
     control: SftControl | None = None
     """What the student is compared with at the end, trained once and kept; null for nothing."""
+    placement: PlacementSettings = MISSING
+    """Which processes hold what."""
 
 
 class Begin(StrEnum):

@@ -100,7 +100,7 @@ TRAIN_OPTIONS = {
     "experiment": None,
     "debug": None,
 }
-TRAIN_ALONE = {"control": None}
+TRAIN_ALONE = {"control": None, "placement": "auto"}
 UNDO_OPTIONS = {
     "teacher": "tutor",
     "teacher@imitate": None,

@@ -223,7 +223,7 @@ def test_every_other_field_of_undo_is_in_its_fingerprint() -> None:
     base = compose("undo", [])
     assert set(UNDO_CHANGES) | (set(CHANGES) - {"teacher"}) | set(NOT_IN_FINGERPRINT) == {
         *(name for name in base.config if name != "writer"),
-        "control",
+        *("control", "placement"),
     }
     found = {base.fingerprint}
     for typed in UNDO_CHANGES.values():

@@ -202,4 +202,4 @@ class TableModel:
 def opinion(teacher: Any, batch: Batch) -> StatesOpinion:
     """What a teacher thinks of a batch in its own format."""
     with torch.no_grad():
-        return StatesOpinion(teacher.hidden(batch), batch.targets, teacher.head)
+        return StatesOpinion(teacher.hidden(batch), batch.targets, teacher)

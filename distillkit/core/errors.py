@@ -4,6 +4,8 @@ A message names the field as the user types it, the value given, and the way out
 """
 
 import errno
+from functools import partial
+from typing import Any
 
 
 class DistillkitError(ValueError):
@@ -40,6 +42,9 @@ class Interrupted(BaseException):
     def __init__(self, message: str, *, signal: int) -> None:
         super().__init__(message)
         self.signal = signal
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(Interrupted, signal=self.signal), self.args
 
 
 FULL = "no space is left on the disk. Free some, and the same command goes on from there."

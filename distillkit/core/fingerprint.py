@@ -6,8 +6,17 @@ from typing import Any
 
 from distillkit.core.spec import ORIGINS
 
-NOT_IN_FINGERPRINT = ("name", "output", "device", "tracker", "replies", "guard", "control")
-"""Fields of a run that say where it goes and who watches it."""
+NOT_IN_FINGERPRINT = (
+    "name",
+    "output",
+    "device",
+    "tracker",
+    "replies",
+    "guard",
+    "control",
+    "placement",
+)
+"""Fields of a run that say where it is, where it goes and who watches it."""
 
 
 def fingerprint_of(run: Any, config: dict[str, Any]) -> str:

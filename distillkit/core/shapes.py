@@ -218,6 +218,7 @@ class CheckpointRecord(TypedDict):
     files: dict[str, str]
     fingerprint: NotRequired[str]
     digests: NotRequired[dict[str, str]]
+    layout: NotRequired[str]
     seconds: NotRequired[float]
 
 

@@ -16,6 +16,7 @@ ORIGINS: dict[type, str] = {}
 
 COMPONENTS = (
     "distillkit.datasets",
+    "distillkit.distributed.settings",
     "distillkit.divergences",
     "distillkit.metrics",
     "distillkit.models.pretrained",

@@ -10,6 +10,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Column, Table
 
+from distillkit.core import world
+
 WIDE = 120
 """Columns of the larger tables where there is no terminal to ask."""
 NARROWEST = 40
@@ -17,8 +19,11 @@ NARROWEST = 40
 
 
 def terminal(*, columns: int = 80) -> Console:
-    """A console on standard output, of so many columns where there is no terminal to ask."""
-    console = Console(markup=False, emoji=False, highlight=False)
+    """A console on standard output, of so many columns where there is no terminal to ask.
+
+    Of several processes of one run the first one speaks.
+    """
+    console = Console(markup=False, emoji=False, highlight=False, quiet=world.rank() > 0)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = columns
     elif console.width < NARROWEST:

@@ -1,10 +1,11 @@
 """Where a run is: which process does what, and how all of them take one step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
+import torch
 from torch import nn
 
 Item = TypeVar("Item")
@@ -19,14 +20,32 @@ class Placement:
     size: int = 1
     """Number of processes."""
 
+    IN_STEP: ClassVar = False
+    """Whether all processes must make as many passes through a model, since each holds a part."""
+
     @property
     def chief(self) -> bool:
         """Whether this process writes journals and checkpoints, and tells tracker and person."""
         return self.rank == 0
 
-    def place(self, module: nn.Module) -> nn.Module:
-        """A module that was loaded, held as this placement holds it."""
-        return module
+    @property
+    def layout(self) -> str:
+        """How weights and rows are dealt out: what has to be equal for a resume to the byte."""
+        return "alone"
+
+    @property
+    def of_teacher(self) -> "Placement":
+        """How the teacher is held."""
+        return self
+
+    @property
+    def copies(self) -> float:
+        """Whole models that this machine's processes hold together of each one."""
+        return 1.0
+
+    def device(self, asked: torch.device) -> torch.device:
+        """The device of this process."""
+        return asked
 
     def mine(self, items: Sequence[Item]) -> Sequence[Item]:
         """This process's share of what all have."""
@@ -44,17 +63,32 @@ class Placement:
         """Numbers of the same names, summed over all processes."""
         return dict(numbers)
 
+    def told(self, make: Callable[[], Item]) -> Item:
+        """What the chief makes, told to all; an error of its is raised by all."""
+        return make()
+
+    def led(self, make: Callable[[], AbstractContextManager[Item]]) -> AbstractContextManager[Item]:
+        """A context that the chief alone is in, while all do what is done inside of it."""
+        return make()
+
+    def together(self, make: Callable[[], Item]) -> Item:
+        """What each process makes for itself; if any has an error, all raise the first one's."""
+        return make()
+
+    def agreed(self, signal: int | None) -> int | None:
+        """The signal by which any process was asked to stop, so that all stop after one update."""
+        return signal
+
     def reduce_and_clip(self, parameters: Sequence[nn.Parameter], limit: float) -> float:
         """Sum the gradients over all processes, scale them down to a length, return their own."""
         return float(nn.utils.clip_grad_norm_(parameters, limit).item())
 
-    def whole(self, module: nn.Module) -> AbstractContextManager[nn.Module]:
-        """The module with all of its weights here, to be written with or saved; inside alone."""
-        return nullcontext(module)
+    def reshard(self, module: nn.Module) -> None:
+        """End what a pass has gathered of a module."""
 
-    def agreed(self, asked: bool) -> bool:
-        """Whether any process was asked to stop, so that all stop after the same update."""
-        return asked
+    def whole(self, *modules: nn.Module) -> AbstractContextManager[None]:
+        """Modules with all of their weights here, to be written with or measured; inside alone."""
+        return nullcontext()
 
 
 ALONE = Placement()

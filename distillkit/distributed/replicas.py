@@ -1,42 +1,30 @@
 """Processes that each hold everything: each writes and scores its rows, all take the same step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum
-from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from distillkit.core import world
 from distillkit.distributed.placement import Placement
-
-Item = TypeVar("Item")
+from distillkit.distributed.several import Several
 
 
 @dataclass(frozen=True, slots=True)
-class Replicas(Placement):
-    """This process among several, joined by ``torch.distributed``; rows are dealt out in turns."""
+class Replicas(Several):
+    """This process among several whose weights are equal."""
 
-    def mine(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Every ``size``-th item."""
-        return items[self.rank :: self.size]
+    @property
+    def layout(self) -> str:
+        """The sum over processes rounds by their number."""
+        return f"{self.size} replicas"
 
-    def gather(self, mine: Sequence[Item]) -> list[Item]:
-        """In the order they had before :meth:`mine`."""
-        shares = self._shares(mine)
-        count = sum(map(len, shares))
-        return [shares[place % self.size][place // self.size] for place in range(count)]
-
-    def merge(self, mine: Mapping[int, Item]) -> dict[int, Item]:
-        """No two share a key."""
-        return {key: item for share in self._shares(mine) for key, item in share.items()}
-
-    def add_up(self, numbers: Mapping[str, float]) -> dict[str, float]:
-        """A process without a row has no names of its own."""
-        shares = self._shares(numbers)
-        names = dict.fromkeys(name for share in shares for name in share)
-        return {name: fsum(share.get(name, 0.0) for share in shares) for name in names}
+    @property
+    def copies(self) -> float:
+        """Every process has its own."""
+        return float(world.local_size())
 
     def reduce_and_clip(self, parameters: Sequence[nn.Parameter], limit: float) -> float:
         """A parameter without a gradient here counts as zero: every process joins every sum."""
@@ -45,13 +33,3 @@ class Replicas(Placement):
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
         return Placement.reduce_and_clip(self, parameters, limit)
-
-    def agreed(self, asked: bool) -> bool:
-        """One is enough."""
-        return any(self._shares(asked))
-
-    def _shares(self, mine: Item) -> list[Item]:
-        """Everybody's, by rank."""
-        shares: list[Item] = [mine] * self.size
-        dist.all_gather_object(shares, mine)
-        return shares

@@ -8,6 +8,7 @@ import torch
 
 from distillkit.core.types import Answer, Example
 from distillkit.datasets.judging import answered
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.divergences.base import kl, log_probs
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
@@ -85,8 +86,29 @@ def mean_kl(
     *,
     batch_size: int,
     poll: Callable[[], None],
+    placement: Placement = ALONE,
 ) -> float:
     """Mean KL(teacher || model) at a token of the references in nats, NaN without references."""
+    mine = placement.mine(examples)
+    found = placement.together(lambda: _nats(model, teacher, mine, batch_size, poll))
+    return mean_of(found, placement)
+
+
+def mean_of(nats_and_tokens: tuple[float, int], placement: Placement) -> float:
+    """Nats a token over all processes; NaN without a token."""
+    nats, tokens = nats_and_tokens
+    totals = placement.add_up({"nats": nats, "tokens": tokens})
+    return totals["nats"] / totals["tokens"] if totals["tokens"] else float("nan")
+
+
+def _nats(
+    model: LanguageModel,
+    teacher: LanguageModel,
+    examples: Sequence[Example],
+    batch_size: int,
+    poll: Callable[[], None],
+) -> tuple[float, int]:
+    """Summed KL(teacher || model) at the tokens of the references, and how many they are."""
     known = sorted((e for e in examples if e.reference), key=lambda e: len(e.reference))
     nats, count = 0.0, 0
     with evaluating(model), evaluating(teacher):
@@ -107,10 +129,10 @@ def mean_kl(
                 side.hidden(side.batch(asked, texts))
                 for side, asked in zip(sides, prompts, strict=True)
             ]
-            rows = rows_within(CHUNK_MB, model.head.vocabulary)
+            rows = rows_within(CHUNK_MB, model.vocabulary)
             for mine, theirs in zip(*(states.split(rows) for states in hidden), strict=True):
                 own, right = model.head.logits(mine), teacher.head.logits(theirs)
                 found = kl(log_probs(right), log_probs(own))
                 nats += found.sum(dtype=torch.float64).item()
             count += sum(map(len, texts))
-    return nats / count if count else float("nan")
+    return nats, count

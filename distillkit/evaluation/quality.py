@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from distillkit.core.types import Answer, Example
 from distillkit.datasets.base import Dataset
 from distillkit.datasets.judging import answered
-from distillkit.evaluation.passages import PassageQuality, continued, mean_kl
+from distillkit.distributed.placement import ALONE, Placement
+from distillkit.evaluation.passages import PassageQuality, continued, mean_kl, mean_of
 from distillkit.metrics.proportion import Proportion
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
@@ -51,6 +52,7 @@ def measure(
     sampling: Sampling,
     teacher: LanguageModel | None = None,
     poll: Callable[[], None] = lambda: None,
+    placement: Placement = ALONE,
 ) -> Quality | PassageQuality:
     """Answer greedily, judge, and score the references; of running text, score it and go on.
 
@@ -61,22 +63,32 @@ def measure(
         sampling: lengths and batch size; temperature is set to 0.
         teacher: whom running text compares the model with, if anybody.
         poll: called between batches; may raise to stop.
+        placement: the processes that share the examples; each has the whole of the models now.
     """
     greedy = Sampling(
         temperature=0, max_new_tokens=sampling.max_new_tokens, batch_size=sampling.batch_size
     )
     if not any(example.prompt for example in examples):
-        return _measure_passages(model, teacher, examples, sampling=greedy, poll=poll)
-    prompts = [model.prompts.prompt_ids(example) for example in examples]
-    written = generate(model, prompts, greedy, seed=0, poll=poll)
-    answers = [
-        answered(example, response, model.tokenizer, judge=dataset)
-        for example, response in zip(examples, written, strict=True)
-    ]
+        return _measure_passages(
+            model, teacher, examples, sampling=greedy, poll=poll, placement=placement
+        )
+
+    def answer() -> list[Answer]:
+        mine = placement.mine(examples)
+        prompts = [model.prompts.prompt_ids(example) for example in mine]
+        written = generate(model, prompts, greedy, seed=0, poll=poll)
+        return [
+            answered(example, response, model.tokenizer, judge=dataset)
+            for example, response in zip(mine, written, strict=True)
+        ]
+
+    answers = placement.gather(placement.together(answer))
     verdicts = [item.correct for item in answers if item.correct is not None]
     return Quality(
         accuracy=Proportion(sum(verdicts), len(verdicts)),
-        nll=reference_nll(model, examples, batch_size=sampling.batch_size, poll=poll),
+        nll=reference_nll(
+            model, examples, batch_size=sampling.batch_size, poll=poll, placement=placement
+        ),
         truncated=sum(item.truncated for item in answers) / len(answers),
         answers=answers,
     )
@@ -89,22 +101,37 @@ def _measure_passages(
     *,
     sampling: Sampling,
     poll: Callable[[], None],
+    placement: Placement,
 ) -> PassageQuality:
     size = sampling.batch_size
     return PassageQuality(
-        nll=reference_nll(model, examples, batch_size=size, poll=poll),
+        nll=reference_nll(model, examples, batch_size=size, poll=poll, placement=placement),
         kl_to_teacher=None
         if teacher is None
-        else mean_kl(model, teacher, examples, batch_size=size, poll=poll),
+        else mean_kl(model, teacher, examples, batch_size=size, poll=poll, placement=placement),
         count=len(examples),
-        answers=continued(model, examples, sampling=sampling, poll=poll),
+        answers=placement.told(lambda: continued(model, examples, sampling=sampling, poll=poll)),
     )
 
 
 def reference_nll(
-    model: LanguageModel, examples: Sequence[Example], *, batch_size: int, poll: Callable[[], None]
+    model: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    batch_size: int,
+    poll: Callable[[], None],
+    placement: Placement = ALONE,
 ) -> float:
     """Mean negative log-likelihood of a reference token in nats, NaN without references."""
+    mine = placement.mine(examples)
+    found = placement.together(lambda: _nats(model, mine, batch_size=batch_size, poll=poll))
+    return mean_of(found, placement)
+
+
+def _nats(
+    model: LanguageModel, examples: Sequence[Example], *, batch_size: int, poll: Callable[[], None]
+) -> tuple[float, int]:
+    """Summed negative log-likelihood of the references, and their tokens."""
     known = sorted((e for e in examples if e.reference), key=lambda e: len(e.reference))
     nats, count = 0.0, 0
     with evaluating(model):
@@ -119,4 +146,4 @@ def reference_nll(
             ]
             nats += total_nll(model.batch(prompts, references), model, chunk_mb=256)
             count += sum(map(len, references))
-    return nats / count if count else float("nan")
+    return nats, count

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from distillkit.distributed.holding import own_class
 from distillkit.models.linear import Linear, packed
 
 FAMILIES = ("LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM")
@@ -31,7 +32,7 @@ def decodes(module: Any) -> bool:
     slides = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
     rotation = getattr(config, "rope_parameters", None) or {}
     return (
-        type(module).__name__ in FAMILIES
+        own_class(module).__name__ in FAMILIES
         and all(_is_plain(layer) for layer in module.base_model.layers)
         and all(kind == "full_attention" for kind in kinds)
         and not (slides and not kinds)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from distillkit.core.errors import DataError, ModelError
+from distillkit.core.seeds import Share
 from distillkit.core.types import Author, Response
 from distillkit.models.language_model import LanguageModel
 
@@ -30,6 +31,8 @@ def draws(seed: int | Sequence[int], rows: int, width: int) -> Tensor:
         generator = torch.Generator().manual_seed(seed)
         return torch.rand(rows, width, generator=generator, dtype=torch.float64)
     assert len(seed) == rows
+    if isinstance(seed, Share):
+        return draws(seed.seed, seed.total, width)[list(seed.rows)]
     return torch.cat(
         [torch.empty(0, width, dtype=torch.float64), *(draws(each, 1, width) for each in seed)]
     )

@@ -25,9 +25,7 @@ OBJECTS = (
     "generation_config.json",
     "tokenizer.json",
     "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "model.safetensors.index.json",
+    *("special_tokens_map.json", "added_tokens.json", "model.safetensors.index.json"),
 )
 """Files that hold fields."""
 SIZE = re.compile(
@@ -109,6 +107,7 @@ def check_size(
     *,
     auto: Any,
     dtype: torch.dtype,
+    copies: float = 1.0,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> None:
@@ -120,6 +119,7 @@ def check_size(
         location: a folder with its weights, or its name on the hub.
         auto: the auto class that would build it.
         dtype: of its weights in memory.
+        copies: of it that are held here.
         revision: on the hub.
         trust_remote_code: whether code of its own builds it, which is not called for a look.
 
@@ -141,7 +141,7 @@ def check_size(
             f"{field}={name}: config.json describes {numbers:,} weights and the files hold "
             f"{held:,}. Copy or download both again."
         )
-    taken, room = numbers * dtype.itemsize, available()
+    taken, room = copies * numbers * dtype.itemsize, available()
     if room is not None and taken > room:
         raise ModelError(
             f"{field}={name} has {numbers:,} weights, which take {taken / 1e9:,.1f} GB, and "

@@ -38,7 +38,9 @@ def digest_of(module: Any) -> str:
         digest.update(commit.encode())
     else:
         tensors |= module.state_dict()
-    for name, tensor in sorted(tensors.items()):
+    for name, held in sorted(tensors.items()):
+        # Of a sharded model a process holds a part: all call this, and one is whole at a time.
+        tensor = held.full_tensor() if hasattr(held, "full_tensor") else held
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     for settings in (module.config, getattr(module, "generation_config", None)):

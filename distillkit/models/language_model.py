@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from distillkit.core.types import Batch, Example
+from distillkit.distributed.holding import gather_head, is_sharded, without_gradient
 from distillkit.models.decoder import Decoder, decodes
 from distillkit.models.forms.base import Form
 from distillkit.models.forms.decoder_only import DecoderOnly
@@ -22,6 +23,7 @@ from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import UNCACHED, Way, quickest, written
 from distillkit.models.rereading import Opens, reread
 from distillkit.models.rows_decoder import RowsDecoder
+from distillkit.models.vocabulary import RealIds
 from distillkit.models.voice import Opened
 
 PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
@@ -41,7 +43,6 @@ class LanguageModel:
 
     Attributes:
         module: the transformers model.
-        head: its output head, cut to the real vocabulary.
         prompts: renders prompts for this model.
         stop_ids: tokens that end a response.
         end_id: the one of them that closes a response taken from the dataset.
@@ -60,8 +61,10 @@ class LanguageModel:
         context: int,
         autocast: bool = False,
     ) -> None:
-        self.module, self.head, self.prompts = module, head, prompts
+        self.module, self._head, self.prompts = module, head, prompts
         self.stop_ids, self.context, self.autocast = stop_ids, context, autocast
+        self.device: torch.device = head.weight.device
+        """Where the weights are."""
         self.end_id: int = prompts.tokenizer.eos_token_id
         self.notes: Sequence[str] = ()
         self.draft: Draft | None = None
@@ -72,13 +75,38 @@ class LanguageModel:
         return self.prompts.tokenizer
 
     @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.head.weight.device
+    def head(self) -> Head:
+        """The output head, cut to the real vocabulary.
+
+        Its weights are looked up anew: a sharded model has others before, in and after a pass.
+        """
+        layer = self.module.get_output_embeddings()
+        if is_sharded(self.module):
+            gather_head(self.module)
+        return replace(self._head, weight=layer.weight, bias=getattr(layer, "bias", None))
+
+    @head.setter
+    def head(self, head: Head) -> None:
+        self._head = head
+
+    def confine(self, ids: RealIds) -> None:
+        """Predict these ids and no others."""
+        holes = None
+        if ids.holes:
+            holes = torch.tensor(ids.holes, dtype=torch.long, device=self.device)
+        self._head = replace(self._head, vocabulary=ids.end, holes=holes)
+        self.prompts.unscored = ids.unscored
+
+    @property
+    def vocabulary(self) -> int:
+        """One more than the largest real id."""
+        return self._head.vocabulary
 
     def body(self, **inputs: Any) -> Any:
         """The transformer below the head; returns transformers' output with hidden states."""
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            if is_sharded(self.module):
+                return self.module.states(**inputs)
             return self.module.base_model(**inputs)
 
     @cached_property
@@ -200,9 +228,14 @@ class LanguageModel:
                 if "drop" in name and isinstance(value, float):
                     setattr(part, name, 0.0)
 
-    def save(self, folder: Path) -> None:
-        """Write safetensors weights, configuration and tokenizer for ``from_pretrained``."""
-        self.module.save_pretrained(folder, safe_serialization=True)
+    def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
+        """Write safetensors weights, configuration and tokenizer for ``from_pretrained``.
+
+        Args:
+            folder: where.
+            state: all weights, where this process holds but a part of them.
+        """
+        self.module.save_pretrained(folder, safe_serialization=True, state_dict=state)
         self.tokenizer.save_pretrained(folder)
 
 
@@ -212,7 +245,7 @@ def evaluating(model: LanguageModel) -> Iterator[None]:
     training = model.module.training
     model.module.eval()
     try:
-        with torch.inference_mode():
+        with without_gradient(model.module):
             yield
     finally:
         model.module.train(training)

@@ -11,6 +11,8 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.memory import keep_freed_pages
+from distillkit.distributed.holding import own_class
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
 from distillkit.models.language_model import Draft, LanguageModel, evaluating
@@ -19,7 +21,8 @@ from distillkit.models.pretrained import DType, Pretrained, Student, Teacher
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import PROBE, check_scoring, check_training, passes
 from distillkit.models.saving import rehearse
-from distillkit.models.shared_ids import check_ids, confine
+from distillkit.models.sharding import deal_out, read_in_parts
+from distillkit.models.shared_ids import check_ids
 from distillkit.models.tokenizer_files import load_tokenizer
 from distillkit.models.vocabulary import real_ids
 
@@ -48,7 +51,13 @@ def pick_device(asked: str) -> torch.device:
     return device
 
 
-def load(source: Pretrained, *, device: torch.device, precision: str) -> LanguageModel:
+def load(
+    source: Pretrained,
+    *,
+    device: torch.device,
+    precision: str,
+    placement: Placement = ALONE,
+) -> LanguageModel:
     """Load one side with its draft, if any, check it, and put it on the device.
 
     The head is checked against the model's own forward pass, and the draft against the model's ids.
@@ -57,21 +66,46 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
         source: what the user asked for.
         device: from :func:`pick_device`.
         precision: ``fp32`` or ``bf16``.
+        placement: the processes that hold it; all of them load.
 
     Raises:
         ModelError: the model is missing or damaged, or its logits are not what its head gives.
     """
     side = "student" if isinstance(source, Student) else "teacher"
     learns = isinstance(source, Student)
-    module, tokenizer = _read(source, side, _dtype(source.dtype, precision, learns=learns))
+    dtype = _dtype(source.dtype, precision, learns=learns)
+    autocast = precision == "bf16" and dtype == torch.float32
+    module, tokenizer = _read(
+        source, side, dtype, placement=placement, device=device, whole=autocast
+    )
     keep_fewer_products(sum(each.numel() for each in module.parameters()))
     module.to(device)
     module.requires_grad_(learns)
     module.train(learns)
     if isinstance(source, Student) and source.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})
-    autocast = precision == "bf16" and module.dtype == torch.float32
-    model = LanguageModel(
+    if placement.IN_STEP:
+        deal_out(module, placement, narrow=autocast)
+    model = _model(source, module, tokenizer, side=side, autocast=autocast)
+    _confine(model, side)
+    with passes(side, source.name, module):
+        _check_head(model, side)
+        check_scoring(model, side)
+        if learns:
+            check_training(model)
+            model.notes = rehearse(module, tokenizer, f"{side}.name={source.name}")
+    placement.reshard(module)
+    keep_freed_pages()
+    quicken(module)
+    if isinstance(source, Teacher) and source.draft is not None:
+        model.draft = _draft(source, model, device=device, precision=precision)
+    return model
+
+
+def _model(
+    source: Pretrained, module: Any, tokenizer: Any, *, side: str, autocast: bool
+) -> LanguageModel:
+    return LanguageModel(
         module,
         head=_head(module, side, narrow=autocast),
         prompts=PromptFormat(
@@ -85,18 +119,6 @@ def load(source: Pretrained, *, device: torch.device, precision: str) -> Languag
         context=getattr(module.config.get_text_config(), "max_position_embeddings", 1 << 30),
         autocast=autocast,
     )
-    _confine(model, side)
-    with passes(side, source.name, module):
-        _check_head(model, side)
-        check_scoring(model, side)
-        if learns:
-            check_training(model)
-            model.notes = rehearse(module, tokenizer, f"{side}.name={source.name}")
-    keep_freed_pages()
-    quicken(module)
-    if isinstance(source, Teacher) and source.draft is not None:
-        model.draft = _draft(source, model, device=device, precision=precision)
-    return model
 
 
 def load_draft(
@@ -143,8 +165,16 @@ def locate(name: str) -> str:
     return str(EMBEDDED / name.removeprefix("embedded:")) if name.startswith("embedded:") else name
 
 
-def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """The transformers model, with all its weights, and its tokenizer."""
+def _read(
+    source: Pretrained,
+    side: str,
+    dtype: torch.dtype,
+    *,
+    placement: Placement,
+    device: torch.device,
+    whole: bool,
+) -> tuple[Any, Any]:
+    """The transformers model, with all the weights that are its process's, and its tokenizer."""
     location = locate(source.name)
     shared: dict[str, Any] = {
         "revision": source.revision,
@@ -156,9 +186,18 @@ def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:
     field = f"{side}.name"
     check_folder(field, source.name, location)
     with one_sentence(field, source.name):
-        check_size(field, source.name, location, auto=AutoModelForCausalLM, dtype=dtype, **shared)
+        check_size(
+            field,
+            source.name,
+            location,
+            auto=AutoModelForCausalLM,
+            dtype=dtype,
+            copies=placement.copies,
+            **shared,
+        )
     tokenizer = load_tokenizer(field, source.name, location, **shared)
     with one_sentence(field, source.name):
+        parts = {} if whole else read_in_parts(location, placement, device=device, **shared)
         module, found = AutoModelForCausalLM.from_pretrained(
             location,
             output_loading_info=True,
@@ -168,6 +207,7 @@ def _read(source: Pretrained, side: str, dtype: torch.dtype) -> tuple[Any, Any]:
             # Reported below, in a sentence.
             ignore_mismatched_sizes=True,
             **shared,
+            **parts,
         )
     check_weights(field, source.name, module, found)
     return module, tokenizer
@@ -186,7 +226,7 @@ def _head(module: Any, side: str, *, narrow: bool) -> Head:
         raise ModelError(
             f"{side}.name: the model has no head that gives logits. Choose a causal language model."
         )
-    if type(layer) is not nn.Linear:
+    if own_class(layer) is not nn.Linear:
         raise ModelError(
             f"{side}.name: the head is a {type(layer).__name__}, not a plain linear layer. The "
             "loss reads the head's weight and would not see an adapter on it. Merge the adapter "
@@ -205,7 +245,8 @@ def _head(module: Any, side: str, *, narrow: bool) -> Head:
 
 def _confine(model: LanguageModel, side: str) -> None:
     """Cut the head to the ids that tokens have; know which cannot be read or written."""
-    confine(model, real_ids(model.tokenizer, len(model.head.weight), side=side))
+    rows = len(model.module.get_output_embeddings().weight)
+    model.confine(real_ids(model.tokenizer, rows, side=side))
     rows = len(model.module.get_input_embeddings().weight)
     ids = model.tokenizer.get_vocab().values()
     model.prompts.unread = frozenset(each for each in ids if each >= rows)

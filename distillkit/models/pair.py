@@ -2,6 +2,7 @@
 
 import torch
 
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
@@ -9,15 +10,24 @@ from distillkit.models.shared_ids import share_ids
 
 
 def load_pair(
-    student: Student, teacher: Teacher | None, *, device: torch.device, precision: str
+    student: Student,
+    teacher: Teacher | None,
+    *,
+    device: torch.device,
+    precision: str,
+    placement: Placement = ALONE,
 ) -> tuple[LanguageModel, LanguageModel | None, list[str]]:
     """Both models, checked against each other, and notes for the user; no teacher if none is given.
 
     Raises:
         ModelError: one of them cannot be loaded or trusted, or they do not fit each other.
     """
-    above = None if teacher is None else load(teacher, device=device, precision=precision)
-    below = load(student, device=device, precision=precision)
+    above = (
+        None
+        if teacher is None
+        else load(teacher, device=device, precision=precision, placement=placement.of_teacher)
+    )
+    below = load(student, device=device, precision=precision, placement=placement)
     if above is None:
         return below, None, []
     share_ids(above, below)

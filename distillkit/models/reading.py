@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from distillkit.core.errors import DistillkitError, ModelError
+from distillkit.distributed.holding import without_gradient
 from distillkit.models.voice import Opened, Voice
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def passes(side: str, name: str, module: Any) -> Iterator[None]:
     training = module.training
     module.eval()
     try:
-        with torch.inference_mode():
+        with without_gradient(module):
             yield
     except (DistillkitError, torch.OutOfMemoryError):
         raise

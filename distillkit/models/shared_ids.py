@@ -1,24 +1,12 @@
 """Teacher and student on the ids that both can predict."""
 
 import json
-from dataclasses import replace
 from typing import Any
-
-import torch
 
 from distillkit.core.errors import ModelError
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.reading import PROBE
-from distillkit.models.vocabulary import RealIds, among, only_added
-
-
-def confine(model: LanguageModel, ids: RealIds) -> None:
-    """Let a model predict these ids and no others."""
-    holes = None
-    if ids.holes:
-        holes = torch.tensor(ids.holes, dtype=torch.long, device=model.device)
-    model.head = replace(model.head, vocabulary=ids.end, holes=holes)
-    model.prompts.unscored = ids.unscored
+from distillkit.models.vocabulary import among, only_added
 
 
 def check_ids(
@@ -80,8 +68,8 @@ def share_ids(teacher: LanguageModel, student: LanguageModel) -> list[str]:
             )
     for model, vocabulary in ((teacher, right), (student, left)):
         ids = among(scored, vocabulary.values())
-        if (model.head.vocabulary, model.prompts.unscored) != (ids.end, ids.unscored):
-            confine(model, ids)
+        if (model.vocabulary, model.prompts.unscored) != (ids.end, ids.unscored):
+            model.confine(ids)
     every = left | right
     return sorted(alone, key=lambda token: every[token])
 

@@ -130,7 +130,7 @@ class Speculator:
             limits=limits,
             uniform=uniform,
             stops=torch.tensor(sorted(target.stop_ids), device=limits.device),
-            vocabulary=target.head.vocabulary,
+            vocabulary=target.vocabulary,
             heard=heard,
         )
 

@@ -35,6 +35,11 @@ class Credit:
     total: int
     """Response tokens of the global batch."""
 
+    def nothing(self) -> "Credit":
+        """One token that earns nothing, in the same batch."""
+        none = torch.zeros(1, dtype=self.advantages.dtype)
+        return Credit(none, none, none, self.total)
+
     @classmethod
     def join(cls, parts: Sequence["Credit"], device: torch.device) -> "Credit":
         """Several rollouts end to end, in fp32."""
@@ -59,6 +64,9 @@ class Scored:
     """What the teacher thinks at them, where the objective compares."""
     noise: Noise | None = None
     """What is added to it; None for nothing."""
+    counts: bool = True
+    """Whether there is anything to learn: of several processes that must make as many passes, one
+    may have none left."""
 
 
 @dataclass(kw_only=True, slots=True)

@@ -17,10 +17,10 @@ from distillkit.online.settings import UpdateSettings
 from distillkit.opinions.base import Opinion
 from distillkit.opinions.states import ModelReader
 from distillkit.policies.base import Policy
+from distillkit.training.dealing import spare_padding, split_rows
 from distillkit.training.loop import adamw, check_finite
 from distillkit.training.schedule import learning_rate
 from distillkit.training.settings import OptimizerSettings
-from distillkit.training.step import spare_padding, split_rows
 from distillkit.writers.local import LocalWriter
 from distillkit.writers.mixture import MixtureWriter
 

@@ -95,7 +95,7 @@ class Offline:
 
 def _labels(rollouts: Sequence[Rollout], target: LanguageModel, count: int) -> SparseOpinion:
     opinion = ModelReader(target).read(rollouts)
-    rows = rows_within(CHUNK_MB, target.head.vocabulary)
+    rows = rows_within(CHUNK_MB, target.vocabulary)
     logits = opinion.opened(rows)
     parts = [
         entries(logits(slice(start, start + rows)), count) for start in range(0, len(opinion), rows)

@@ -74,7 +74,7 @@ class Probes:
     def _overlaps(self, draft: LanguageModel, part: Part) -> torch.Tensor:
         """The chance at every position [N]."""
         own = ModelReader(draft).read(part.rollouts)
-        rows = rows_within(CHUNK_MB, self._target.head.vocabulary)
+        rows = rows_within(CHUNK_MB, self._target.vocabulary)
         theirs, ours = part.opinion.opened(rows), own.opened(rows)
         found = []
         for start in range(0, len(own), rows):

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import Example, LogProbs, PerToken, Rollout, Targets
-from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.likelihood import token_nlls
+from distillkit.models.likelihood import Scorer, token_nlls
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +20,21 @@ class StatesOpinion:
     """Last hidden states at the packed positions [N, D]."""
     targets: Targets
     """The token that the text holds at each [N]."""
-    head: Head
-    """Of the same model."""
+    model: Scorer
+    """Whose head makes logits of them, as it is then."""
 
     def __len__(self) -> int:
         return len(self.states)
 
     def opened(self, rows: int) -> Callable[[slice], LogProbs]:
         """Logits of a slice, written into one buffer again and again."""
-        ready = self.head.prepared()
+        ready = self.model.head.prepared()
         buffer = ready.buffer(min(rows, len(self)))
         return lambda part: ready.logits(self.states[part], into=buffer)
 
     def drawn(self, *, chunk_mb: int) -> PerToken:
         """By the whole vocabulary."""
-        return -token_nlls(self.states, self.targets, self.head, chunk_mb=chunk_mb)
+        return -token_nlls(self.states, self.targets, self.model.head, chunk_mb=chunk_mb)
 
     def rolled(self) -> Self:
         """What is drawn stays where it is."""
@@ -81,4 +80,4 @@ class ModelReader:
         model = self._model
         prompts = model.prompts.of([rollout.example for rollout in rollouts])
         batch = model.batch(prompts, [rollout.response.tokens for rollout in rollouts])
-        return StatesOpinion(model.hidden(batch), batch.targets, model.head)
+        return StatesOpinion(model.hidden(batch), batch.targets, model)

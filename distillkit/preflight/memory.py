@@ -48,7 +48,7 @@ def peak(subject: Subject) -> Iterator[Finding]:
     tokens = max(rows, min(run.loop.micro_batch_tokens, rows * run.loop.batch_size))
     fixed, each = activation_bytes(student, subject)
     held = PASSING * (fixed + each * tokens)
-    logits = logit_bytes(run.objective, student.head.vocabulary, tokens)
+    logits = logit_bytes(run.objective, student.vocabulary, tokens)
     needed = TENSORS_BESIDE_WEIGHTS * _bytes(student.parameters()) + held + logits
     free = subject.machine.free_memory(student.device)
     what = (
@@ -81,7 +81,7 @@ def writing(subject: Subject) -> Iterator[Finding]:
     length = min(subject.context, longest + run.rollout.max_new_tokens)
     caches = sum(cache_bytes(model, rows=rows, length=length) for model in writers)
     # Of each its logits and probabilities, then their mixture in fp32 and its sums in fp64.
-    drawing = rows * subject.student.head.vocabulary * (12 * len(writers) + 4)
+    drawing = rows * subject.student.vocabulary * (12 * len(writers) + 4)
     needed = TENSORS_BESIDE_WEIGHTS * _bytes(subject.student.parameters()) + caches + drawing
     free = subject.machine.free_memory(subject.student.device)
     what = (
@@ -178,7 +178,9 @@ def _longest_row(subject: Subject) -> int:
 
 
 def _bytes(parameters: object) -> int:
-    return sum(p.numel() * p.element_size() for p in parameters)  # type: ignore[attr-defined]
+    """Of what this process holds of them."""
+    held = (p.to_local() if hasattr(p, "to_local") else p for p in parameters)  # type: ignore[attr-defined]
+    return sum(p.numel() * p.element_size() for p in held)
 
 
 def _free(free: int | None) -> str:

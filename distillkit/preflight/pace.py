@@ -19,7 +19,7 @@ from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of, write
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts, other_text
 from distillkit.training.sampler import Pool, draw_indices
-from distillkit.training.step import Sides
+from distillkit.training.sides import Sides
 from distillkit.writers.local import LocalWriter
 
 ANSWERS = 16

@@ -245,4 +245,4 @@ class Subject:
 def opinion_of(model: LanguageModel, batch: Batch) -> Opinion:
     """What a model thinks of a batch, without a gradient."""
     with torch.no_grad():
-        return StatesOpinion(model.hidden(batch), batch.targets, model.head)
+        return StatesOpinion(model.hidden(batch), batch.targets, model)

@@ -4,22 +4,45 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from distillkit.core.seeds import child_seed
+from distillkit.core.seeds import Share, child_seed
 from distillkit.core.types import Author, Example, Response, Rollout
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.opinions.base import Reader
 from distillkit.policies.base import Policy
-from distillkit.training.step import Sides
+from distillkit.training.sides import Sides
 from distillkit.writers.base import Writer, WriterSettings
 from distillkit.writers.mixture import MixtureWriter
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Which rows of an author's are asked for here; other processes have the others written."""
+
+    rows: Sequence[int]
+    """Numbers of the rows."""
+    count: int
+    """How many there are in all."""
+
+    def seed(self, seed: int) -> int | Share:
+        """Of these rows, where that of all is given."""
+        return seed if len(self.rows) == self.count else Share(seed, self.rows, self.count)
 
 
 class AnyAuthor(Protocol):
     """Gives each example a response."""
 
-    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
-        """Responses in the order of the examples, as written for update ``step``."""
+    def write(
+        self, examples: Sequence[Example], *, step: int, part: Part | None = None
+    ) -> list[Response]:
+        """Responses in the order of the examples, as written for update ``step``.
+
+        Args:
+            examples: those that are asked here.
+            step: the update.
+            part: which of all they are, where they are not all.
+        """
 
 
 @dataclass
@@ -34,7 +57,9 @@ class DatasetAuthor:
     readers: Sequence[LanguageModel | Reader]
     """Who has to find room for it, maybe after longer prompts or in smaller contexts."""
 
-    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
+    def write(
+        self, examples: Sequence[Example], *, step: int, part: Part | None = None
+    ) -> list[Response]:
         return [self._close(example) for example in examples]
 
     def _close(self, example: Example) -> Response:
@@ -57,10 +82,14 @@ class WritingAuthor:
     seed: int
     """Root seed of the run."""
 
-    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
+    def write(
+        self, examples: Sequence[Example], *, step: int, part: Part | None = None
+    ) -> list[Response]:
         self.writer.follow(self.student, version=step)
         seed = child_seed(self.seed, "rollout", step)
-        return self.writer.write(examples, self.sampling, seed=seed)
+        return self.writer.write(
+            examples, self.sampling, seed=seed if part is None else part.seed(seed)
+        )
 
 
 @dataclass
@@ -76,7 +105,9 @@ class KeptAuthor:
         """Tokens of all of it."""
         return sum(len(text.tokens) for text in self.texts.values())
 
-    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
+    def write(
+        self, examples: Sequence[Example], *, step: int, part: Part | None = None
+    ) -> list[Response]:
         return [self.texts[example.id] for example in examples]
 
 
@@ -126,12 +157,15 @@ def write_rollouts(
     *,
     authors: Mapping[Author, AnyAuthor],
     step: int,
-) -> list[Rollout]:
-    """Have each author write its rows; the order of the examples is kept."""
+    placement: Placement = ALONE,
+) -> dict[int, Rollout]:
+    """Have each author write this process's share of its rows; by the number of the row."""
     rollouts: dict[int, Rollout] = {}
     for author in sorted(set(named)):
         rows = [row for row, name in enumerate(named) if name is author]
-        responses = authors[author].write([examples[row] for row in rows], step=step)
-        for row, response in zip(rows, responses, strict=True):
-            rollouts[row] = Rollout(examples[row], response)
-    return [rollouts[row] for row in range(len(examples))]
+        mine = placement.mine(range(len(rows)))
+        asked = [examples[rows[place]] for place in mine]
+        responses = authors[author].write(asked, step=step, part=Part(mine, len(rows)))
+        for place, response in zip(mine, responses, strict=True):
+            rollouts[rows[place]] = Rollout(examples[rows[place]], response)
+    return dict(sorted(rollouts.items()))

@@ -14,18 +14,24 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from distillkit.core.files import new_folder, second_name
 from distillkit.core.reading import damaged, read_with
 from distillkit.core.sealed import check_digests, digests_of, read_sealed, write_sealed
 from distillkit.core.shapes import CheckpointRecord
 from distillkit.core.types import Rollout
+from distillkit.distributed.holding import is_sharded
+from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.training.rollout_file import save_rollouts
+from distillkit.training.weights import gathered, load_weights
 
 WEIGHTS, MOMENTS, PROGRESS = "student.safetensors", "optimizer.pt", "progress.json"
-"""Files that every checkpoint has."""
+"""Files that every checkpoint has; where processes held parts, those instead of the first two."""
+
+PART = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
+"""File of the weights and moments that one process held."""
 
 BEST = "best.safetensors"
 """File of the best weights until then, by validation."""
@@ -54,6 +60,9 @@ class Progress:
     """SHA-256 of so much of each of them."""
     fingerprint: str | None = ""
     """Of the run; None in a checkpoint of an earlier version."""
+    layout: str = "alone"
+    """How its weights and rows were dealt out over processes: where it is equal, a run goes on to
+    the byte."""
     seconds: float = 0.0
     """Spent in the loop, by all processes one after another."""
 
@@ -67,8 +76,9 @@ def save_checkpoint(
     rollouts: Sequence[Rollout] = (),
     best: Path | None = None,
     more: Callable[[Path], None] | None = None,
+    placement: Placement = ALONE,
 ) -> Path:
-    """Write ``folder/step-000500`` and return it.
+    """Write ``folder/step-000500`` and return it; called by all processes.
 
     Args:
         folder: of all checkpoints.
@@ -78,13 +88,16 @@ def save_checkpoint(
         rollouts: those that the next step learns from too; who wrote them is gone by then.
         best: file of the best weights until now, which a later step may replace.
         more: writes further files into the folder.
+        placement: the processes; where they hold parts of the student, each writes its own.
     """
-    target = folder / f"step-{progress.step:06d}"
-    with new_folder(target) as partial:
-        save_file(_tensors(student), partial / WEIGHTS)
-        # Given a path instead, torch says of a full disk only that a position is unexpected.
-        with (partial / MOMENTS).open("wb") as file:
-            torch.save(optimizer.state_dict(), file)
+    target, sharded = folder / f"step-{progress.step:06d}", is_sharded(student.module)
+
+    def write(partial: Path) -> None:
+        if not sharded:
+            save_file(gathered(student), partial / WEIGHTS)
+            # Given a path instead, torch says of a full disk only that a position is unexpected.
+            with (partial / MOMENTS).open("wb") as file:
+                torch.save(optimizer.state_dict(), file)
         if rollouts:
             save_rollouts(partial / ROLLOUTS, rollouts)
         if best is not None:
@@ -93,6 +106,13 @@ def save_checkpoint(
             more(partial)
         files = digests_of(partial, sorted(file.name for file in partial.iterdir()))
         write_sealed(partial / PROGRESS, {**asdict(progress), "files": files})
+
+    with placement.led(lambda: new_folder(target)) as partial:
+        if sharded:
+            from distillkit.distributed.state import save_shards
+
+            save_shards(partial, student.module, optimizer)
+        placement.told(lambda: write(partial))
     return target
 
 
@@ -137,7 +157,8 @@ def check_checkpoint(path: Path, *, fingerprint: str, old: bool) -> Progress:
     if standing["step"] != step_of(path):
         why = f"{PROGRESS} says step {standing['step']}"
         raise damaged(path, why, way_out=WAY_OUT)
-    for name in (WEIGHTS, MOMENTS):
+    in_parts = any(PART.fullmatch(name) for name in files)
+    for name in () if in_parts else (WEIGHTS, MOMENTS):
         if name not in files:
             raise damaged(path, f"{PROGRESS} has no digest of {name}", way_out=WAY_OUT)
     there = {file.name for file in path.iterdir()} - {PROGRESS}
@@ -147,19 +168,44 @@ def check_checkpoint(path: Path, *, fingerprint: str, old: bool) -> Progress:
 
 
 def load_checkpoint(
-    path: Path, *, student: LanguageModel, optimizer: torch.optim.Optimizer
+    path: Path,
+    *,
+    student: LanguageModel,
+    optimizer: torch.optim.Optimizer,
+    placement: Placement = ALONE,
 ) -> None:
     """Put the state of a checkpoint that was checked into the student and the optimiser.
+
+    Called by all processes, whatever layout they or those had who wrote it.
 
     Raises:
         RunError: it does not fit them.
     """
-    load_weights(student, path / WEIGHTS, way_out=WAY_OUT)
-    state = read_with(partial(torch.load, weights_only=True), path / MOMENTS, way_out=WAY_OUT)
+    if not (path / WEIGHTS).is_file():
+        from distillkit.distributed.state import load_shards
+
+        _fitting(path, lambda: load_shards(path, student.module, optimizer))
+        return
+    load_weights(student, path / WEIGHTS, way_out=WAY_OUT, placement=placement)
+    sharded, read = is_sharded(student.module), partial(torch.load, weights_only=True)
+    reads = placement.chief or not sharded
+    state = placement.together(
+        lambda: read_with(read, path / MOMENTS, way_out=WAY_OUT) if reads else {}
+    )
+    if sharded:
+        from distillkit.distributed.state import deal_out_moments
+
+        _fitting(path / MOMENTS, lambda: deal_out_moments(student.module, optimizer, state))
+    else:
+        _fitting(path / MOMENTS, lambda: optimizer.load_state_dict(state))
+
+
+def _fitting(file: Path, put: Callable[[], None]) -> None:
+    """Put a state where it belongs; one of another model is a damaged file."""
     try:
-        optimizer.load_state_dict(state)
+        put()
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise damaged(path / MOMENTS, str(error), way_out=WAY_OUT) from error
+        raise damaged(file, str(error), way_out=WAY_OUT) from error
 
 
 def restore_best(path: Path, target: Path) -> None:
@@ -175,38 +221,3 @@ def restore_best(path: Path, target: Path) -> None:
             again.unlink()
         second_name(path / BEST, again)
         again.replace(target)
-
-
-def save_weights(student: LanguageModel, file: Path) -> None:
-    """Write the student's weights atomically."""
-    partial = file.with_name(f".{file.name}.partial")
-    save_file(_tensors(student), partial)
-    partial.replace(file)
-
-
-def load_weights(student: LanguageModel, file: Path, *, way_out: str) -> None:
-    """Read weights written by :func:`save_weights` into the student; all of them, or none.
-
-    Raises:
-        RunError: the file is damaged, or holds another model's.
-    """
-    tensors = read_with(load_file, file, way_out=way_out)
-    own, expected = student.module.state_dict(), _tensors(student)
-    for name in tensors.keys() | expected.keys():
-        shapes = [side[name].shape if name in side else None for side in (tensors, expected)]
-        if shapes[0] != shapes[1]:
-            raise damaged(file, f"its {name} is not this student's", way_out=way_out)
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            own[name].copy_(tensor)
-
-
-def _tensors(student: LanguageModel) -> dict[str, torch.Tensor]:
-    """State without the second name of tied tensors, which safetensors refuses to write."""
-    seen: set[int] = set()
-    state = {}
-    for name, tensor in student.module.state_dict().items():
-        if tensor.data_ptr() not in seen:
-            seen.add(tensor.data_ptr())
-            state[name] = tensor.detach().contiguous()
-    return state

@@ -4,7 +4,7 @@ Usually a collection is one batch, and one update learns from it. ``loop.collect
 batches, ``loop.inner_epochs`` has each of them learnt from several times (PPO's inner epochs).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -17,7 +17,7 @@ from distillkit.training.authors import write_rollouts
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.settings import LoopSettings
-from distillkit.training.step import Opinions
+from distillkit.training.sides import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Collection:
     """Index of the first update that learns from them."""
     rollouts: Sequence[Rollout]
     """Of all processes."""
-    opinions: Opinions
-    """See :data:`Opinions`."""
+    kept: Kept
+    """Of the teacher's reading."""
 
-    def batch(self, parts: Parts, step: int) -> tuple[list[Rollout], Opinions]:
+    def batch(self, parts: Parts, step: int) -> tuple[list[Rollout], Kept]:
         """What one update learns from; the responses to a prompt stay together."""
         loop = parts.loop
         epoch, place = divmod(step - self.first, loop.collect)
@@ -42,8 +42,7 @@ class Collection:
             child_random(parts.seed, "inner", self.first, epoch).shuffle(groups)
         order = list(chain.from_iterable(groups))
         rows = order[place * loop.batch_size : (place + 1) * loop.batch_size]
-        opinions = [self.opinions[row] for row in rows] if self.opinions else ()
-        return [self.rollouts[row] for row in rows], opinions
+        return [self.rollouts[row] for row in rows], self.kept.of(rows)
 
 
 def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
@@ -53,11 +52,12 @@ def collect(parts: Parts, step: int, *, clock: Clock) -> Collection:
     count = loop.prompts * loop.group
     authors = parts.policy.authors(step, count, steps=parts.steps, seed=parts.seed)
     examples = asked(parts.pool, step // loop.span, authors, loop=loop, seed=parts.seed)
-    with clock("rollout"):
-        # One for each step and process, so that no two draw alike; alone, it is the step.
-        place = step * placement.size + placement.rank
-        written = write_rollouts(
-            placement.mine(examples), placement.mine(authors), authors=parts.authors, step=place
+    writing = [model.module for model in parts.sides.writing(authors)]
+    with clock("rollout"), placement.whole(*writing):
+        written = placement.together(
+            lambda: write_rollouts(
+                examples, authors, authors=parts.authors, step=step, placement=placement
+            )
         )
     return collection_of(parts, step, written, clock=clock)
 
@@ -87,21 +87,25 @@ def asked(
 
 
 def collection_of(
-    parts: Parts, first: int, written: Sequence[Rollout], *, clock: Clock
+    parts: Parts, first: int, written: Mapping[int, Rollout], *, clock: Clock
 ) -> Collection:
     """Have what this process has written rewarded, put together with the others', and read."""
-    if parts.judge is not None:
+    placement = parts.placement
+    if (judge := parts.judge) is not None:
         tokenizer = parts.sides.student.tokenizer
         with clock("reward"):
-            answers = [answered(each.example, each.response, tokenizer) for each in written]
-            judged = zip(written, parts.judge(answers), strict=True)
-            written = [replace(rollout, reward=reward) for rollout, reward in judged]
-    return reopen(parts, first, parts.placement.gather(written), clock=clock)
+            answers = [
+                answered(each.example, each.response, tokenizer) for each in written.values()
+            ]
+            judged = zip(written.items(), placement.together(lambda: judge(answers)), strict=True)
+            written = {row: replace(rollout, reward=reward) for (row, rollout), reward in judged}
+    found = placement.merge(written)
+    return reopen(parts, first, [found[row] for row in sorted(found)], clock=clock)
 
 
 def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Clock) -> Collection:
     """The collection of rollouts that are rewarded already, as those of a checkpoint are."""
-    read, opinions = appraise(
+    read, kept = appraise(
         rollouts,
         sides=parts.sides,
         objective=parts.objective,
@@ -109,4 +113,4 @@ def reopen(parts: Parts, first: int, rollouts: Sequence[Rollout], *, clock: Cloc
         placement=parts.placement,
         clock=clock,
     )
-    return Collection(first, read, opinions)
+    return Collection(first, read, kept)

@@ -20,12 +20,12 @@ class Display:
     Args:
         console: where to show.
         steps: updates in the run.
-        log: file that keeps the plain lines.
+        log: file that keeps the plain lines; none where another process keeps it.
     """
 
-    def __init__(self, console: Console, *, steps: int, log: Path) -> None:
+    def __init__(self, console: Console, *, steps: int, log: Path | None) -> None:
         self.console, self._steps = console, steps
-        self._file = log.open("a", encoding="utf-8")
+        self._file = None if log is None else log.open("a", encoding="utf-8")
         self._bar: Progress | None = None
         self._task: Any = None
         self._started = self._last_line = time.monotonic()
@@ -92,5 +92,6 @@ class Display:
         return time.monotonic() - self._started
 
     def _keep(self, text: str) -> None:
-        self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-        self._file.flush()
+        if self._file is not None:
+            self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+            self._file.flush()

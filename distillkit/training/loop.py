@@ -16,7 +16,8 @@ from distillkit.training.diagnostics import diagnose
 from distillkit.training.parts import Parts
 from distillkit.training.schedule import learning_rate
 from distillkit.training.settings import OptimizerSettings
-from distillkit.training.step import Opinions, accumulate
+from distillkit.training.sides import Kept
+from distillkit.training.step import accumulate
 
 
 def build_optimizer(parts: Parts) -> torch.optim.AdamW:
@@ -75,11 +76,12 @@ def _update(
     clock: Clock,
 ) -> Update:
     student, loop = parts.sides.student, parts.loop
-    rollouts, opinions = collection.batch(parts, step)
-    torch.manual_seed(child_seed(parts.seed, "dropout", step))
+    rollouts, kept = collection.batch(parts, step)
+    place = (parts.placement.rank,) if parts.placement.size > 1 else ()
+    torch.manual_seed(child_seed(parts.seed, "dropout", step, *place))
     student.learn(dropout=not parts.objective.POLICY_GRADIENT)
     optimizer.zero_grad(set_to_none=True)
-    numbers = _gradient(parts, rollouts, step, opinions=opinions, clock=clock)
+    numbers = _gradient(parts, rollouts, step, kept=kept, clock=clock)
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)
     with clock("optimizer"):
         norm = parts.placement.reduce_and_clip(student.parameters(), loop.max_grad_norm)
@@ -104,7 +106,7 @@ def _update(
 
 
 def _gradient(
-    parts: Parts, rollouts: Sequence[Rollout], step: int, *, opinions: Opinions, clock: Clock
+    parts: Parts, rollouts: Sequence[Rollout], step: int, *, kept: Kept, clock: Clock
 ) -> dict[str, float]:
     """Put this process's part into the student's gradients; return the loss of all, in parts."""
     shared: Any = {
@@ -114,9 +116,7 @@ def _gradient(
         "clock": clock,
     }
     draw = child_seed(parts.seed, "teacher noise", step)
-    numbers = accumulate(
-        rollouts, objective=parts.objective, opinions=opinions, draw=draw, **shared
-    )
+    numbers = accumulate(rollouts, objective=parts.objective, kept=kept, draw=draw, **shared)
     if parts.other is not None:
         seed = child_seed(parts.seed, "beside")
         text = parts.other.rollouts(step, batch_size=parts.loop.batch_size, seed=seed)

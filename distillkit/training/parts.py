@@ -14,7 +14,7 @@ from distillkit.rewards.base import Judge
 from distillkit.training.authors import AnyAuthor, DatasetAuthor
 from distillkit.training.sampler import Pool, draw_indices
 from distillkit.training.settings import LoopSettings, OptimizerSettings
-from distillkit.training.step import Sides
+from distillkit.training.sides import Sides
 
 
 @dataclass(frozen=True, slots=True)

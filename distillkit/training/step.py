@@ -1,54 +1,18 @@
 """The gradient of one update: rollouts are split, read, scored, and added up."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Self
 
 import torch
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import Rollout
 from distillkit.distributed.placement import ALONE, Placement
-from distillkit.models.language_model import LanguageModel
 from distillkit.objectives.base import Credit, Objective, Scored
 from distillkit.objectives.noise import Noise
 from distillkit.opinions.base import Opinion, Reader
-from distillkit.opinions.states import ModelReader
+from distillkit.training.dealing import groups_of_rows, idle
 from distillkit.training.settings import LoopSettings, Reduction
-
-Opinions = Sequence[Opinion | None]
-"""The teacher's of each rollout, where kept; empty where none are."""
-
-OVERHEAD = {"cpu": 1e9, "cuda": 1e13}
-"""Operations that a device does while a micro-batch is set up: some 5 ms on two cores, 30 ms on
-CUDA, where launching is what takes time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """Who learns, and who is learned from, where anything is."""
-
-    student: LanguageModel
-    """Learns."""
-    teacher: LanguageModel | None = None
-    """A model of this process, which may write and is measured."""
-    reader: Reader | None = None
-    """Who has opinions of rollouts."""
-
-    @classmethod
-    def of(cls, student: LanguageModel, teacher: LanguageModel | None) -> Self:
-        """A student and the model that it learns from."""
-        return cls(student, teacher, None if teacher is None else ModelReader(teacher))
-
-    @property
-    def models(self) -> list[LanguageModel]:
-        """The models of this process."""
-        return [self.student, *([] if self.teacher is None else [self.teacher])]
-
-    @property
-    def readers(self) -> list[LanguageModel | Reader]:
-        """Everyone who has to find room for a prompt and a response."""
-        return [self.student, *([] if self.reader is None else [self.reader])]
+from distillkit.training.sides import UNREAD, Kept, Sides
 
 
 def position_weights(lengths: Sequence[int], reduction: Reduction) -> list[float]:
@@ -67,41 +31,6 @@ def position_weights(lengths: Sequence[int], reduction: Reduction) -> list[float
             return [1 / len(lengths)] * len(lengths)
 
 
-def split_rows(lengths: Sequence[int], budget: int, *, spare: int) -> list[list[int]]:
-    """Group rows of like length so that rows x longest stays within a budget of tokens.
-
-    A row longer than the budget forms a group of its own.
-
-    Args:
-        lengths: tokens of each row.
-        budget: most padded tokens of a group.
-        spare: a row that would pad the shorter ones by more tokens begins a group instead.
-    """
-    groups: list[list[int]] = []
-    for row in sorted(range(len(lengths)), key=lambda row: lengths[row]):
-        group = groups[-1] if groups else []
-        padding = len(group) * (lengths[row] - lengths[group[-1]]) if group else 0
-        if group and (len(group) + 1) * lengths[row] <= budget and padding <= spare:
-            group.append(row)
-        else:
-            groups.append([row])
-    return groups
-
-
-def spare_padding(student: LanguageModel, reader: Reader | None) -> int:
-    """Padded tokens whose arithmetic takes about as long as the overhead of one more micro-batch.
-
-    A token costs two operations for every weight in a forward pass, and four in a backward one.
-    Where nobody reads, a reader of the student's size is counted, so that rows are put together
-    as they have been by earlier versions.
-    """
-    if student.packs:
-        return 1 << 40
-    read = (reader or student).active_parameters
-    operations = 6 * student.active_parameters + 2 * read
-    return round(OVERHEAD[student.device.type] / operations)
-
-
 def accumulate(
     rollouts: Sequence[Rollout],
     *,
@@ -110,7 +39,7 @@ def accumulate(
     loop: LoopSettings,
     placement: Placement = ALONE,
     clock: Clock | None = None,
-    opinions: Opinions = (),
+    kept: Kept = UNREAD,
     scale: float = 1.0,
     draw: int = 0,
 ) -> dict[str, float]:
@@ -126,7 +55,7 @@ def accumulate(
         loop: how the batch is split and averaged.
         placement: the processes that share it.
         clock: counts the phases of the objective.
-        opinions: of the teacher, where they are known.
+        kept: of the teacher's reading, where it has read.
         scale: factor of the loss.
         draw: seed of the noise on what the teacher says, where the objective has any.
     """
@@ -138,13 +67,14 @@ def accumulate(
         placement=placement,
         objective=objective,
         clock=clock,
-        opinions=opinions,
+        kept=kept,
         scale=scale,
         draw=draw,
     )
     for batch in batches:
         parts = objective.backward(batch, student=sides.student, clock=clock)
-        for name, part in parts.items():
+        # A pass that is made because others make one counts nothing.
+        for name, part in parts.items() if batch.counts else ():
             totals[name] = totals.get(name, 0.0) + part
     return totals
 
@@ -157,7 +87,7 @@ def micro_batches(
     placement: Placement = ALONE,
     objective: Objective,
     clock: Clock | None = None,
-    opinions: Opinions = (),
+    kept: Kept = UNREAD,
     scale: float = 1.0,
     draw: int = 0,
 ) -> Iterator[Scored]:
@@ -173,44 +103,38 @@ def micro_batches(
     weights = position_weights([len(response) for response in responses], loop.reduction)
     weights = [scale * weight for weight in weights]
     earned = objective.credit(rollouts, weights)
-    for rows in groups_of_rows(rollouts, sides=sides, loop=loop, placement=placement):
-        texts = [responses[row] for row in rows]
-        spread = [weights[row] for row in rows for _ in responses[row]]
-        part = [rollouts[row] for row in rows]
-        known = [opinions[row] for row in rows] if opinions else []
+    groups = groups_of_rows(
+        rollouts, sides=sides, loop=loop, placement=placement, owners=kept.owners
+    )
+    for rows in groups:
+        part = [rollouts[row] for row in rows] or [idle(rollouts)]
+        texts = [each.response.tokens for each in part]
+        spread = [weights[row] for row in rows for _ in responses[row]] or [0.0]
+        earns = earned and ([earned[row] for row in rows] or [earned[0].nothing()])
+        lengths = [(row, len(responses[row])) for row in rows] or [(0, 1)]
         yield Scored(
             student=student.batch(student.prompts.of([each.example for each in part]), texts),
             weights=torch.tensor(spread, dtype=torch.float32, device=student.device),
-            credit=Credit.join([earned[row] for row in rows], student.device) if earned else None,
-            opinion=_opinion(sides.reader, part, known, clock) if comparison else None,
-            noise=Noise.of(noise, draw=draw, lengths=[(row, len(responses[row])) for row in rows])
-            if noise
-            else None,
+            credit=Credit.join(earns, student.device) if earns else None,
+            opinion=_opinion(sides.reader, part, _known(kept, rows), clock) if comparison else None,
+            noise=Noise.of(noise, draw=draw, lengths=lengths) if noise else None,
+            counts=bool(rows),
         )
 
 
+def _known(kept: Kept, rows: Sequence[int]) -> list[Opinion]:
+    """What is kept of some rows; of none, of one token."""
+    if not rows and kept.idle is not None:
+        return kept.idle.split([1, len(kept.idle) - 1])[:1]
+    told = [kept.opinions[row] for row in rows] if kept.opinions else []
+    return [opinion for opinion in told if opinion is not None]
+
+
 def _opinion(
-    reader: Reader | None, part: Sequence[Rollout], known: Opinions, clock: Clock
+    reader: Reader | None, part: Sequence[Rollout], known: Sequence[Opinion], clock: Clock
 ) -> Opinion:
-    told = [opinion for opinion in known if opinion is not None]
     with torch.no_grad(), clock("teacher"):
-        if len(told) == len(part):
-            return told[0].join(told[1:])
+        if len(known) == len(part):
+            return known[0].join(known[1:])
         assert reader is not None
         return reader.read(part)
-
-
-def groups_of_rows(
-    rollouts: Sequence[Rollout], *, sides: Sides, loop: LoopSettings, placement: Placement = ALONE
-) -> list[list[int]]:
-    """Which of this process's rows go through the models side by side."""
-    readers = sides.readers
-    widths = [
-        max(reader.prompt_length(rollout.example) for reader in readers)
-        + len(rollout.response.tokens)
-        for rollout in rollouts
-    ]
-    share = placement.mine(sorted(range(len(rollouts)), key=lambda row: widths[row]))
-    spare = spare_padding(sides.student, sides.reader)
-    groups = split_rows([widths[row] for row in share], loop.micro_batch_tokens, spare=spare)
-    return [[share[place] for place in group] for group in groups]

@@ -26,7 +26,7 @@ from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, OptimizerSettings
 from distillkit.training.settings import Shape as Schedule
-from distillkit.training.step import Sides
+from distillkit.training.sides import Sides
 from distillkit.writers.local import LocalWriter
 from scripts.bench.pair import Ends, Shape, models_of, questions
 

@@ -49,7 +49,7 @@ class States:
 
 
 def reading(student: States, teacher: States, part: slice = slice(None)) -> Reading:
-    heard = StatesOpinion(teacher.states.detach()[part], TARGETS[part], teacher.head)
+    heard = StatesOpinion(teacher.states.detach()[part], TARGETS[part], teacher)
     return Reading(student.states.detach()[part], heard, TARGETS[part], WEIGHTS[part])
 
 

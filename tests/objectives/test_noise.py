@@ -17,7 +17,8 @@ from distillkit.supports.full import Full
 from distillkit.supports.top_k import TeacherTopK
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.settings import LoopSettings
-from distillkit.training.step import Sides, accumulate
+from distillkit.training.sides import Sides
+from distillkit.training.step import accumulate
 from tests.divergences import oracle
 from tests.objectives.tables import ENTRIES, WEIGHTS, at_positions, scored, table
 from tests.objectives.test_divergence_objective import expected_gradient

@@ -22,7 +22,7 @@ from distillkit.training.checkpoint import Progress, check_checkpoint, load_chec
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.settings import LoopSettings, OptimizerSettings, Reduction
-from distillkit.training.step import Sides
+from distillkit.training.sides import Sides
 from distillkit.writers.local import LocalWriter
 from distillkit.writers.mixture import MixtureWriter
 from tests.tiny import example

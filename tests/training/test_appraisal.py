@@ -15,7 +15,7 @@ from distillkit.objectives.minillm import MiniLLM
 from distillkit.objectives.sampled_kl import SampledKL
 from distillkit.opinions.states import StatesOpinion
 from distillkit.training.appraisal import appraise
-from distillkit.training.step import Opinions
+from distillkit.training.sides import UNREAD, Kept
 from tests.tiny import build
 from tests.training.parts import EXAMPLES, parts, rollout
 
@@ -33,7 +33,7 @@ def read(
     rollouts: Sequence[Rollout],
     objective: MiniLLM | SampledKL,
     epochs: int,
-) -> tuple[list[Rollout], Opinions]:
+) -> tuple[list[Rollout], Kept]:
     made = parts(*pair, objective=objective, inner_epochs=epochs)
     return appraise(
         rollouts,
@@ -50,7 +50,7 @@ def test_scores_are_the_teachers_log_probabilities_and_states_those_before_each_
 ) -> None:
     teacher = pair[1]
     found, opinions = read(pair, ROLLOUTS, MiniLLM(), 1)
-    for before, after, states in zip(ROLLOUTS, found, opinions, strict=True):
+    for before, after, states in zip(ROLLOUTS, found, opinions.opinions, strict=True):
         prompt, tokens = teacher.prompts.prompt_ids(before.example), before.response.tokens
         with torch.no_grad():
             logits = teacher.module(input_ids=torch.tensor([[*prompt, *tokens]])).logits[0]
@@ -65,7 +65,7 @@ def test_scores_are_the_teachers_log_probabilities_and_states_those_before_each_
 def test_states_are_kept_for_comparisons_alone(pair: tuple[LanguageModel, LanguageModel]) -> None:
     found, opinions = read(pair, ROLLOUTS, SampledKL(), 2)
     assert all(each.response.of_teacher for each in found)
-    assert opinions == ()
+    assert opinions == UNREAD
 
 
 def test_text_whose_scores_are_known_is_read_for_its_states_where_they_serve_again(
@@ -76,7 +76,7 @@ def test_text_whose_scores_are_known_is_read_for_its_states_where_they_serve_aga
         for row, each in enumerate(ROLLOUTS)
     ]
     monkeypatch.delattr(StatesOpinion, "drawn")
-    assert read(pair, known, MiniLLM(), 1) == (known, ())
+    assert read(pair, known, MiniLLM(), 1) == (known, UNREAD)
     found, opinions = read(pair, known, MiniLLM(), 2)
     assert found == known
-    assert [len(states) for states in opinions if states is not None] == [1, 2, 3]
+    assert [len(states) for states in opinions.opinions if states is not None] == [1, 2, 3]

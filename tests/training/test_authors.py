@@ -166,7 +166,7 @@ def test_rollouts_keep_the_order_of_the_examples_whoever_wrote_them() -> None:
         Author.teacher: KeptAuthor(kept),
     }
     named = [Author.teacher, Author.student, Author.dataset, Author.teacher]
-    rollouts = write_rollouts(EXAMPLES, named, authors=authors, step=0)
+    rollouts = [*write_rollouts(EXAMPLES, named, authors=authors, step=0).values()]
     assert [item.example for item in rollouts] == EXAMPLES
     assert [item.response.author for item in rollouts] == named
     assert rollouts[0].response.tokens == (9, 0)

@@ -19,7 +19,7 @@ from distillkit.training.authors import DatasetAuthor
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import OtherText, other_text
 from distillkit.training.settings import Reduction
-from distillkit.training.step import Sides
+from distillkit.training.sides import Sides
 from tests.tiny import build, distance, example, gradients
 from tests.training.methods import PASSAGES
 from tests.training.parts import dense, forward_kl, parts, reverse_kl
@@ -117,7 +117,7 @@ def test_each_update_reads_new_text_while_it_reads_its_rollouts_again() -> None:
     seen: list[str] = []
 
     class Noting(DatasetAuthor):
-        def write(self, examples, *, step):
+        def write(self, examples, *, step, part=None):
             seen.extend(item.id for item in examples)
             return DatasetAuthor.write(self, examples, step=step)
 

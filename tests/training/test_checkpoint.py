@@ -13,12 +13,11 @@ from distillkit.policies.mixed import Draw, Mixed
 from distillkit.training.checkpoint import (
     Progress,
     keep_newest,
-    load_weights,
     newest_checkpoint,
     save_checkpoint,
-    save_weights,
 )
 from distillkit.training.loop import Parts, build_optimizer, distil
+from distillkit.training.weights import load_weights, save_weights
 from tests.tiny import build
 from tests.training.parts import loaded, parts
 

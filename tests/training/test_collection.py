@@ -20,6 +20,7 @@ from distillkit.training.collection import Collection, collect
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import draw_indices
+from distillkit.training.sides import UNREAD
 from distillkit.training.step import accumulate
 from tests.tiny import build, distance, example, gradients
 from tests.training.methods import METHODS, judge, method
@@ -66,7 +67,7 @@ def test_a_batch_of_its_own_is_what_sampler_policy_and_writers_say_for_its_step(
         expected = write_rollouts(
             [EXAMPLES[index] for index in indices], authors, authors=made.authors, step=step
         )
-        assert span(made, written(made, step)) == [expected]
+        assert span(made, written(made, step)) == [[*expected.values()]]
 
 
 def test_updates_learn_from_each_rollout_once_an_epoch_and_from_no_other() -> None:
@@ -189,9 +190,9 @@ def test_what_is_kept_of_the_teacher_gives_the_gradient_of_reading_again(name: s
             name, student, teacher, steps=6, collect=2, inner_epochs=3, micro_batch_tokens=budget
         )
         rollouts, opinions = written(made, 0).batch(made, 1)
-        assert len(opinions) == len(rollouts)
+        assert len(opinions.opinions) == len(rollouts)
         found = []
-        for known in (opinions, ()):
+        for known in (opinions, UNREAD):
             student.module.eval()
             student.module.zero_grad()
             loss = accumulate(
@@ -199,7 +200,7 @@ def test_what_is_kept_of_the_teacher_gives_the_gradient_of_reading_again(name: s
                 sides=made.sides,
                 objective=made.objective,
                 loop=made.loop,
-                opinions=known,
+                kept=known,
             )
             found.append((loss, gradients(student)))
         (kept, slopes), (again, others) = found

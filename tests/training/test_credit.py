@@ -18,8 +18,10 @@ from distillkit.objectives.reward import RewardObjective
 from distillkit.objectives.sampled_kl import SampledKL
 from distillkit.objectives.sft import SFT
 from distillkit.supports.full import Full
+from distillkit.training.dealing import split_rows
 from distillkit.training.settings import LoopSettings, Reduction
-from distillkit.training.step import Sides, accumulate, position_weights, split_rows
+from distillkit.training.sides import Sides
+from distillkit.training.step import accumulate, position_weights
 from tests.tiny import build, distance, gradients
 from tests.training.parts import EXAMPLES, log_probs, rollout
 

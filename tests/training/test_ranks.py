@@ -21,11 +21,13 @@ from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.supports.full import Full
+from distillkit.training.authors import Part
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.rollout_file import load_rollouts, save_rollouts
 from distillkit.training.settings import LoopSettings
-from distillkit.training.step import Sides, accumulate
+from distillkit.training.sides import Sides
+from distillkit.training.step import accumulate
 from tests.conftest import Start
 from tests.forking import ROOT
 from tests.tiny import CPU, distance, gradients, save
@@ -148,7 +150,9 @@ class Again:
     def __init__(self, responses: Sequence[Response]) -> None:
         self._responses = list(responses)
 
-    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
+    def write(
+        self, examples: Sequence[Example], *, step: int, part: Part | None = None
+    ) -> list[Response]:
         assert len(examples) == len(self._responses)
         return self._responses
 

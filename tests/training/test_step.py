@@ -22,10 +22,12 @@ from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.objectives.sft import SFT
 from distillkit.policies.fixed import OffPolicy
 from distillkit.supports.full import Full
+from distillkit.training.dealing import split_rows
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.settings import LoopSettings, Reduction
-from distillkit.training.step import Sides, accumulate, position_weights, split_rows
+from distillkit.training.sides import Sides
+from distillkit.training.step import accumulate, position_weights
 from tests.tiny import CPU, build, distance, gradients, save
 from tests.training.parts import EXAMPLES, dense, forward_kl, parts, reverse_kl, rollout
 

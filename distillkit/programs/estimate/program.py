@@ -146,8 +146,8 @@ def _first_batch(run: TrainRun, parts: Assembled, *, console: Console, stop: Sto
     named = run.policy.authors(0, loop.batch_size, steps=run.steps, seed=run.seed)
     examples = asked(Pool.of(parts.train), 0, named, loop=loop, seed=run.seed)
     each = list({example.id: example for example in examples}.values())
-    authors = ready_authors(run, parts.sides, parts.writer, each, poll=stop.poll, say=console.print)
-    return write_rollouts(examples, named, authors=authors, step=0)
+    authors = ready_authors(run, parts, each, poll=stop.poll, say=console.print)
+    return [*write_rollouts(examples, named, authors=authors, step=0).values()]
 
 
 def _as_json(

@@ -18,7 +18,7 @@ from distillkit.rewards.base import Judge
 from distillkit.run import TrainRun
 from distillkit.training.authors import writer_of
 from distillkit.training.parts import OtherText, other_text
-from distillkit.training.step import Sides
+from distillkit.training.sides import Sides
 from distillkit.writers.base import Writer
 
 
@@ -41,20 +41,17 @@ class Assembled:
     """Learnt beside the rollouts, where the objective asks."""
 
 
-def assemble(run: TrainRun) -> Assembled:
-    """Load the data, then the models, and check that they fit each other.
+def assemble(run: TrainRun, placement: Placement = ALONE) -> Assembled:
+    """Load the data, then the models, and check that they fit each other; called by all processes.
 
     Raises:
         DistillkitError: anything that would end or falsify the run later.
     """
-    device = pick_device(run.device)
+    device = placement.device(pick_device(run.device))
     gathered = run.dataset.gather(splits(run))
     examples = gathered.examples
     check_references(run, examples[Split.train])
-    placement = ALONE
-    sides, fitted = _sides(run, device)
-    for model in sides.models:
-        model.module = placement.place(model.module)
+    sides, fitted = _sides(run, device, placement)
     notes = [*(remark.sentence() for remark in gathered.remarks), *fitted]
     train, dropped = _fitting(run, examples[Split.train], sides.readers)
     if dropped:
@@ -78,10 +75,12 @@ def assemble(run: TrainRun) -> Assembled:
     )
 
 
-def _sides(run: TrainRun, device: torch.device) -> tuple[Sides, list[str]]:
+def _sides(run: TrainRun, device: torch.device, placement: Placement) -> tuple[Sides, list[str]]:
     """The student and whom it learns from, and notes on how they fit."""
     teacher = run.teacher if isinstance(run.teacher, Teacher) else None
-    student, model, notes = load_pair(run.student, teacher, device=device, precision=run.precision)
+    student, model, notes = load_pair(
+        run.student, teacher, device=device, precision=run.precision, placement=placement
+    )
     if isinstance(run.teacher, OnlyReads):
         return Sides(student, reader=run.teacher.open(student)), notes
     return Sides.of(student, model), notes

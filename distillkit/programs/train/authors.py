@@ -8,18 +8,16 @@ from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example
 from distillkit.models.identity import identity
 from distillkit.models.pretrained import Teacher
+from distillkit.programs.train.assemble import Assembled
 from distillkit.run import TrainRun
 from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of
 from distillkit.training.kept_text import kept_text
-from distillkit.training.step import Sides
-from distillkit.writers.base import Writer
 from distillkit.writers.local import LocalWriter
 
 
 def ready_authors(
     run: TrainRun,
-    sides: Sides,
-    writer: Writer | None,
+    parts: Assembled,
     examples: Sequence[Example],
     *,
     poll: Callable[[], None],
@@ -29,29 +27,32 @@ def ready_authors(
 
     Args:
         run: whose policy, writer, lengths and seed are used.
-        sides: the models.
-        writer: of the student's text.
+        parts: the models, the writer of the student's text, and the processes.
         examples: what the teacher answers.
         poll: called between the teacher's batches; may raise to stop.
         say: told how far the teacher is.
     """
+    sides, placement = parts.sides, parts.placement
     authors = authors_of(
-        run.policy, sides=sides, writer=writer, sampling=run.rollout, seed=run.seed
+        run.policy, sides=sides, writer=parts.writer, sampling=run.rollout, seed=run.seed
     )
     if Author.teacher in run.policy.may_write():
         assert isinstance(run.teacher, Teacher)
         assert sides.teacher is not None
         begun = monotonic()
-        texts = kept_text(
-            Path(run.output) / "kept",
-            examples,
-            teacher=sides.teacher,
-            writer=LocalWriter(sides.teacher, Author.teacher),
-            identity=identity(run.teacher, sides.teacher),
-            sampling=run.teacher_rollout,
-            seed=child_seed(run.seed, "teacher"),
-            poll=poll,
-            say=say,
-        )
+        known_as = identity(run.teacher, sides.teacher)
+        with placement.whole(sides.teacher.module):
+            texts = kept_text(
+                Path(run.output) / "kept",
+                examples,
+                teacher=sides.teacher,
+                writer=LocalWriter(sides.teacher, Author.teacher),
+                identity=known_as,
+                sampling=run.teacher_rollout,
+                seed=child_seed(run.seed, "teacher"),
+                poll=poll,
+                say=say,
+                placement=placement,
+            )
         authors[Author.teacher] = KeptAuthor(texts, seconds=monotonic() - begun)
     return authors

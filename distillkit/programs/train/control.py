@@ -18,6 +18,8 @@ from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import Verdict
 from distillkit.core.spec import name_of
 from distillkit.core.terminal import terminal
+from distillkit.distributed.placement import Placement
+from distillkit.models.loading import pick_device
 from distillkit.programs.train.program import directory_of, train
 from distillkit.programs.train.standing import METRICS, VERDICTS
 from distillkit.programs.train.table import share_cells
@@ -58,9 +60,10 @@ def train_with_control(composed: Composed, *, console: Console | None = None) ->
     run: TrainRun = composed.run
     if run.control is None:
         return directory
-    tried = [_trained(composed, rate, console) for rate in run.control.rates]
+    placement = run.placement.open(pick_device(run.device))
+    tried = [_trained(composed, rate, console, placement) for rate in run.control.rates]
     best = max(tried, key=lambda each: each.score)
-    found = _difference(directory, best.directory)
+    found = placement.told(lambda: _difference(directory, best.directory))
     record = {
         "control": "sft",
         "run": best.directory.path.name,
@@ -69,7 +72,7 @@ def train_with_control(composed: Composed, *, console: Console | None = None) ->
         "difference": found.as_dict() if found else None,
     }
     with writable(WAY_OUT):
-        write_json(directory.path / CONTROL, record)
+        placement.told(lambda: write_json(directory.path / CONTROL, record))
     console.print(control_table(directory, tried, best))
     console.print(_said(found), soft_wrap=True)
     return directory
@@ -90,18 +93,20 @@ def control_of(composed: Composed, rate: float) -> Composed:
         "checkpoint": {**kept["checkpoint"], "export": "best"},
     }
     groups = [
-        f"{group}={name_of(getattr(run, group))}" for group in ("student", "dataset", "tracker")
+        f"{group}={name_of(getattr(run, group))}"
+        for group in ("student", "dataset", "tracker", "placement")
     ]
     return recompose(["objective=sft", "policy=off_policy", "teacher=null", *groups], values)
 
 
-def _trained(composed: Composed, rate: float, console: Console) -> Trained:
+def _trained(composed: Composed, rate: float, console: Console, placement: Placement) -> Trained:
     alone = control_of(composed, rate)
     directory = directory_of(alone)
-    place = made_folder(Path(alone.run.output) / "kept", choose="output=...")
+    kept = Path(alone.run.output) / "kept"
+    place = placement.told(lambda: made_folder(kept, choose="output=..."))
     lock = place / f"{directory.path.name}.lock"
-    with one_at_a_time(lock, what="the same control", say=console.print):
-        if directory.summary is None:
+    with placement.led(lambda: one_at_a_time(lock, what="the same control", say=console.print)):
+        if placement.told(lambda: directory.summary) is None:
             console.print(f"control  SFT on the same labels, optimizer.lr={rate:g}", soft_wrap=True)
             train(alone, console=console)
     rows = read_json_lines(directory.path / METRICS, dict[str, float], way_out=WAY_OUT)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from distillkit.core import world
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author
@@ -41,6 +42,8 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
             "checkpoint.export=best needs validations, but evaluation.every=0. Set "
             "evaluation.every above 0, or use checkpoint.export=last."
         )
+    if isinstance(run, TrainRun):
+        _check_placement(run)
     if isinstance(run, TrainRun) and run.control is not None:
         _check_control(run)
     if run.evaluation.every and run.evaluation.validation == 0:
@@ -102,6 +105,17 @@ def _check_labels(run: TrainRun | UndoRun) -> None:
                 f"{group}.labelled={other.labelled} has no effect: it is read with all its "
                 "references. Remove it."
             )
+
+
+def _check_placement(run: TrainRun) -> None:
+    """Refuse a layout that the processes that were started cannot have, or the policy not yet."""
+    run.placement.check(world.size())
+    if run.placement.SHARDS and Author.mixture in run.policy.may_write():
+        raise ConfigError(
+            f"policy={name_of(run.policy)} draws every token from two models at once, which cannot "
+            "be had with placement=sharded yet. Use policy=on_policy or policy=mixed, or "
+            "placement=replicas."
+        )
 
 
 def _check_control(run: TrainRun) -> None:

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from distillkit.compose import Composed
 from distillkit.core.errors import RunError
-from distillkit.core.files import new_folder, write_json_lines
+from distillkit.core.files import write_json_lines
 from distillkit.core.provenance import provenance
 from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import Baselines, Verdict
@@ -17,6 +17,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.stopping import stopping
 from distillkit.core.terminal import terminal
 from distillkit.evaluation.quality import Quality
+from distillkit.models.loading import pick_device
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.programs.train.assemble import assemble
 from distillkit.programs.train.budget import budget_line, budget_of
@@ -35,8 +36,10 @@ from distillkit.programs.train.standing import (
 )
 from distillkit.programs.train.table import closing_table, numbers
 from distillkit.run import TrainRun
-from distillkit.training.checkpoint import BEST, load_weights
+from distillkit.training.checkpoint import BEST
 from distillkit.training.display import Display
+from distillkit.training.tracker import NoTracker
+from distillkit.training.weights import export, load_weights
 
 
 def train(composed: Composed, *, console: Console | None = None) -> RunDirectory:
@@ -49,26 +52,43 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
     console = console or terminal()
     run: TrainRun = composed.run
     check_fields(run, composed.overrides)
-    directory = directory_of(composed)
-    settle(directory.path)
-    plan = continuation(directory, composed)
-    if plan is None and (done := directory.summary) is not None:
-        console.print(f"already done: {directory.path}", soft_wrap=True)
-        for note in directory.notes:
-            console.print(f"note: {note}", soft_wrap=True)
-        console.print(closing_table(done))
-        console.print(budget_line(done), soft_wrap=True)
+    directory, placement = directory_of(composed), run.placement.open(pick_device(run.device))
+    if placement.told(lambda: _was_done(directory, composed, console)):
         return directory
-    parts = assemble(run)
+    parts = assemble(run, placement)
     parts = replace(parts, notes=(*parts.notes, *screen(run, parts, directory.path)))
-    record = {**provenance(), "device": str(parts.sides.student.device), "seed": run.seed}
-    if plan is not None:
-        extend(directory, plan, composed, record)
-    with stopping() as stop, directory.claim(**composed.asked(), provenance=record) as notes:
+    device, layout = str(parts.sides.student.device), placement.layout
+    record = {**provenance(), "device": device, "layout": layout, "seed": run.seed}
+    placement.told(lambda: _continue(directory, composed, record))
+    with (
+        stopping() as stop,
+        placement.led(lambda: directory.claim(**composed.asked(), provenance=record)) as notes,
+    ):
         parts = replace(parts, notes=(*parts.notes, *notes))
-        standing = where_it_stands(directory, parts.train, fingerprint=composed.fingerprint)
+        standing = placement.told(
+            lambda: where_it_stands(directory, parts.train, fingerprint=composed.fingerprint)
+        )
         _train_inside(composed, Job(run, parts, directory, stop), standing, console)
     return directory
+
+
+def _was_done(directory: RunDirectory, composed: Composed, console: Console) -> bool:
+    """Whether there is nothing left to do; then its result is shown."""
+    settle(directory.path)
+    if continuation(directory, composed) is not None or (done := directory.summary) is None:
+        return False
+    console.print(f"already done: {directory.path}", soft_wrap=True)
+    for note in directory.notes:
+        console.print(f"note: {note}", soft_wrap=True)
+    console.print(closing_table(done))
+    console.print(budget_line(done), soft_wrap=True)
+    return True
+
+
+def _continue(directory: RunDirectory, composed: Composed, record: Mapping[str, Any]) -> None:
+    """Make the directory anew where it holds a shorter run that this one goes on with."""
+    if (plan := continuation(directory, composed)) is not None:
+        extend(directory, plan, composed, record)
 
 
 def directory_of(composed: Composed) -> RunDirectory:
@@ -81,14 +101,16 @@ def directory_of(composed: Composed) -> RunDirectory:
 
 
 def _train_inside(composed: Composed, job: Job, standing: Standing, console: Console) -> None:
-    run, directory = job.run, job.directory
-    display = Display(console, steps=run.steps, log=directory.path / "log.txt")
+    run, directory, placement = job.run, job.directory, job.parts.placement
+    log = directory.path / "log.txt" if placement.chief else None
+    display = Display(console, steps=run.steps, log=log)
     display.say(f"run directory {directory.path}")
     for note in job.parts.notes:
         display.say(f"note: {note}")
     before = _baselines(job)
     failed = True
-    tracked = run.tracker.start(
+    tracker = run.tracker if placement.chief else NoTracker()
+    tracked = tracker.start(
         folder=directory.path,
         name=directory.path.name,
         identity=composed.fingerprint,
@@ -102,8 +124,7 @@ def _train_inside(composed: Composed, job: Job, standing: Standing, console: Con
         summary = _close(job, session, before)
         summary["fingerprint"] = composed.fingerprint
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
-        draw_curves(directory.path / "metrics.jsonl", summary, directory.path / "curves.png")
-        directory.finish(summary, leaves=(directory.student.name, BEST, VERDICTS, *JOURNALS))
+        placement.told(lambda: _finish(directory, summary))
         failed = False
     finally:
         tracked.finish(final, failed=failed)
@@ -113,21 +134,24 @@ def _train_inside(composed: Composed, job: Job, standing: Standing, console: Con
     display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
 
 
+def _finish(directory: RunDirectory, summary: Mapping[str, Any]) -> None:
+    draw_curves(directory.path / "metrics.jsonl", summary, directory.path / "curves.png")
+    directory.finish(summary, leaves=(directory.student.name, BEST, VERDICTS, *JOURNALS))
+
+
 def _baselines(job: Job) -> Mapping[str, dict[str, float]]:
     """The student before and the teacher, measured once and kept for a resumed run."""
-    found: Mapping[str, dict[str, float]] = job.directory.kept(
-        BASELINES,
-        lambda: {
-            "student_before": numbers(job.measured(job.parts.sides.student)),
-            "teacher": numbers(job.measured(job.parts.sides.teacher)),
-        },
-        shape=Baselines,
-    )
-    return found
+    directory, placement = job.directory, job.parts.placement
+    measured: dict[str, dict[str, float]] = {}
+    if not placement.told(lambda: directory.holds(BASELINES)):
+        measured["student_before"] = numbers(job.measured(job.parts.sides.student))
+        measured["teacher"] = numbers(job.measured(job.parts.sides.teacher))
+    return placement.told(lambda: directory.kept(BASELINES, lambda: measured, shape=Baselines))
 
 
 def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -> dict[str, Any]:
     run, directory, student = job.run, job.directory, job.parts.sides.student
+    placement = job.parts.placement
     selection = "last"
     best = directory.path / BEST
     if run.checkpoint.export == "best":
@@ -135,25 +159,28 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
             raise RunError(
                 "checkpoint.export=best needs validations: set evaluation.every above 0."
             )
-        load_weights(student, best, way_out=WAY_OUT)
+        load_weights(student, best, way_out=WAY_OUT, placement=placement)
         selection = f"best-by-validation (step {session.progress.best_step})"
-    with job.parts.placement.whole(student.module), new_folder(directory.student) as folder:
-        student.save(folder)
+    export(student, directory.student, placement=placement)
     final = job.measured(student)
-    if isinstance(final, Quality):
-        write_json_lines(directory.path / VERDICTS, _verdicts(final))
-    return {
-        "name": directory.path.name,
-        "steps": run.steps,
-        "split": "test",
-        "selection": selection,
-        "training_seconds": round(session.seconds, 1),
-        "writing_seconds": round(session.kept_text.seconds, 1),
-        "budget": budget_of(job, kept_tokens=session.kept_text.tokens),
-        "student_before": before["student_before"],
-        "student_after": numbers(final),
-        "teacher": before["teacher"],
-    }
+
+    def summary() -> dict[str, Any]:
+        if isinstance(final, Quality):
+            write_json_lines(directory.path / VERDICTS, _verdicts(final))
+        return {
+            "name": directory.path.name,
+            "steps": run.steps,
+            "split": "test",
+            "selection": selection,
+            "training_seconds": round(session.seconds, 1),
+            "writing_seconds": round(session.kept_text.seconds, 1),
+            "budget": budget_of(job, kept_tokens=session.kept_text.tokens),
+            "student_before": before["student_before"],
+            "student_after": numbers(final),
+            "teacher": before["teacher"],
+        }
+
+    return placement.told(summary)
 
 
 def _verdicts(quality: Quality) -> Iterator[Verdict]:

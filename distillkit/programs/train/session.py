@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from distillkit.core.errors import Interrupted, RunError
 from distillkit.core.journal import Journal
@@ -23,7 +24,6 @@ from distillkit.training.checkpoint import (
     load_checkpoint,
     restore_best,
     save_checkpoint,
-    save_weights,
 )
 from distillkit.training.display import Display
 from distillkit.training.guard import Guard
@@ -31,6 +31,7 @@ from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.tracker import Sample, Tracked
+from distillkit.training.weights import save_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +45,9 @@ class Job:
 
     def measured(self, model: LanguageModel | None) -> Quality | PassageQuality | None:
         """Of a model on the test split; None where there is no such model, or no test."""
-        teacher, test = self.parts.sides.teacher, self.parts.test
-        if model is None or not test:
+        if model is None or not self.parts.test:
             return None
-        return evaluate(self.run, model, test, teacher=teacher, poll=self.stop.poll)
+        return evaluate(self.run, model, self.parts, self.parts.test, poll=self.stop.poll)
 
 
 class Session:
@@ -62,15 +62,13 @@ class Session:
         run, parts, directory = job.run, job.parts, job.directory
         self._run, self._directory, self._display, self._stop = run, directory, display, job.stop
         self._tracked = tracked
-        self._validation, self._student = parts.validation, parts.sides.student
+        self._assembled, self._student = parts, parts.sides.student
         self._placement = parts.placement
         self._parts = Parts(
             sides=parts.sides,
             pool=Pool.of(parts.train),
             policy=run.policy,
-            authors=ready_authors(
-                run, parts.sides, parts.writer, parts.train, poll=job.stop.poll, say=display.say
-            ),
+            authors=ready_authors(run, parts, parts.train, poll=job.stop.poll, say=display.say),
             objective=run.objective,
             loop=run.loop,
             optimizer=run.optimizer,
@@ -80,17 +78,17 @@ class Session:
             other=parts.other,
             placement=parts.placement,
         )
+        for model in parts.sides.models:
+            self._placement.reshard(model.module)
         self._optimizer = build_optimizer(self._parts)
         self.progress, self._kept = standing.progress, standing.kept
         self.seconds = self._earlier = standing.progress.seconds
         if standing.checkpoint is not None:
-            load_checkpoint(standing.checkpoint, student=self._student, optimizer=self._optimizer)
-            restore_best(standing.checkpoint, directory.path / BEST)
-            display.say(f"resumed at step {self.progress.step}")
+            self._go_on(standing.checkpoint)
         # What a stopped process wrote after its last checkpoint is written again, so cut it.
         self._journals = {
             name: Journal(directory.path / name, keep=self.progress.journals.get(name, 0))
-            for name in JOURNALS
+            for name in (JOURNALS if self._placement.chief else ())
         }
         self._guard = Guard(run.guard)
         for row in standing.rows:
@@ -98,6 +96,17 @@ class Session:
         tracked.again(standing.rows, standing.samples)
         for warning in self._guard.broken.values():
             display.say(f"warning: {warning}")
+
+    def _go_on(self, checkpoint: Path) -> None:
+        """From the state of a checkpoint, whatever layout it was written by."""
+        placement, best = self._placement, self._directory.path / BEST
+        load_checkpoint(
+            checkpoint, student=self._student, optimizer=self._optimizer, placement=placement
+        )
+        placement.told(lambda: restore_best(checkpoint, best))
+        before, now = self.progress.layout, placement.layout
+        other = f" ({before} wrote it, {now} now: the same but for rounding)"
+        self._display.say(f"resumed at step {self.progress.step}{other if before != now else ''}")
 
     @property
     def kept_text(self) -> KeptAuthor:
@@ -122,12 +131,12 @@ class Session:
                 last = update.step == run.steps
                 if run.evaluation.every and (update.step % run.evaluation.every == 0 or last):
                     self._validate(update.step)
-                stopped = self._placement.agreed(self._stop.signal is not None)
+                stopped = self._placement.agreed(self._stop.signal)
                 if update.step % run.checkpoint.every == 0 or last or stopped or self._guard.stops:
                     self._save()
                 self._heed()
                 if stopped and not last:
-                    self._leave(update.step)
+                    self._leave(update.step, stopped)
         self.seconds = self._spent()
         for journal in self._journals.values():
             journal.close()
@@ -145,8 +154,8 @@ class Session:
             self._tracked.log({**numbers, **(timing or {})}, step=int(row["step"]))
 
     def _validate(self, step: int) -> None:
-        run, teacher = self._run, self._parts.sides.teacher
-        quality = evaluate(run, self._student, self._validation, teacher=teacher)
+        run = self._run
+        quality = evaluate(run, self._student, self._assembled, self._assembled.validation)
         self._display.validated(quality.numbers())
         numbers = {f"validation/{name}": value for name, value in quality.numbers().items()}
         self._note({"step": step, **numbers})
@@ -167,9 +176,8 @@ class Session:
         best = self.progress.best_score
         if best is None or quality.score > best:
             self.progress.best_score, self.progress.best_step = quality.score, step
-            with self._placement.whole(self._student.module):
-                if self._placement.chief:
-                    save_weights(self._student, self._directory.path / BEST)
+            best_file = self._directory.path / BEST
+            save_weights(self._student, best_file, placement=self._placement)
 
     def _spent(self) -> float:
         return self._earlier + self._display.seconds()
@@ -179,47 +187,55 @@ class Session:
         self.progress.journals = {name: journal.tell() for name, journal in journals}
         self.progress.seconds = round(self._spent(), 1)
         self.progress.digests = {name: journal.digest() for name, journal in journals}
+        self.progress.layout = self._placement.layout
         folder, best = self._directory.checkpoints, self._directory.path / BEST
-        with self._placement.whole(self._student.module):
-            if not self._placement.chief:
-                return
-            save_checkpoint(
-                folder,
-                student=self._student,
-                optimizer=self._optimizer,
-                progress=self.progress,
-                rollouts=self._kept,
-                best=None if self.progress.best_step is None else best,
-            )
-        keep_newest(folder, self._run.checkpoint.keep_last)
+        save_checkpoint(
+            folder,
+            student=self._student,
+            optimizer=self._optimizer,
+            progress=self.progress,
+            rollouts=self._kept,
+            best=None if self.progress.best_step is None else best,
+            placement=self._placement,
+        )
+        self._placement.told(lambda: keep_newest(folder, self._run.checkpoint.keep_last))
 
     def _heed(self) -> None:
         if self._guard.stops:
             raise RunError(self._guard.verdict())
 
-    def _leave(self, step: int) -> None:
-        assert self._stop.signal is not None
+    def _leave(self, step: int, signal: int) -> None:
         raise Interrupted(
             f"stopped after step {step} of {self._run.steps}, saved in {self._directory.path}; "
             "the same command goes on from there",
-            signal=self._stop.signal,
+            signal=signal,
         )
 
 
 def evaluate(
     run: TrainRun,
     model: LanguageModel,
+    parts: Assembled,
     examples: Sequence[Example],
     *,
-    teacher: LanguageModel | None,
     poll: Callable[[], None] = lambda: None,
 ) -> Quality | PassageQuality:
     """Greedy answers at the run's lengths, judged by its dataset; of running text its likelihood.
 
     A teacher is compared with on running text, unless it is the model itself.
     """
-    settings = run.evaluation
+    settings, teacher = run.evaluation, parts.sides.teacher
     length = settings.max_new_tokens or run.rollout.max_new_tokens
     sampling = Sampling(max_new_tokens=length, batch_size=settings.batch_size)
     other = None if teacher is model else teacher
-    return measure(model, run.dataset, examples, sampling=sampling, teacher=other, poll=poll)
+    placement = parts.placement
+    with placement.whole(*(each.module for each in (model, other) if each is not None)):
+        return measure(
+            model,
+            run.dataset,
+            examples,
+            sampling=sampling,
+            teacher=other,
+            poll=poll,
+            placement=placement,
+        )
