@@ -50,7 +50,7 @@ from distillkit.training import checkpoint
 
 @spec("divergence/brought")
 class Brought(ForwardKL):
-    """What every plugin has to bring."""
+    '''What every plugin has to bring.'''
 
 
 def full(*_, **__):
