@@ -175,7 +175,6 @@ def test_a_base_that_reads_otherwise_teaches(tmp_path: Path, distillkit: Command
         (["student.adapter.dora=true"], "student.adapter.dora=True has no effect without an ada"),
         (["student.adapter.rank=0", "student.adapter.alpha=4"], "alpha=4.0 has no effect without"),
         (["teacher=self"], "has none. Give it one with student.adapter.rank=8, or choose"),
-        (["student.adapter.rank=8", "placement=sharded"], "rank=8 cannot be sharded: updates are"),
         (["teacher=self", "student.adapter.rank=8", "teacher.name=x"], "teacher.name"),
     ],
 )

@@ -1,6 +1,6 @@
 """Processes that each hold everything: each writes and scores its rows, all take the same step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -27,9 +27,14 @@ class Replicas(Several):
         return float(world.local_size())
 
     def reduce_and_clip(self, parameters: Sequence[nn.Parameter], limit: float) -> float:
+        """Each process has those of its rows."""
+        self.add(parameters)
+        return Placement.reduce_and_clip(self, parameters, limit)
+
+    @staticmethod
+    def add(parameters: Iterable[nn.Parameter]) -> None:
         """A parameter without a gradient here counts as zero: every process joins every sum."""
         for parameter in parameters:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
             dist.all_reduce(parameter.grad)
-        return Placement.reduce_and_clip(self, parameters, limit)

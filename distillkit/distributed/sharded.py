@@ -57,7 +57,8 @@ class Sharded(Several):
             part.module.reshard()
 
     def reduce_and_clip(self, parameters: Sequence[nn.Parameter], limit: float) -> float:
-        """The backward pass has summed them already."""
+        """The backward pass has summed those of weights that are held in parts."""
+        Replicas.add(each for each in parameters if not isinstance(each, DTensor))
         norm = nn.utils.clip_grad_norm_(parameters, limit)
         return float(norm.full_tensor().item() if isinstance(norm, DTensor) else norm.item())
 
@@ -65,7 +66,7 @@ class Sharded(Several):
     def whole(self, *modules: nn.Module) -> Iterator[None]:
         """Gathered once, so that passes inside need no other process and may differ in number."""
         # A block inside of another one leaves the work to that.
-        fresh = [each for each in modules if not getattr(each, "is_whole", False)]
+        fresh = [each for each in dict.fromkeys(modules) if not getattr(each, "is_whole", False)]
         parts = [part for module in fresh for part in parts_of(module)]
         freed = [part for part in parts if part.frees]
         with torch.no_grad():

@@ -31,6 +31,9 @@ class AdaptedModel(LanguageModel):
     def __init__(self, model: LanguageModel, adapters: Adapters) -> None:
         vars(self).update(vars(model))
         self.adapters = adapters
+        if self.placement.IN_STEP:
+            # Every process has a part in the digest, and later the chief alone asks for it.
+            assert self.rests_on
 
     @contextmanager
     def plain(self) -> Iterator[None]:

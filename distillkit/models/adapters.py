@@ -140,10 +140,10 @@ def _merged(layer: Any) -> nn.Module:
 
 
 def inject(module: Any, source: Pretrained) -> Adapters | None:
-    """Have all weights learn, or none, or adapters on frozen ones, as it was asked for.
+    """Put adapters on a model whose weights are frozen, where they are asked for.
 
     Args:
-        module: a transformers model, still plain.
+        module: a transformers model, still plain, with all of its weights here.
         source: what the user asked for.
 
     Returns:
@@ -154,7 +154,6 @@ def inject(module: Any, source: Pretrained) -> Adapters | None:
         ModelError: the weights are quantised.
     """
     if not isinstance(source, Student) or not source.adapter.rank:
-        module.requires_grad_(isinstance(source, Student))
         return None
     if getattr(module.config, "quantization_config", None) is not None:
         raise ModelError(

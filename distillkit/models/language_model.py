@@ -226,6 +226,11 @@ class LanguageModel:
         named = self.module.named_parameters(remove_duplicate=False)
         return {name: each for name, each in named if not each.requires_grad}
 
+    @property
+    def in_parts(self) -> bool:
+        """Whether of what learns this process holds but a part."""
+        return any(hasattr(each, "to_local") for each in self.parameters())
+
     def learn(self, *, dropout: bool) -> None:
         """Training mode, or, without dropout, the mode of writing.
 
@@ -262,7 +267,8 @@ class LanguageModel:
             folder: where.
             state: all weights, where this process holds but a part of them.
         """
-        with self.plain():
+        # Where there is a state, what was learned is in it already.
+        with self.plain() if state is None else nullcontext():
             self.module.save_pretrained(folder, safe_serialization=True, state_dict=state)
         self.tokenizer.save_pretrained(folder)
 

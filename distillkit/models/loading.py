@@ -82,13 +82,16 @@ def load(
     read = partial(_read, dtype=dtype, placement=placement, device=device, whole=autocast)
     module, tokenizer = through_adapter(source, read, side=side, location=locate(source.name))
     keep_fewer_products(sum(each.numel() for each in module.parameters()))
-    adapters = inject(module, source)
     module.to(device)
+    module.requires_grad_(isinstance(source, Student) and not source.adapter.rank)
+    if placement.IN_STEP:
+        deal_out(module, placement, narrow=autocast)
+    with placement.whole(module):
+        # What learns beside frozen weights is small, and every process has all of it.
+        adapters = inject(module, source)
     module.train(learns)
     if isinstance(source, Student) and source.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})
-    if placement.IN_STEP:
-        deal_out(module, placement, narrow=autocast)
     model = _model(source, module, tokenizer, side=side, autocast=autocast)
     model.placement = placement
     _confine(model, side)

@@ -21,7 +21,6 @@ from distillkit.core.reading import damaged, read_with
 from distillkit.core.sealed import check_digests, digests_of, read_sealed, write_sealed
 from distillkit.core.shapes import CheckpointRecord
 from distillkit.core.types import Rollout
-from distillkit.distributed.holding import is_sharded
 from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.training.rollout_file import save_rollouts
@@ -90,7 +89,7 @@ def save_checkpoint(
         more: writes further files into the folder.
         placement: the processes; where they hold parts of the student, each writes its own.
     """
-    target, sharded = folder / f"step-{progress.step:06d}", is_sharded(student.module)
+    target, sharded = folder / f"step-{progress.step:06d}", student.in_parts
 
     def write(partial: Path) -> None:
         if not sharded:
@@ -188,7 +187,7 @@ def load_checkpoint(
         _fitting(parts, lambda: load_shards(parts, student.module, optimizer))
         return
     load_weights(student, path / WEIGHTS, way_out=WAY_OUT, placement=placement)
-    sharded, read = is_sharded(student.module), partial(torch.load, weights_only=True)
+    sharded, read = student.in_parts, partial(torch.load, weights_only=True)
     reads = placement.chief or not sharded
     state = placement.together(
         lambda: read_with(read, path / MOMENTS, way_out=WAY_OUT) if reads else {}

@@ -43,7 +43,7 @@ def load_weights(
     def read() -> dict[str, Tensor]:
         return _read(student, file, way_out=way_out)
 
-    if is_sharded(student.module):
+    if student.in_parts:
         from distillkit.distributed.state import deal_out
 
         tensors = placement.together(lambda: read() if placement.chief else {})
@@ -58,7 +58,11 @@ def load_weights(
 
 def export(student: LanguageModel, folder: Path, *, placement: Placement = ALONE) -> None:
     """Write a folder that ``from_pretrained`` reads, whole or not at all; called by all."""
-    state = gathered(student) if is_sharded(student.module) else None
+    state = None
+    if student.in_parts:
+        state = gathered(student)
+    elif is_sharded(student.module):
+        state = _as_it_stands(student)
 
     def write() -> None:
         with new_folder(folder) as partial:
@@ -67,9 +71,18 @@ def export(student: LanguageModel, folder: Path, *, placement: Placement = ALONE
     placement.told(write)
 
 
+def _as_it_stands(student: LanguageModel) -> dict[str, Tensor]:
+    """All weights with what was learned beside them in them; called by all processes."""
+    kept = student.module.state_dict().keys()
+    with student.whole(), student.plain():
+        module = student.module
+        named = [*module.named_parameters(), *(b for b in module.named_buffers() if b[0] in kept)]
+        return {name: tensor.detach().clone() for name, tensor in named}
+
+
 def gathered(student: LanguageModel) -> dict[str, Tensor]:
     """All weights; of a sharded student on the chief alone, and called by all processes."""
-    if not is_sharded(student.module):
+    if not student.in_parts:
         return _once(student)
     from distillkit.distributed.state import gathered as gather
 
@@ -92,7 +105,7 @@ def _read(student: LanguageModel, file: Path, *, way_out: str) -> dict[str, Tens
 
 def _names(student: LanguageModel) -> set[str]:
     """Of the weights in a file: each has one, the first."""
-    if not is_sharded(student.module):
+    if not student.in_parts:
         return {*_once(student)}
     return student.module.state_dict().keys() - second_names(student.module)
 

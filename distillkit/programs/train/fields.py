@@ -169,11 +169,6 @@ def _check_adapter(run: TrainRun | UndoRun) -> None:
             "student.adapter.export=adapter has no meaning here: each iteration begins with a "
             "whole student. Use student.adapter.export=merged."
         )
-    if isinstance(run, TrainRun) and run.placement.SHARDS and run.student.adapter.rank:
-        raise ConfigError(
-            f"student.adapter.rank={run.student.adapter.rank} cannot be sharded: updates are "
-            "merged into whole weights. Use placement=replicas."
-        )
 
 
 def _check_self(run: TrainRun | UndoRun) -> None:
