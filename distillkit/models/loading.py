@@ -73,7 +73,7 @@ def load(
     """
     side = "student" if isinstance(source, Student) else "teacher"
     learns = isinstance(source, Student)
-    dtype = _dtype(source.dtype, precision, learns=learns)
+    dtype = dtype_of(source.dtype, precision, learns=learns)
     autocast = precision == "bf16" and dtype == torch.float32
     module, tokenizer = _read(
         source, side, dtype, placement=placement, device=device, whole=autocast
@@ -213,7 +213,8 @@ def _read(
     return module, tokenizer
 
 
-def _dtype(asked: DType, precision: str, *, learns: bool) -> torch.dtype:
+def dtype_of(asked: DType, precision: str, *, learns: bool) -> torch.dtype:
+    """Type of a model's weights; those that learn are fp32 unless asked for otherwise."""
     if asked is not DType.auto:
         return getattr(torch, asked)
     return torch.float32 if learns or precision == "fp32" else torch.bfloat16

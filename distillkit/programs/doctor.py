@@ -19,6 +19,7 @@ from distillkit.preflight.checks import CHECKS, Check, examine
 from distillkit.preflight.data import of_data, said_of
 from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
+from distillkit.preflight.processes import each_process, fewest
 from distillkit.preflight.sizes import duration
 from distillkit.preflight.subject import Subject
 from distillkit.programs.train.assemble import room_needed, splits
@@ -37,7 +38,11 @@ STYLES = {
 
 
 def doctor(
-    composed: Composed, *, console: Console | None = None, machine: Machine | None = None
+    composed: Composed,
+    *,
+    console: Console | None = None,
+    machine: Machine | None = None,
+    processes: int | None = None,
 ) -> bool:
     """Make every check, print what each finds as it comes, and count.
 
@@ -45,6 +50,7 @@ def doctor(
         composed: the run as ``train`` would get it.
         console: where to print.
         machine: whose memory and disk are asked; this one if None.
+        processes: that the run would be shared by; if None as few as its placement takes.
 
     Returns:
         Whether nothing fatal was found.
@@ -69,7 +75,10 @@ def doctor(
             if seconds is not None and seconds >= TOLD and not console.is_terminal:
                 console.print(f"        {name}{cost} ...", style="dim", highlight=False)
 
-        for name, finding in diagnose(composed, machine=machine or this_machine(), begin=begin):
+        found = diagnose(
+            composed, machine=machine or this_machine(), begin=begin, processes=processes
+        )
+        for name, finding in found:
             counts[finding.severity] += 1
             _print(console, name, finding)
     healthy = not counts[Severity.fatal]
@@ -86,6 +95,7 @@ def diagnose(
     *,
     machine: Machine,
     begin: Callable[[str, float | None], None],
+    processes: int | None = None,
 ) -> Iterator[tuple[str, Finding]]:
     """All findings in order, each with the name of its check; what is quick comes first.
 
@@ -95,6 +105,7 @@ def diagnose(
         composed: the run as ``train`` would get it.
         machine: whose memory and disk are asked.
         begin: told of each check before it is made, with its price in seconds where it has one.
+        processes: that the run would be shared by; if None as few as its placement takes.
     """
     subject = Subject(
         run=composed.run,
@@ -102,8 +113,11 @@ def diagnose(
         room=room_needed(composed.run),
         machine=machine,
     )
+    size = processes or fewest(composed.run.placement)
+    shared = [Check("processes", lambda subject: each_process(subject, size))] if size > 1 else []
     gathering = (
         Check("settings", lambda _: _settings(composed)),
+        *shared,
         Check("dataset", _dataset),
         Check("teacher", lambda subject: _model(subject, "teacher")),
         Check("student", lambda subject: _model(subject, "student")),

@@ -1,0 +1,101 @@
+"""Processes that are not there: what one of many would hold, asked on a machine with one.
+
+torch's fake process group answers every collective at once and moves nothing, so shapes alone mean
+anything inside.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
+
+from distillkit.distributed.sharded import parts_of
+
+
+@contextmanager
+def imagined(size: int) -> Iterator[None]:
+    """Be the first of so many processes inside; it has the largest part of every weight."""
+    # Outside of torch's tests nobody needs it, and it is there in every wheel.
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    assert not dist.is_initialized(), "nothing real may be joined by what is imagined"
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=size)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Bytes of a model's parameters in one process; what is gathered is 0 for a whole model."""
+
+    own: int
+    """Of its part of every one, or of all where it is whole."""
+    gathered: int = 0
+    """Of all of them gathered, in the type that they are multiplied in."""
+    kept: int = 0
+    """Of those among them that stay gathered from the first layer to the loss."""
+    passing: int = 0
+    """Of the two largest neighbours among the others: one is used while the next one comes."""
+    summed: int = 0
+    """Of the largest layer's gradient, and of the copy of it that is summed over processes."""
+
+
+def holding_of(module: nn.Module) -> Holding:
+    """What this process holds of a model, dealt out or whole; read from the module itself."""
+    own = sum(
+        (each.to_local() if isinstance(each, DTensor) else each).numel() * each.element_size()
+        for each in module.parameters()
+    )
+    groups = _groups(module)
+    kept = sum(each.gathered for each in groups if each.stays)
+    passing = [each.gathered for each in groups if not each.stays]
+    return Holding(
+        own=own,
+        gathered=kept + sum(passing),
+        kept=kept,
+        passing=max(map(sum, pairwise([*passing, 0])), default=0),
+        summed=max((each.gathered + each.summed for each in groups if each.layer), default=0),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Parameters that are gathered at once."""
+
+    gathered: int
+    summed: int
+    """Bytes in which their gradient is summed."""
+    stays: bool
+    """Whether they are still there when the loss is taken."""
+    layer: bool
+
+
+def _groups(module: nn.Module) -> list[_Group]:
+    """In the order in which they are used."""
+    seen: set[int] = set()
+    groups = []
+    # A part stands before those that lie in it, and a parameter belongs to the innermost.
+    for part in reversed(parts_of(module)):
+        mine = {id(each): each for each in part.module.parameters() if id(each) not in seen}
+        if not mine:
+            continue
+        seen |= mine.keys()
+        state = fully_shard.state(part.module)
+        narrow, numbers = state._mp_policy, sum(each.numel() for each in mine.values())
+        wide = (narrow.reduce_dtype or narrow.param_dtype or torch.float32).itemsize
+        sizes = (
+            each.numel() * (narrow.param_dtype or each.dtype).itemsize for each in mine.values()
+        )
+        frees = state._fsdp_param_group._reshard_after_forward
+        # The root frees nothing either, whatever it says.
+        stays = not frees or part.module is module
+        groups.append(_Group(sum(sizes), numbers * wide, stays, part.frees))
+    return groups[::-1]
