@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
-import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.fsdp import fully_shard
@@ -79,23 +78,23 @@ class _Group:
 
 
 def _groups(module: nn.Module) -> list[_Group]:
-    """In the order in which they are used."""
-    seen: set[int] = set()
+    """In the order in which they are used; a weight that is tied after sharding stands in two."""
+    states = {
+        id(state): (state, part)
+        for part in parts_of(module)
+        if (state := fully_shard.state(part.module))
+    }
     groups = []
-    # A part stands before those that lie in it, and a parameter belongs to the innermost.
-    for part in reversed(parts_of(module)):
-        mine = {id(each): each for each in part.module.parameters() if id(each) not in seen}
-        if not mine:
-            continue
-        seen |= mine.keys()
-        state = fully_shard.state(part.module)
-        narrow, numbers = state._mp_policy, sum(each.numel() for each in mine.values())
-        wide = (narrow.reduce_dtype or narrow.param_dtype or torch.float32).itemsize
-        sizes = (
-            each.numel() * (narrow.param_dtype or each.dtype).itemsize for each in mine.values()
-        )
-        frees = state._fsdp_param_group._reshard_after_forward
-        # The root frees nothing either, whatever it says.
-        stays = not frees or part.module is module
-        groups.append(_Group(sum(sizes), numbers * wide, stays, part.frees))
-    return groups[::-1]
+    for state, part in states.values():
+        policy = state._mp_policy
+        for group in state._fsdp_param_groups:
+            numbers = [each._orig_size.numel() for each in group.fsdp_params]
+            types = [policy.param_dtype or each.sharded_param.dtype for each in group.fsdp_params]
+            gathered = sum(
+                count * kind.itemsize for count, kind in zip(numbers, types, strict=True)
+            )
+            wide = (policy.reduce_dtype or types[0]).itemsize
+            # The root frees nothing, whatever it says.
+            stays = not group._reshard_after_forward or part.module is module
+            groups.append(_Group(gathered, sum(numbers) * wide, stays, part.frees))
+    return groups

@@ -101,8 +101,8 @@ class _Count:
         if not sketch.packs:
             given["attention_mask"] = torch.ones(rows, 1, length, length, dtype=torch.bool)
             if "position_ids" in signature(body.forward).parameters:
-                # Else found from a mask of two axes.
-                given["position_ids"] = torch.arange(length).expand(rows, length)
+                # Some families else look for them in a mask of two axes.
+                given["position_ids"] = torch.arange(length)[None]
         with (
             torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor),
             torch.autocast("cpu", dtype=torch.bfloat16, enabled=sketch.autocast),

@@ -3,11 +3,13 @@
 A configuration is all that is read: no weights need be where it is.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.initialization import no_tie_weights
 from transformers.utils import logging
 
 from distillkit.core.errors import ModelError
@@ -90,22 +92,27 @@ class Sketch:
 
         It is sharded as loading does it: by the family's plan, or layer by layer.
         """
-        with one_sentence(f"{self._side}.name", self.source.name), torch.device("meta"):
+        parts = self._parts(placement)
+        # Loading by a plan ties only what it has dealt out.
+        tied = no_tie_weights() if parts else nullcontext()
+        field = f"{self._side}.name"
+        with one_sentence(field, self.source.name), torch.device("meta"), tied:
             module = self.built()
-        if not placement.IN_STEP:
-            return module
-        own = torch.accelerator.current_accelerator() or torch.device("cpu")
-        parts = {}
-        if not self.autocast:
-            location = locate(self.source.name)
-            parts = read_in_parts(location, placement, device=own, **_shared(self.source))
         if parts:
             sizes, _, mesh = module.prepare_distribute_model(parts["distributed_config"])
             module = module.maybe_distribute_model(module, sizes, mesh)
-            # Loading ties again what it has dealt out.
             module.tie_weights()
-        deal_out(module, placement, narrow=self.autocast)
+        if placement.IN_STEP:
+            deal_out(module, placement, narrow=self.autocast)
         return module
+
+    def _parts(self, placement: Placement) -> dict[str, Any]:
+        """What loading would be told, for every process to read its part."""
+        if self.autocast or not placement.IN_STEP:
+            return {}
+        own = torch.accelerator.current_accelerator() or torch.device("cpu")
+        location = locate(self.source.name)
+        return read_in_parts(location, placement, device=own, **_shared(self.source))
 
     @property
     def _side(self) -> str:
