@@ -9,7 +9,7 @@ libraries keep beside it is not in it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from distillkit.core.types import Author
@@ -57,9 +57,18 @@ class Row:
 
     def bytes_in(self, phase: Phase) -> int:
         """In one phase."""
-        also = self.when if self.also is None else self.also
-        both = (self.student * (phase in self.when), self.teacher * (phase in also))
+        both = (self.student * (phase in self.when), self.teacher * (phase in self._others))
         return max(both) if self.in_turn else sum(both)
+
+    def within(self, phases: Sequence[Phase]) -> "Row | None":
+        """What is ever there in a run of these phases; None where nothing is."""
+        ours = self.student if self.when & {*phases} else 0
+        theirs = self.teacher if self._others & {*phases} else 0
+        return replace(self, student=ours, teacher=theirs) if ours or theirs else None
+
+    @property
+    def _others(self) -> frozenset[Phase]:
+        return self.when if self.also is None else self.also
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,7 @@ def dry_run(run: TrainRun, size: int, *, room: int) -> DryRun:
         *_opinions(run, teacher, size=size, length=batch[1]),
         *_writing(run, student, teacher, size=size, length=batch[1]),
     ]
-    told = [row for row in rows if any(row.bytes_in(phase) for phase in phases)]
+    told = [row for each in rows if (row := each.within(phases)) is not None]
     return DryRun(placement, told, phases, batch, [*_notes(run, kept, length=batch[1])])
 
 

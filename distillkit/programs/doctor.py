@@ -58,12 +58,7 @@ def doctor(
     Raises:
         ConfigError: the run has no model as its teacher.
     """
-    if not isinstance(composed.run.teacher, Teacher):
-        none = "null" if composed.run.teacher is None else name_of(composed.run.teacher)
-        raise ConfigError(
-            f"teacher={none} leaves the doctor nothing to compare the student with. Give it a "
-            "model as its teacher, or run distillkit train, which makes the quick checks by itself."
-        )
+    _check_teacher(composed.run.teacher)
     console = console or terminal()
     counts: Counter[Severity] = Counter()
     # On a terminal what is being looked at stands below what was found.
@@ -88,6 +83,15 @@ def doctor(
         style=STYLES[Severity.ok if healthy else Severity.fatal],
     )
     return healthy
+
+
+def _check_teacher(teacher: object) -> None:
+    if not isinstance(teacher, Teacher):
+        none = "null" if teacher is None else name_of(teacher)
+        raise ConfigError(
+            f"teacher={none} leaves the doctor nothing to compare the student with. Give it a "
+            "model as its teacher, or run distillkit train, which makes the quick checks by itself."
+        )
 
 
 def diagnose(
