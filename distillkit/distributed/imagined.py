@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
@@ -37,6 +37,8 @@ class Holding:
 
     own: int
     """Of its part of every one, or of all where it is whole."""
+    learning: int = 0
+    """Of those among them that have a gradient."""
     gathered: int = 0
     """Of all of them gathered, in the type that they are multiplied in."""
     kept: int = 0
@@ -49,20 +51,23 @@ class Holding:
 
 def holding_of(module: nn.Module) -> Holding:
     """What this process holds of a model, dealt out or whole; read from the module itself."""
-    own = sum(
-        (each.to_local() if isinstance(each, DTensor) else each).numel() * each.element_size()
-        for each in module.parameters()
-    )
+    own = [(_bytes(each), each.requires_grad) for each in module.parameters()]
     groups = _groups(module)
     kept = sum(each.gathered for each in groups if each.stays)
     passing = [each.gathered for each in groups if not each.stays]
     return Holding(
-        own=own,
+        own=sum(size for size, _ in own),
+        learning=sum(size for size, learns in own if learns),
         gathered=kept + sum(passing),
         kept=kept,
         passing=max(map(sum, pairwise([*passing, 0])), default=0),
         summed=max((each.gathered + each.summed for each in groups if each.layer), default=0),
     )
+
+
+def _bytes(weight: Tensor) -> int:
+    held = weight.to_local() if isinstance(weight, DTensor) else weight
+    return held.numel() * held.element_size()
 
 
 @dataclass(frozen=True, slots=True)

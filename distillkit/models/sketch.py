@@ -106,6 +106,10 @@ class Sketch:
             deal_out(module, placement, narrow=self.autocast)
         return module
 
+    def read_whole(self, placement: Placement) -> bool:
+        """Whether every process reads all of it onto its device before it is dealt out."""
+        return placement.IN_STEP and not self._parts(placement)
+
     def _parts(self, placement: Placement) -> dict[str, Any]:
         """What loading would be told, for every process to read its part."""
         if self.autocast or not placement.IN_STEP:

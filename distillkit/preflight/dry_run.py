@@ -9,8 +9,7 @@ libraries keep beside it is not in it.
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import dataclass
 
 from distillkit.core.types import Author
 from distillkit.distributed.imagined import Holding, holding_of, imagined
@@ -21,84 +20,8 @@ from distillkit.models.pretrained import Student, Teacher
 from distillkit.models.sharding import layers_of
 from distillkit.models.sketch import Sketch
 from distillkit.preflight.memory import PASSING, TENSORS_BESIDE_WEIGHTS, cache_of, logit_bytes
+from distillkit.preflight.phases import LEARNT, LOADING, TRAINING, DryRun, Phase, Row
 from distillkit.run import TrainRun
-
-
-class Phase(StrEnum):
-    """What a run does at one time; what one phase holds beside the weights, the others do not."""
-
-    train = "train"
-    """The teacher reads, the student learns."""
-    student = "student writes"
-    """Rollouts, or the answers of a validation, with all of its weights in every process."""
-    teacher = "teacher writes"
-    """Lessons, or the answers of its test, before the first update."""
-
-
-ALWAYS = frozenset(Phase)
-TRAINING = frozenset({Phase.train})
-LEARNT = frozenset({Phase.train, Phase.student})
-"""Once there was an update. Gradients stay until the next one begins."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One part of what a process holds, in bytes."""
-
-    name: str
-    student: int = 0
-    teacher: int = 0
-    when: frozenset[Phase] = ALWAYS
-    """When the student's is there."""
-    also: frozenset[Phase] | None = None
-    """When the teacher's is, if at other times."""
-    in_turn: bool = False
-    """Whether one side's has gone when the other's comes."""
-
-    def bytes_in(self, phase: Phase) -> int:
-        """In one phase."""
-        both = (self.student * (phase in self.when), self.teacher * (phase in self._others))
-        return max(both) if self.in_turn else sum(both)
-
-    def within(self, phases: Sequence[Phase]) -> "Row | None":
-        """What is ever there in a run of these phases; None where nothing is."""
-        ours = self.student if self.when & {*phases} else 0
-        theirs = self.teacher if self._others & {*phases} else 0
-        return replace(self, student=ours, teacher=theirs) if ours or theirs else None
-
-    @property
-    def _others(self) -> frozenset[Phase]:
-        return self.when if self.also is None else self.also
-
-
-@dataclass(frozen=True, slots=True)
-class DryRun:
-    """What one process of a run would hold."""
-
-    placement: Placement
-    rows: Sequence[Row]
-    phases: Sequence[Phase]
-    """Those that the run has."""
-    micro_batch: tuple[int, int]
-    """Rows and tokens of each in the largest micro-batch."""
-    notes: Sequence[str]
-
-    def total(self, phase: Phase) -> int:
-        """Bytes in one phase."""
-        return sum(row.bytes_in(phase) for row in self.rows)
-
-    @property
-    def largest(self) -> Phase:
-        """The phase that needs most; they exclude each other, so this is the peak."""
-        return max(self.phases, key=self.total)
-
-    @property
-    def state(self) -> int:
-        """Bytes of weights, gradients and moments: what no setting of a micro-batch makes less."""
-        return sum(row.student + row.teacher for row in self.rows if row.name in STATE)
-
-
-STATE = ("weights", "gradients", "AdamW moments")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +36,8 @@ class Side:
     """Bytes that a decoder of ours lays out for writing, beside the weights."""
     narrow_head: int
     """Bytes of copies of the head that the loss makes."""
+    read: int
+    """Bytes that are read before they are dealt out; 0 where every process reads its part."""
 
     def cache(self, *, rows: int, length: int) -> int:
         """Bytes of keys, values and distributions while it writes so many texts."""
@@ -148,8 +73,12 @@ def dry_run(run: TrainRun, size: int, *, room: int) -> DryRun:
         narrow=placement.IN_STEP and student.sketch.autocast,
         checkpointing=run.student.gradient_checkpointing,
     )
-    phases = tuple(_phases(run, teacher))
+    phases = tuple(_phases(run, student, teacher))
     rows = [
+        # The teacher is loaded first, and has been dealt out when the student comes.
+        Row(
+            "read whole", student.read, 0 if teacher is None else teacher.read, LOADING, None, True
+        ),
         *_state(student, teacher),
         *_gathered(student, teacher),
         *_update(run, student, kept=kept, batch=batch),
@@ -162,7 +91,8 @@ def dry_run(run: TrainRun, size: int, *, room: int) -> DryRun:
 
 def _side(sketch: Sketch, placement: Placement) -> Side:
     learns = isinstance(sketch.source, Student)
-    module = sketch.dealt_out(placement if learns else placement.of_teacher)
+    placement = placement if learns else placement.of_teacher
+    module = sketch.dealt_out(placement)
     head = module.get_output_embeddings().weight
     wide = 2 if sketch.autocast else sketch.dtype.itemsize
     layers = [each for layer in layers_of(module) for each in layer.parameters()]
@@ -175,6 +105,9 @@ def _side(sketch: Sketch, placement: Placement) -> Side:
         vocabulary=len(head),
         copied=sum(each.numel() for each in layers) * wide if decodes(module) else 0,
         narrow_head=narrow + added,
+        read=sum(each.numel() * each.element_size() for each in module.parameters())
+        if sketch.read_whole(placement)
+        else 0,
     )
 
 
@@ -190,8 +123,10 @@ def _micro_batch(
     return max(1, min(share, run.loop.micro_batch_tokens // longest)), longest
 
 
-def _phases(run: TrainRun, teacher: Side | None) -> Iterator[Phase]:
+def _phases(run: TrainRun, student: Side, teacher: Side | None) -> Iterator[Phase]:
     authors, measured = run.policy.may_write(), run.evaluation.test != 0
+    if student.read or (teacher is not None and teacher.read):
+        yield Phase.load
     yield Phase.train
     if authors & {Author.student, Author.mixture} or run.evaluation.every or measured:
         yield Phase.student
@@ -200,10 +135,10 @@ def _phases(run: TrainRun, teacher: Side | None) -> Iterator[Phase]:
 
 
 def _state(student: Side, teacher: Side | None) -> Iterator[Row]:
-    own = student.holding.own
-    yield Row("weights", own, 0 if teacher is None else teacher.holding.own)
-    yield Row("gradients", own, when=LEARNT)
-    yield Row("AdamW moments", (TENSORS_BESIDE_WEIGHTS - 1) * own, when=LEARNT)
+    learning = student.holding.learning
+    yield Row("weights", student.holding.own, 0 if teacher is None else teacher.holding.own)
+    yield Row("gradients", learning, when=LEARNT)
+    yield Row("AdamW moments", (TENSORS_BESIDE_WEIGHTS - 1) * learning, when=LEARNT)
 
 
 def _gathered(student: Side, teacher: Side | None) -> Iterator[Row]:
@@ -276,8 +211,13 @@ def _notes(run: TrainRun, kept: Kept | None, *, length: int) -> Iterator[str]:
             "activations of this family cannot be counted without weights and are not in it; "
             "distillkit doctor measures them"
         )
-    if run.loop.max_prompt_tokens is None or Author.dataset in run.policy.may_write():
-        yield f"nothing bounds a row, so each is taken to have {length:,} tokens"
+    if Author.dataset in run.policy.may_write():
+        yield f"references may be of any length, so each row is taken to have {length:,} tokens"
+    elif run.loop.max_prompt_tokens is None:
+        yield (
+            f"prompts may be of any length, so each row is taken to have {length:,} tokens; "
+            "loop.max_prompt_tokens bounds them"
+        )
     if run.evaluation.test is None:
         yield "evaluation.test=null measures both models on all of the test split"
     if isinstance(run.teacher, Teacher) and run.teacher.draft is not None:

@@ -3,13 +3,13 @@
 from rich.table import Column, Table
 
 from distillkit.core.terminal import of_numbers, tight_table
-from distillkit.preflight.dry_run import DryRun
+from distillkit.preflight.phases import DryRun
 from distillkit.preflight.sizes import size
 
 
 def dry_run_table(found: DryRun, *, title: str) -> Table:
     """A line for each part: of which side it is, and in which phase it is there."""
-    heads = ("student", "teacher", *found.phases)
+    heads = ("student", "teacher", *(phase.replace(" ", "\n") for phase in found.phases))
     table = tight_table(title, Column(no_wrap=True), *of_numbers(*heads))
     for row in found.rows:
         cells = [row.student, row.teacher, *map(row.bytes_in, found.phases)]

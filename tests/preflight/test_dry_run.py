@@ -27,7 +27,8 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import EMBEDDED, load
 from distillkit.models.pretrained import Pretrained, Student, Teacher
 from distillkit.models.sketch import Sketch
-from distillkit.preflight.dry_run import DryRun, Phase, dry_run
+from distillkit.preflight.dry_run import dry_run
+from distillkit.preflight.phases import DryRun, Phase
 from distillkit.programs.train.assemble import assemble, room_needed
 from distillkit.programs.train.session import evaluate
 from distillkit.training.loop import adamw
@@ -147,8 +148,8 @@ def test_what_two_real_processes_hold_is_told_to_the_byte(name: str, side: type,
     assert holding.kept == seen["kept"]
     assert 0 < holding.passing < holding.gathered
     if side is Student:
-        assert seen["gradients"] == holding.own
-        assert seen["moments"] == 2 * holding.own
+        assert seen["gradients"] == holding.learning == holding.own
+        assert seen["moments"] == 2 * holding.learning
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -277,7 +278,7 @@ def test_8b_from_70b_on_64_is_told_from_config_json_alone(
         rows[name][side] for name in state for side in ("student", "teacher")
     )
     assert told["micro_batch"] == {"rows": 8, "tokens": 2048}
-    assert told["together"].keys() == {"train", "student writes"}
+    assert told["together"].keys() == {"load", "train", "student writes"}
     for phase, total in told["together"].items():
         assert total == sum(row[phase] for row in told["rows"])
     assert told["peak"] == max(told["together"].values()) == told["together"][told["largest"]]
@@ -336,6 +337,20 @@ def test_a_run_has_the_phases_that_it_goes_through(typed: list[str], phases: lis
     found = told_of(*typed, size=2)
     assert list(found.phases) == phases
     assert found.total(found.largest) == max(map(found.total, phases))
+
+
+def test_what_has_no_part_to_read_is_read_whole(tmp_path: Path) -> None:
+    """Families without a plan, and layers that are fp32 and gathered in bf16."""
+    typed = ["placement=sharded", "policy=off_policy", *NOTHING]
+    assert Phase.load not in told_of(*typed, size=2).phases
+    narrow = told_of(*typed, "precision=bf16", size=2)
+    (row,) = [row for row in narrow.rows if row.name == "read whole"]
+    (weights,) = [row for row in narrow.rows if row.name == "weights"]
+    assert row.student == pytest.approx(2 * weights.student, rel=0.01)
+    assert row.teacher == 0
+    without = f"student.name={save(tmp_path, 'gpt2')}"
+    assert Phase.load in told_of(*typed, without, size=2).phases
+    assert Phase.load not in told_of("precision=bf16", without, size=2).phases
 
 
 def test_opinions_are_kept_only_where_rollouts_are_learnt_from_again() -> None:

@@ -10,8 +10,9 @@ from distillkit.compose import Composed
 from distillkit.core.files import made_folder, write_json
 from distillkit.core.spec import name_of
 from distillkit.core.terminal import terminal
-from distillkit.preflight.dry_run import DryRun, dry_run
+from distillkit.preflight.dry_run import dry_run
 from distillkit.preflight.dry_run_table import dry_run_table
+from distillkit.preflight.phases import DryRun
 from distillkit.preflight.sizes import size
 from distillkit.programs.train.assemble import room_needed
 from distillkit.programs.train.fields import check_fields
@@ -41,8 +42,8 @@ def estimate_memory(composed: Composed, processes: int, *, console: Console | No
     for line in (
         "Phases exclude each other: the peak is the largest, "
         f"{size(found.total(found.largest))} ({found.largest}).",
-        f"A micro-batch has {rows} rows of {tokens:,} tokens. Arithmetic on real shards of models "
-        "without weights, not a measurement: leave some room.",
+        f"A micro-batch has {rows} row{'s' * (rows > 1)} of {tokens:,} tokens. Arithmetic on real "
+        "shards of models without weights, not a measurement: leave some room.",
         *(f"note: {note}" for note in found.notes),
         f"numbers  {file}",
     ):
