@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, UntypedStorage, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 
 from distillkit.models.sharding import layers_of
 from distillkit.models.sketch import Sketch
@@ -51,7 +51,7 @@ def kept_for_backward(
     """
     with _silent(), FakeTensorMode():
         try:
-            module = sketch.built().eval()
+            module = _faked(sketch).eval()
             if narrow:
                 _narrow(module)
             once, twice = (
@@ -62,6 +62,22 @@ def kept_for_backward(
             # Whatever code of a family asks for a number that is not there.
             return None
     return Kept(fixed=max(0, 2 * once - twice), row=twice - once)
+
+
+def _faked(sketch: Sketch) -> Any:
+    """The module with a fake tensor for each of its own; peft cannot move layers of such."""
+    with unset_fake_temporarily(), torch.device("meta"):
+        module = sketch.built()
+    made: dict[int, Tensor] = {}
+    for part in module.modules():
+        for name, weight in part.named_parameters(recurse=False):
+            if id(weight) not in made:
+                fake = torch.empty(weight.shape, dtype=weight.dtype)
+                made[id(weight)] = nn.Parameter(fake, requires_grad=weight.requires_grad)
+            setattr(part, name, made[id(weight)])
+        for name, buffer in part.named_buffers(recurse=False):
+            setattr(part, name, torch.empty(buffer.shape, dtype=buffer.dtype))
+    return module
 
 
 def _narrow(module: Any) -> None:
@@ -79,7 +95,8 @@ def _narrow(module: Any) -> None:
     for layer in layers_of(module):
         for part in layer.modules():
             for name, weight in part.named_parameters(recurse=False):
-                setattr(part, name, nn.Parameter(weight.bfloat16()))
+                half = nn.Parameter(weight.bfloat16(), requires_grad=weight.requires_grad)
+                setattr(part, name, half)
         layer.register_forward_pre_hook(cast, with_kwargs=True)
 
 

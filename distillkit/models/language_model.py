@@ -1,7 +1,7 @@
 """One causal language model as the rest of distillkit sees it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from distillkit.core.types import Batch, Example
 from distillkit.distributed.holding import gather_head, is_sharded, without_gradient
+from distillkit.distributed.placement import ALONE
 from distillkit.models.decoder import Decoder, decodes
 from distillkit.models.forms.base import Form
 from distillkit.models.forms.decoder_only import DecoderOnly
@@ -49,6 +50,7 @@ class LanguageModel:
         context: most tokens of prompt and response together.
         notes: what was mended while it was loaded, for the user.
         draft: proposes what this model writes; None where it writes alone.
+        placement: the processes that hold it.
     """
 
     def __init__(
@@ -68,6 +70,11 @@ class LanguageModel:
         self.end_id: int = prompts.tokenizer.eos_token_id
         self.notes: Sequence[str] = ()
         self.draft: Draft | None = None
+        self.placement = ALONE
+
+    def whole(self) -> AbstractContextManager[None]:
+        """All of its weights are here inside; called by all processes that hold it."""
+        return self.placement.whole(self.module)
 
     @property
     def tokenizer(self) -> Any:
@@ -116,7 +123,7 @@ class LanguageModel:
         def own_cache(**_: int) -> ModuleDecoder:
             return ModuleDecoder(self.body, self._config, self._known)
 
-        with evaluating(self):
+        with self.whole(), evaluating(self):
             return quickest(self, self._ways(own_cache), written)
 
     @cached_property
@@ -126,7 +133,7 @@ class LanguageModel:
         def own_cache(*, rows: int, **_: int) -> RowsDecoder:
             return RowsDecoder(self.body, self._config, self._known, rows, last=self.context - 1)
 
-        with evaluating(self):
+        with self.whole(), evaluating(self):
             return quickest(self, self._ways(own_cache), reread)
 
     def _ways(self, own_cache: Callable[..., Any]) -> list[Way[Any]]:
@@ -136,7 +143,8 @@ class LanguageModel:
             Way(UNCACHED, lambda: lambda **_: FullDecoder(self._behind)),
         ]
         written_out = Way("a written-out step", self._written_out)
-        return [written_out, *ways] if decodes(self.module) else ways
+        with self.plain():
+            return [written_out, *ways] if decodes(self.module) else ways
 
     @property
     def _config(self) -> Any:
@@ -150,7 +158,8 @@ class LanguageModel:
     def _written_out(self) -> Callable[..., Decoder]:
         """What begins batches that share what is made of the weights."""
         dtype = torch.bfloat16 if self.autocast else self.module.dtype
-        return Decoder(self.module, rows=0, length=0, dtype=dtype).again
+        with self.plain():
+            return Decoder(self.module, rows=0, length=0, dtype=dtype).again
 
     def _behind(self, texts: Sequence[Sequence[int]], count: int) -> Tensor:
         """Hidden states behind the last tokens of texts [B, T, D]; zeros beyond the context."""
@@ -211,6 +220,12 @@ class LanguageModel:
         """Parameters that may learn."""
         return [p for p in self.module.parameters() if p.requires_grad]
 
+    @property
+    def frozen(self) -> dict[str, nn.Parameter]:
+        """Parameters that never learn, by every name that they have."""
+        named = self.module.named_parameters(remove_duplicate=False)
+        return {name: each for name, each in named if not each.requires_grad}
+
     def learn(self, *, dropout: bool) -> None:
         """Training mode, or, without dropout, the mode of writing.
 
@@ -228,6 +243,18 @@ class LanguageModel:
                 if "drop" in name and isinstance(value, float):
                     setattr(part, name, 0.0)
 
+    def plain(self) -> AbstractContextManager[None]:
+        """Inside, the module is one of transformers alone, with the weights it stands for."""
+        return nullcontext()
+
+    def begin(self, seed: int) -> None:
+        """Draw what learns and was not loaded: nothing, of a whole model."""
+
+    @property
+    def rests_on(self) -> Mapping[str, str] | None:
+        """What tells weights that it needs and that never learn; None where all of them do."""
+        return None
+
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """Write safetensors weights, configuration and tokenizer for ``from_pretrained``.
 
@@ -235,7 +262,8 @@ class LanguageModel:
             folder: where.
             state: all weights, where this process holds but a part of them.
         """
-        self.module.save_pretrained(folder, safe_serialization=True, state_dict=state)
+        with self.plain():
+            self.module.save_pretrained(folder, safe_serialization=True, state_dict=state)
         self.tokenizer.save_pretrained(folder)
 
 

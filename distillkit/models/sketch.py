@@ -14,6 +14,8 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ModelError
 from distillkit.distributed.placement import Placement
+from distillkit.models.adapter_folder import base_of
+from distillkit.models.adapters import inject
 from distillkit.models.folder import check_description, check_numbers, one_sentence
 from distillkit.models.language_model import PACKING
 from distillkit.models.loading import dtype_of, locate
@@ -45,7 +47,11 @@ class Sketch:
             ModelError: there is none, it cannot be read, or its weights would be packed.
         """
         learns = isinstance(source, Student)
-        field, location = f"{'student' if learns else 'teacher'}.name", locate(source.name)
+        field = f"{'student' if learns else 'teacher'}.name"
+        # What an adapter has learned is merged into weights of the same shapes.
+        base = base_of(source, name=f"{field}={source.name}", location=locate(source.name))
+        source = base or source
+        location = locate(source.name)
         # An error is one line, and what is warned of concerns text, which nobody writes here.
         logging.set_verbosity_error()
         check_description(field, source.name, location)
@@ -77,15 +83,17 @@ class Sketch:
         return self.source.attention in PACKING
 
     def built(self) -> Any:
-        """The module, with parameters wherever torch makes them now."""
+        """The module, with parameters wherever torch makes them now; those that learn say so."""
         # What needs a GPU to be built has the same parameters as what does not.
         attention = "sdpa" if self.packs else self.source.attention
-        return AutoModelForCausalLM.from_config(
+        module = AutoModelForCausalLM.from_config(
             self.config,
             dtype=self.dtype,
             attn_implementation=attention,
             trust_remote_code=self.source.trust_remote_code,
         )
+        inject(module, self.source)
+        return module
 
     def dealt_out(self, placement: Placement) -> Any:
         """The module on the meta device, as this process of a placement would hold it.

@@ -14,7 +14,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
-from distillkit.models.pretrained import Teacher
+from distillkit.models.pretrained import SelfTeacher, Teacher
 from distillkit.preflight.checks import CHECKS, Check, examine
 from distillkit.preflight.data import of_data, said_of
 from distillkit.preflight.finding import Finding, Severity, ok
@@ -86,6 +86,12 @@ def doctor(
 
 
 def _check_teacher(teacher: object) -> None:
+    if isinstance(teacher, SelfTeacher):
+        raise ConfigError(
+            "teacher=self is the student's own base, with which there is nothing to compare. Run "
+            "distillkit doctor with another teacher, or distillkit train, which makes the quick "
+            "checks by itself."
+        )
     if not isinstance(teacher, Teacher):
         none = "null" if teacher is None else name_of(teacher)
         raise ConfigError(

@@ -25,7 +25,7 @@ from distillkit.distributed.sharded import Sharded
 from distillkit.models.activations import kept_for_backward
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import EMBEDDED, load
-from distillkit.models.pretrained import Pretrained, Student, Teacher
+from distillkit.models.pretrained import Adapter, Pretrained, Student, Teacher
 from distillkit.models.sketch import Sketch
 from distillkit.preflight.dry_run import dry_run
 from distillkit.preflight.phases import DryRun, Phase
@@ -351,6 +351,27 @@ def test_what_has_no_part_to_read_is_read_whole(tmp_path: Path) -> None:
     without = f"student.name={save(tmp_path, 'gpt2')}"
     assert Phase.load in told_of(*typed, without, size=2).phases
     assert Phase.load not in told_of("precision=bf16", without, size=2).phases
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_of_a_student_with_an_adapter_the_adapter_alone_learns(
+    precision: str, tmp_path: Path
+) -> None:
+    source = Student(name=str(save(tmp_path)), adapter=Adapter(rank=2))
+    sketch = Sketch.of(source, precision=precision)
+    model = load(source, device=CPU, precision=precision)
+    holding = holding_of(sketch.dealt_out(Placement()))
+    assert holding.own == local(model.module.parameters())
+    assert holding.learning == local(model.parameters()) < holding.own / 2
+    kept = kept_for_backward(sketch, length=LENGTH, narrow=False, checkpointing=False)
+    assert kept is not None
+    seen, _ = kept_by(model, rows_of(model, 3))
+    assert kept.fixed + 3 * kept.row == pytest.approx(seen, rel=0.02)
+
+
+def test_its_own_base_is_a_teacher_that_holds_nothing() -> None:
+    found = told_of("student.adapter.rank=2", "teacher=self", *NOTHING, size=2)
+    assert [row.teacher for row in found.rows] == [0] * len(found.rows)
 
 
 def test_opinions_are_kept_only_where_rollouts_are_learnt_from_again() -> None:

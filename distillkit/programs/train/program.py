@@ -162,7 +162,8 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
         load_weights(student, best, way_out=WAY_OUT, placement=placement)
         selection = f"best-by-validation (step {session.progress.best_step})"
     export(student, directory.student, placement=placement)
-    final = job.measured(student)
+    with student.plain():
+        final = job.measured(student)
 
     def summary() -> dict[str, Any]:
         if isinstance(final, Quality):
@@ -178,6 +179,7 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
             "student_before": before["student_before"],
             "student_after": numbers(final),
             "teacher": before["teacher"],
+            **({"layouts": layouts} if len(layouts := session.progress.layouts) > 1 else {}),
         }
 
     return placement.told(summary)
