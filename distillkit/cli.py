@@ -33,6 +33,9 @@ app = typer.Typer(
 Overrides = Annotated[
     list[str] | None, typer.Argument(help="Hydra overrides, such as divergence=jsd beta=0.1")
 ]
+Processes = Annotated[
+    int | None, typer.Option(min=1, help="Processes that a run would be shared by.")
+]
 VERBS = ("train", "eval", "undo", "osd", "serve", *STUDIES)
 """Roots under conf/."""
 
@@ -130,15 +133,23 @@ def estimate(
         str, typer.Option(help="Tokens drawn at a position, commas between.")
     ] = "1,4,16",
     repeats: Annotated[int, typer.Option(help="Draws of the whole batch, for variances.")] = 16,
+    processes: Processes = None,
     config_dir: ConfigDir = None,
     plugin: Plugins = None,
 ) -> None:
-    """Compare the divergence of a train command with cheaper estimators, on its first batch."""
-    from distillkit.evaluation.cheaper import Plan
-    from distillkit.programs.estimate.program import estimate as program
+    """Compare the divergence of a train command with cheaper estimators, on its first batch.
 
-    plan = Plan(k=_whole(k, "k"), draws=_whole(draws, "draws"), repeats=repeats)
-    program(_compose("train", overrides, config_dir, plugin), plan)
+    With --processes instead: the memory of each of them, from the models' configurations alone.
+    """
+    if processes is not None:
+        from distillkit.programs.estimate.memory import estimate_memory
+
+        estimate_memory(_compose("train", overrides, config_dir, plugin), processes)
+        return
+    from distillkit.programs.estimate import program
+
+    plan = program.plan_of(k=k, draws=draws, repeats=repeats)
+    program.estimate(_compose("train", overrides, config_dir, plugin), plan)
 
 
 @app.command()
@@ -160,7 +171,10 @@ def report(
 
 @app.command()
 def doctor(
-    overrides: Overrides = None, config_dir: ConfigDir = None, plugin: Plugins = None
+    overrides: Overrides = None,
+    processes: Processes = None,
+    config_dir: ConfigDir = None,
+    plugin: Plugins = None,
 ) -> None:
     """Check a training before its hours are spent; takes train's overrides, writes nothing.
 
@@ -169,7 +183,7 @@ def doctor(
     """
     from distillkit.programs.doctor import doctor as program
 
-    if not program(_compose("train", overrides, config_dir, plugin)):
+    if not program(_compose("train", overrides, config_dir, plugin), processes=processes):
         raise typer.Exit(1)
 
 
@@ -203,16 +217,6 @@ def _compose(
 
         return resumed(overrides or [], plugins=plugins or [])
     return compose(verb, overrides or [], config_dir=config_dir, plugins=plugins or [])
-
-
-def _whole(text: str, option: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(
-            f"--{option} takes whole numbers with commas between, got {text!r}. "
-            f"Give some as in --{option} 1,4,16."
-        ) from None
 
 
 def main() -> NoReturn:

@@ -102,6 +102,9 @@ class Sharded(Several):
 
     def mesh(self, device: str) -> DeviceMesh:
         """Processes by group and place in it; without the first where there is one group."""
+        if device == "meta":
+            # What has no memory is laid out as on a CPU.
+            device = "cpu"
         if self.replicas == 1:
             return init_device_mesh(device, (self.size,), mesh_dim_names=("shard",))
         shape = (self.replicas, self.shards)

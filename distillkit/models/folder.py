@@ -19,6 +19,7 @@ from transformers import AutoConfig, PreTrainedConfig
 
 from distillkit.core.errors import DistillkitError, ModelError
 from distillkit.core.memory import available
+from distillkit.models.instead import instead_of_folder, instead_of_weights
 
 OBJECTS = (
     "config.json",
@@ -48,8 +49,6 @@ PACKED = 16
 """Weights that a number of a quantised file may hold."""
 PATH = re.compile(r"[./~]|[^/]+/[^/]*/")
 """How a name begins that is no hub's: as a path, or as more than an owner and a model."""
-MADE = re.compile(r"outputs/models/smollm2_135m(_cut_\d+)?/?")
-"""Folders of the presets that ``make smollm`` makes."""
 
 
 @contextmanager
@@ -86,18 +85,36 @@ def check_folder(field: str, name: str, location: str) -> None:
         ModelError: it is a path and no folder, a file is damaged or of another shape, or there are
             no safetensors weights.
     """
+    check_description(field, name, location)
+    folder = Path(location)
+    if (folder / "config.json").is_file() and not [*folder.glob("*.safetensors")]:
+        raise ModelError(f"{field}={name} {instead_of_weights(folder)}")
+
+
+def check_description(field: str, name: str, location: str) -> None:
+    """The same for what describes a model, whether or not its weights are there.
+
+    Raises:
+        ModelError: it is a path and no folder, or a file is damaged or of another shape.
+    """
     folder = Path(location)
     with one_sentence(field, name):
         there = folder.is_dir()
     if not there and PATH.match(name):
-        raise ModelError(f"{field}={name} could not be loaded: {_instead_of_folder(name, folder)}")
-    if not there:
-        return
-    for file in (folder / name for name in OBJECTS):
+        raise ModelError(f"{field}={name} could not be loaded: {instead_of_folder(name, folder)}")
+    for file in (folder / name for name in OBJECTS if there):
         if file.is_file():
             check_object(field, name, file)
-    if not [*folder.glob("*.safetensors")] and (folder / "config.json").is_file():
-        raise ModelError(f"{field}={name} {_instead_of_weights(folder)}")
+
+
+def check_numbers(field: str, name: str, location: str, *, revision: str | None) -> None:
+    """Refuse sizes in a configuration that no weights could have.
+
+    Raises:
+        ModelError: there are some.
+    """
+    said, _ = PreTrainedConfig.get_config_dict(location, revision=revision)
+    _check_fields(field, name, said, [*_shapes(field, name, Path(location))])
 
 
 def check_size(
@@ -248,38 +265,6 @@ def check_object(field: str, name: str, file: Path) -> None:
             f"{field}={name}: {file.name} holds {json.dumps(held)[:40]}, not fields in braces. "
             "Copy or download it again, or write the folder anew with save_pretrained."
         )
-
-
-def _instead_of_folder(name: str, path: Path) -> str:
-    """What stands where a model's folder should, and the way out."""
-    if MADE.fullmatch(name):
-        return (
-            "there is no such folder here. Run `make smollm` in the checkout of distillkit, which "
-            "makes it from a package of 93 MB, and start from there."
-        )
-    if path.exists():
-        return "this is a file. Give the folder that save_pretrained wrote."
-    return (
-        "there is no such folder. Give one written by save_pretrained, or a hub name such as "
-        "Qwen/Qwen2.5-0.5B-Instruct."
-    )
-
-
-def _instead_of_weights(folder: Path) -> str:
-    """What stands where safetensors weights should, and the way out."""
-    if [*folder.glob("*.bin")] or [*folder.glob("*.pt")] or [*folder.glob("*.pth")]:
-        return (
-            "holds pickled weights (.bin) only, which may run code when they are read. Where you "
-            "trust them, load them with transformers and write the folder again with "
-            "save_pretrained, which writes safetensors."
-        )
-    if [*folder.glob("*.gguf")]:
-        return (
-            "holds GGUF weights only. Load them with from_pretrained(folder, gguf_file=...) of "
-            "transformers, take quantization_config out of the configuration, and write the folder "
-            "again with save_pretrained."
-        )
-    return "holds no weights (*.safetensors). Copy or download them again."
 
 
 def _flat(said: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -77,7 +77,7 @@ def load(
     """
     side = "student" if isinstance(source, Student) else "teacher"
     learns = isinstance(source, Student)
-    dtype = _dtype(source.dtype, precision, learns=learns)
+    dtype = dtype_of(source.dtype, precision, learns=learns)
     autocast = precision == "bf16" and dtype == torch.float32
     read = partial(_read, dtype=dtype, placement=placement, device=device, whole=autocast)
     module, tokenizer = through_adapter(source, read, side=side, location=locate(source.name))
@@ -220,7 +220,8 @@ def _read(
     return module, tokenizer
 
 
-def _dtype(asked: DType, precision: str, *, learns: bool) -> torch.dtype:
+def dtype_of(asked: DType, precision: str, *, learns: bool) -> torch.dtype:
+    """Type of a model's weights; those that learn are fp32 unless asked for otherwise."""
     if asked is not DType.auto:
         return getattr(torch, asked)
     return torch.float32 if learns or precision == "fp32" else torch.bfloat16

@@ -1,6 +1,7 @@
 """Does an update fit into the device's memory?"""
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, UntypedStorage
@@ -104,11 +105,15 @@ def writing(subject: Subject) -> Iterator[Finding]:
 
 def cache_bytes(model: LanguageModel, *, rows: int, length: int) -> int:
     """Keys and values of so many texts of so many tokens; 0 for a model without attention."""
-    config = model.module.config.get_text_config()
+    wide = 2 if model.autocast else model.module.dtype.itemsize
+    return cache_of(model.module.config.get_text_config(), wide=wide, rows=rows, length=length)
+
+
+def cache_of(config: Any, *, wide: int, rows: int, length: int) -> int:
+    """The same, of what a configuration describes, in numbers of so many bytes."""
     queries = getattr(config, "num_attention_heads", None) or 0
     heads = getattr(config, "num_key_value_heads", None) or queries
     width = getattr(config, "head_dim", None) or config.hidden_size // max(1, queries)
-    wide = 2 if model.autocast else model.module.dtype.itemsize
     return 2 * config.num_hidden_layers * heads * width * wide * rows * length
 
 

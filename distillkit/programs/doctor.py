@@ -19,6 +19,7 @@ from distillkit.preflight.checks import CHECKS, Check, examine
 from distillkit.preflight.data import of_data, said_of
 from distillkit.preflight.finding import Finding, Severity, ok
 from distillkit.preflight.machine import Machine, this_machine
+from distillkit.preflight.processes import each_process, fewest
 from distillkit.preflight.sizes import duration
 from distillkit.preflight.subject import Subject
 from distillkit.programs.train.assemble import room_needed, splits
@@ -37,7 +38,11 @@ STYLES = {
 
 
 def doctor(
-    composed: Composed, *, console: Console | None = None, machine: Machine | None = None
+    composed: Composed,
+    *,
+    console: Console | None = None,
+    machine: Machine | None = None,
+    processes: int | None = None,
 ) -> bool:
     """Make every check, print what each finds as it comes, and count.
 
@@ -45,6 +50,7 @@ def doctor(
         composed: the run as ``train`` would get it.
         console: where to print.
         machine: whose memory and disk are asked; this one if None.
+        processes: that the run would be shared by; if None as few as its placement takes.
 
     Returns:
         Whether nothing fatal was found.
@@ -52,7 +58,34 @@ def doctor(
     Raises:
         ConfigError: the run has no model as its teacher.
     """
-    teacher = composed.run.teacher
+    _check_teacher(composed.run.teacher)
+    console = console or terminal()
+    counts: Counter[Severity] = Counter()
+    # On a terminal what is being looked at stands below what was found.
+    with console.status("settings") as status:
+
+        def begin(name: str, seconds: float | None) -> None:
+            cost = "" if seconds is None else f", about {duration(seconds)}"
+            status.update(f"{name}{cost}")
+            if seconds is not None and seconds >= TOLD and not console.is_terminal:
+                console.print(f"        {name}{cost} ...", style="dim", highlight=False)
+
+        found = diagnose(
+            composed, machine=machine or this_machine(), begin=begin, processes=processes
+        )
+        for name, finding in found:
+            counts[finding.severity] += 1
+            _print(console, name, finding)
+    healthy = not counts[Severity.fatal]
+    told = ", ".join(f"{counts[severity]} {severity}" for severity in Severity)
+    console.print(
+        f"\n{'nothing fatal' if healthy else 'not fit to run'}: {told}",
+        style=STYLES[Severity.ok if healthy else Severity.fatal],
+    )
+    return healthy
+
+
+def _check_teacher(teacher: object) -> None:
     if isinstance(teacher, SelfTeacher):
         raise ConfigError(
             "teacher=self is the student's own base, with which there is nothing to compare. Run "
@@ -65,27 +98,6 @@ def doctor(
             f"teacher={none} leaves the doctor nothing to compare the student with. Give it a "
             "model as its teacher, or run distillkit train, which makes the quick checks by itself."
         )
-    console = console or terminal()
-    counts: Counter[Severity] = Counter()
-    # On a terminal what is being looked at stands below what was found.
-    with console.status("settings") as status:
-
-        def begin(name: str, seconds: float | None) -> None:
-            cost = "" if seconds is None else f", about {duration(seconds)}"
-            status.update(f"{name}{cost}")
-            if seconds is not None and seconds >= TOLD and not console.is_terminal:
-                console.print(f"        {name}{cost} ...", style="dim", highlight=False)
-
-        for name, finding in diagnose(composed, machine=machine or this_machine(), begin=begin):
-            counts[finding.severity] += 1
-            _print(console, name, finding)
-    healthy = not counts[Severity.fatal]
-    told = ", ".join(f"{counts[severity]} {severity}" for severity in Severity)
-    console.print(
-        f"\n{'nothing fatal' if healthy else 'not fit to run'}: {told}",
-        style=STYLES[Severity.ok if healthy else Severity.fatal],
-    )
-    return healthy
 
 
 def diagnose(
@@ -93,6 +105,7 @@ def diagnose(
     *,
     machine: Machine,
     begin: Callable[[str, float | None], None],
+    processes: int | None = None,
 ) -> Iterator[tuple[str, Finding]]:
     """All findings in order, each with the name of its check; what is quick comes first.
 
@@ -102,6 +115,7 @@ def diagnose(
         composed: the run as ``train`` would get it.
         machine: whose memory and disk are asked.
         begin: told of each check before it is made, with its price in seconds where it has one.
+        processes: that the run would be shared by; if None as few as its placement takes.
     """
     subject = Subject(
         run=composed.run,
@@ -109,8 +123,11 @@ def diagnose(
         room=room_needed(composed.run),
         machine=machine,
     )
+    size = processes or fewest(composed.run.placement)
+    shared = [Check("processes", lambda subject: each_process(subject, size))] if size > 1 else []
     gathering = (
         Check("settings", lambda _: _settings(composed)),
+        *shared,
         Check("dataset", _dataset),
         Check("teacher", lambda subject: _model(subject, "teacher")),
         Check("student", lambda subject: _model(subject, "student")),

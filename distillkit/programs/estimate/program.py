@@ -43,6 +43,25 @@ GRADIENT = (
 """Which gradient is meant; part of the file."""
 
 
+def plan_of(*, k: str, draws: str, repeats: int) -> Plan:
+    """A plan from its options as they are typed.
+
+    Raises:
+        ConfigError: they are no whole numbers, or out of range.
+    """
+    return Plan(k=_whole(k, "k"), draws=_whole(draws, "draws"), repeats=repeats)
+
+
+def _whole(text: str, option: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(
+            f"--{option} takes whole numbers with commas between, got {text!r}. "
+            f"Give some as in --{option} 1,4,16."
+        ) from None
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """One comparison: the rows, and what they were made of."""

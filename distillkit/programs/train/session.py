@@ -233,7 +233,9 @@ def evaluate(
     settings, teacher = run.evaluation, parts.sides.teacher
     length = settings.max_new_tokens or run.rollout.max_new_tokens
     sampling = Sampling(max_new_tokens=length, batch_size=settings.batch_size)
-    other = None if teacher is model else teacher
+    # Nobody else asks it, and to gather a large one for nothing takes room that there may not be.
+    asked = not any(example.prompt for example in examples)
+    other = teacher if asked and teacher is not model else None
     placement = parts.placement
     with placement.whole(*(each.module for each in (model, other) if each is not None)):
         return measure(
