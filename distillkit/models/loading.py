@@ -12,7 +12,7 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.memory import keep_freed_pages
-from distillkit.distributed.holding import own_class
+from distillkit.distributed.holding import is_sharded, own_class
 from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.adapted import AdaptedModel
 from distillkit.models.adapter_folder import through_adapter
@@ -280,7 +280,10 @@ def _check_head(model: LanguageModel, side: str) -> None:
     probe = model.tokenizer.encode(PROBE)[:16] or [model.end_id]
     ids = torch.tensor([probe], device=model.device)
     with evaluating(model):
-        logits = model.module(input_ids=ids, use_cache=False).logits
+        # Layers that were dealt out to compute in bf16 do so for whoever calls them.
+        narrow = model.autocast and is_sharded(model.module)
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=narrow):
+            logits = model.module(input_ids=ids, use_cache=False).logits
         expected = logits[0, :, : model.head.vocabulary].float()
         finite, largest = expected.isfinite().all(), expected.abs().max()
         expected = model.head.masked(expected)
