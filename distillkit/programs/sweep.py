@@ -24,6 +24,7 @@ from distillkit.core.files import made_folder, writable
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.programs.cell import Bench, saving_cells
+from distillkit.programs.tasks import this_task
 from distillkit.programs.train.budget import COSTS, costs_of
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
@@ -100,11 +101,15 @@ def _chosen(grid: Grid, folder: Path) -> Iterator[None]:
 def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) -> float:
     """One cell, as Hydra's launchers call it; returns what the Optuna sweeper maximises.
 
+    Of the tasks of a cell the chief alone says what became of it.
+
     Raises:
         CellFailed: there is no number, and the sweeper would learn from one.
     """
-    cell = current_cell()
-    result = Bench(f"sweep-{cell.folder.name}", config_dir, plugins).train(cell)
+    cell, task = current_cell(), this_task()
+    result = Bench(f"sweep-{cell.folder.name}", config_dir, plugins).train(cell, task)
+    if not task.chief:
+        return float("nan")
     write_cell(cell.folder, cell.number, result)
     after = (result.get("summary") or {}).get("student_after") or {}
     score = f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""
