@@ -99,8 +99,11 @@ def train_apart(arguments: Sequence[str], environment: Mapping[str, str]) -> dic
             process.terminate()
         _, said = process.communicate()
     if stop.signal is not None:
-        # What a launcher does on this signal, such as to requeue, comes now.
-        signal.raise_signal(stop.signal)
+        try:
+            # What a launcher does on this signal, such as to requeue, comes now.
+            signal.raise_signal(stop.signal)
+        except Exception as error:
+            return {"status": "failed", "error": f"interrupted and saved ({error})"}
     code = process.returncode
     if code == 0:
         return {"status": "done"}

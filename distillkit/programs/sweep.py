@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distillkit.compose import Grid, check_hydra, compose, current_cell, grid_of, multirun
-from distillkit.core.cells import read_cells, write_cell, write_table
+from distillkit.core.cells import has_cell, read_cells, write_cell, write_table
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.files import made_folder, writable
 from distillkit.core.streams import lasting
@@ -35,6 +35,9 @@ OPTUNA = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate
 that fails is no reason to stop."""
 
 WAY_OUT = "Move away what is there, and give the same command again."
+
+
+LOST = "its process is gone and has not said why; the launcher's log is in {}"
 
 
 class CellFailed(Exception):  # noqa: N818 (a result, for a sweeper that learns from results)
@@ -77,8 +80,9 @@ def sweep(
     job = partial(run_cell, config_dir=config_dir and config_dir.resolve(), plugins=plugins)
     with saving_cells(), _chosen(grid, folder):
         multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
-    results = read_cells(folder)
     with writable(WAY_OUT):
+        _write_lost(grid, folder)
+        results = read_cells(folder)
         write_table(folder, results)
     if not results:
         raise RunError("no cell ran; see the messages of the launcher above.")
@@ -96,6 +100,15 @@ def _chosen(grid: Grid, folder: Path) -> Iterator[None]:
     except ConfigError:
         if not grid.chooses or not any((folder / "cells").glob("*.json")):
             raise
+
+
+def _write_lost(grid: Grid, folder: Path) -> None:
+    """Say of cells that said nothing themselves that they are lost, where all are known."""
+    lost = {} if grid.chooses else dict(enumerate(grid.cells))
+    for number, overrides in lost.items():
+        if not has_cell(folder, number):
+            error = LOST.format(folder / ".submitit")
+            write_cell(folder, number, {"overrides": overrides, "status": "failed", "error": error})
 
 
 def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) -> float:

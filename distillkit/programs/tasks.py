@@ -65,6 +65,4 @@ def this_task() -> Task:
         "MASTER_ADDR": address,
         "MASTER_PORT": told.master_port,
     }
-    return Task(
-        told.rank, told.world_size, {name: str(number) for name, number in numbers.items()}
-    )
+    return Task(told.rank, told.world_size, {name: str(number) for name, number in numbers.items()})
