@@ -16,6 +16,12 @@ def own_class(module: Any) -> type:
     return next(each for each in type(module).__mro__ if not each.__name__.startswith("FSDP"))
 
 
+def second_names(module: Any) -> set[str]:
+    """Names of weights that have another one already, as a head tied to an embedding has."""
+    every = module.named_parameters(remove_duplicate=False)
+    return {name for name, _ in every} - {name for name, _ in module.named_parameters()}
+
+
 def gather_head(module: Any) -> None:
     """Have the weights of a sharded model's head here; they are, after a pass through its body."""
     holders = (module.get_output_embeddings(), module.get_input_embeddings(), module)

@@ -64,16 +64,22 @@ class Sharded(Several):
     @contextmanager
     def whole(self, *modules: nn.Module) -> Iterator[None]:
         """Gathered once, so that passes inside need no other process and may differ in number."""
-        parts = [part for module in modules for part in parts_of(module)]
+        # A block inside of another one leaves the work to that.
+        fresh = [each for each in modules if not getattr(each, "is_whole", False)]
+        parts = [part for module in fresh for part in parts_of(module)]
         freed = [part for part in parts if part.frees]
         with torch.no_grad():
             for each in parts:
                 each.module.unshard()
             for each in freed:
                 each.module.set_reshard_after_forward(False, recurse=False)
+        for each in fresh:
+            each.is_whole = True
         try:
             yield
         finally:
+            for each in fresh:
+                each.is_whole = False
             for each in freed:
                 each.module.set_reshard_after_forward(True, recurse=False)
             for each in parts:
@@ -113,13 +119,17 @@ class Part:
 def parts_of(module: nn.Module) -> list[Part]:
     """The parts of a sharded model; none of one that is not.
 
-    Layers stand in lists and are freed; embedding, norm and head are needed again at once.
+    Layers, which stand in lists, and an embedding of its own are freed; norm and head are needed
+    again at once.
     """
-    listed = {
+    freed = {
         id(item) for each in module.modules() if isinstance(each, nn.ModuleList) for item in each
     }
+    embedding, head = module.get_input_embeddings(), module.get_output_embeddings()
+    if embedding.weight is not head.weight:
+        freed.add(id(embedding))
     return [
-        Part(each, frees=id(each) in listed)
+        Part(each, frees=id(each) in freed)
         for each in module.modules()
         if isinstance(each, FSDPModule)
     ]

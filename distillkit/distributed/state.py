@@ -26,6 +26,8 @@ from torch.distributed.checkpoint.state_dict import (
     set_state_dict,
 )
 
+from distillkit.distributed.holding import second_names
+
 LEARNS = StateDictOptions(ignore_frozen_params=True)
 """What a checkpoint holds: weights that move, and buffers."""
 BETWEEN = "//"
@@ -71,7 +73,7 @@ def deal_out_moments(
 def save_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write this process's part of weights and moments; called by all."""
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    dcp.save(_flat(*get_state_dict(module, optimizer, options=LEARNS)), storage_writer=writer)
+    dcp.save(_flat(*_held(module, optimizer)), storage_writer=writer)
 
 
 def load_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -80,7 +82,7 @@ def load_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimize
     Raises:
         Exception: in the words of torch and safetensors, where it is not of this model.
     """
-    weights, moments = get_state_dict(module, optimizer, options=LEARNS)
+    weights, moments = _held(module, optimizer)
     flat = _flat(weights, moments)
     alone = not dist.is_initialized()
     dcp.load(flat, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
@@ -94,6 +96,15 @@ def load_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimize
         optim_state_dict=moments,
         options=StateDictOptions(ignore_frozen_params=True, strict=False),
     )
+
+
+def _held(
+    module: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights and moments by name, each once."""
+    weights, moments = get_state_dict(module, optimizer, options=LEARNS)
+    second = second_names(module)
+    return {name: weights[name] for name in weights if name not in second}, moments
 
 
 def _flat(weights: Mapping[str, Any], moments: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Decoder:
         end = self._done + tokens.shape[1]
         state = self._through(tokens, positions, Place(slice(self._done, end), end), allowed)
         self._done = end
-        return self._norm(state[:, -1])
+        return self._norm.forward(state[:, -1])
 
     def read(self, tokens: Tensor, start: Tensor) -> Tensor:
         """See :class:`distillkit.models.rereading.Page`."""
@@ -108,12 +108,13 @@ class Decoder:
             seen = torch.arange(end, device=start.device)
             allowed = (seen <= columns[:, :, None])[:, None]
         self._done = max(self._done, end)
-        return self._norm(self._through(tokens, columns, place, allowed))
+        return self._norm.forward(self._through(tokens, columns, place, allowed))
 
     def _through(
         self, tokens: Tensor, positions: Tensor, place: "Place", allowed: Tensor | None
     ) -> Tensor:
-        state = self._embedding(tokens)
+        # Not the modules: of a sharded model, whose weights are all here now, they would have hooks.
+        state = self._embedding.forward(tokens)
         rotation = self._cos[positions][:, :, None], self._sin[positions][:, :, None]
         for layer in self._layers:
             state = layer(state, place, rotation, allowed)

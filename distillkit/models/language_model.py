@@ -1,7 +1,7 @@
 """One causal language model as the rest of distillkit sees it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from distillkit.core.types import Batch, Example
 from distillkit.distributed.holding import gather_head, is_sharded, without_gradient
+from distillkit.distributed.placement import ALONE
 from distillkit.models.decoder import Decoder, decodes
 from distillkit.models.forms.base import Form
 from distillkit.models.forms.decoder_only import DecoderOnly
@@ -49,6 +50,7 @@ class LanguageModel:
         context: most tokens of prompt and response together.
         notes: what was mended while it was loaded, for the user.
         draft: proposes what this model writes; None where it writes alone.
+        placement: the processes that hold it.
     """
 
     def __init__(
@@ -68,6 +70,11 @@ class LanguageModel:
         self.end_id: int = prompts.tokenizer.eos_token_id
         self.notes: Sequence[str] = ()
         self.draft: Draft | None = None
+        self.placement = ALONE
+
+    def whole(self) -> AbstractContextManager[None]:
+        """All of its weights are here inside; called by all processes that hold it."""
+        return self.placement.whole(self.module)
 
     @property
     def tokenizer(self) -> Any:
@@ -116,7 +123,7 @@ class LanguageModel:
         def own_cache(**_: int) -> ModuleDecoder:
             return ModuleDecoder(self.body, self._config, self._known)
 
-        with evaluating(self):
+        with self.whole(), evaluating(self):
             return quickest(self, self._ways(own_cache), written)
 
     @cached_property
@@ -126,7 +133,7 @@ class LanguageModel:
         def own_cache(*, rows: int, **_: int) -> RowsDecoder:
             return RowsDecoder(self.body, self._config, self._known, rows, last=self.context - 1)
 
-        with evaluating(self):
+        with self.whole(), evaluating(self):
             return quickest(self, self._ways(own_cache), reread)
 
     def _ways(self, own_cache: Callable[..., Any]) -> list[Way[Any]]:

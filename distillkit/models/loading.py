@@ -87,6 +87,7 @@ def load(
     if placement.IN_STEP:
         deal_out(module, placement, narrow=autocast)
     model = _model(source, module, tokenizer, side=side, autocast=autocast)
+    model.placement = placement
     _confine(model, side)
     with passes(side, source.name, module):
         _check_head(model, side)

@@ -6,6 +6,7 @@ read whole by every process and dealt out layer by layer.
 
 from types import MethodType
 from typing import Any
+from warnings import filterwarnings
 
 import torch
 from torch import nn
@@ -51,6 +52,8 @@ def deal_out(module: Any, placement: Placement, *, narrow: bool) -> None:
     else:
         # What is saved later is an ordinary model.
         del module.config.distributed_config
+    # It warns of what is done in place to a view that comes out, and nothing is.
+    filterwarnings("ignore", message="FSDP2-wrapped module")
     module.states = MethodType(_states, module)
     torch.distributed.fsdp.register_fsdp_forward_method(module, "states")
     sum_gradients(module)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distillkit.core.files import new_folder
 from distillkit.core.reading import damaged, read_with
-from distillkit.distributed.holding import is_sharded
+from distillkit.distributed.holding import is_sharded, second_names
 from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 
@@ -93,9 +93,7 @@ def _names(student: LanguageModel) -> set[str]:
     """Of the weights in a file: each has one, the first."""
     if not is_sharded(student.module):
         return {*_once(student.module.state_dict())}
-    again = student.module.named_parameters(remove_duplicate=False)
-    second = {name for name, _ in again} - {name for name, _ in student.module.named_parameters()}
-    return student.module.state_dict().keys() - second
+    return student.module.state_dict().keys() - second_names(student.module)
 
 
 def _once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

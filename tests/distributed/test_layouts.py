@@ -1,0 +1,128 @@
+"""Two and four processes take the step that one takes, whoever holds what: the real command line.
+
+A gradient is read from the first moment that an update leaves in its checkpoint.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Start
+from tests.distributed.ranks import USUAL, gradient, run_ranks
+from tests.tiny import distance, save
+
+FAMILIES = {
+    "llama-tied": ("llama", {"tied": True}),
+    "llama-untied": ("llama", {"tied": False}),
+    "qwen3": ("qwen3", {"tied": True}),
+    "gpt2": ("gpt2", {}),
+}
+OBJECTIVES = {
+    "jsd": ("divergence=jsd", "policy=mixed", "lmbda=0.5", "policy.draw=sequence"),
+    "top_k": ("divergence=reverse_kl", "support=teacher_top_k", "policy=on_policy"),
+    "sequence_mean": ("policy=seq_kd", "loop.reduction=sequence_mean"),
+    "kd": ("objective=kd", "policy=off_policy"),
+    "sft": ("objective=sft", "policy=off_policy"),
+    "minillm": (
+        "objective=minillm",
+        "policy=on_policy",
+        "dataset@dataset_pt=text",
+        "dataset_pt.path=../passages.jsonl",
+        "dataset_pt.validation_share=1",
+    ),
+    "sampled_kl": ("objective=sampled_kl", "policy=on_policy", "objective.gamma=0.5"),
+    "reward": ("objective=reward", "policy=on_policy", "loop.group=2", "loop.batch_size=6"),
+    "noise": ("objective.teacher_noise=1", "policy=off_policy"),
+    "collected": ("divergence=jsd", "policy=on_policy", "loop.collect=2", "loop.inner_epochs=2"),
+    "one_row": ("policy=off_policy", "loop.batch_size=1"),
+}
+"""What is learnt; the last leaves all processes but one without a row."""
+LAYOUTS = {
+    "replicas-2": (2, ("placement=replicas",), 1e-6),
+    "sharded-2": (2, ("placement=sharded",), 3e-6),
+    "hsdp-4": (4, ("placement=sharded", "placement.replicas=2"), 3e-6),
+}
+"""Processes, what is typed, and how far the gradient may be from that of one process."""
+
+DIAGONAL = [
+    *(("llama-untied", objective) for objective in OBJECTIVES),
+    *((family, "jsd") for family in FAMILIES if family != "llama-untied"),
+]
+EVERY = [(family, objective) for family in FAMILIES for objective in OBJECTIVES]
+
+
+def commands(folder: Path, pairs: list[tuple[str, str]], *typed: str) -> list[list[str]]:
+    """A training for each family and objective, in small micro-batches."""
+    return [
+        [
+            *("train", *USUAL, f"output={folder}", f"name={family}-{objective}"),
+            *(f"student.name={folder.parent / family}", "student=hf"),
+            *(f"teacher.name={folder.parent / 'teacher'}", "teacher=hf"),
+            *OBJECTIVES[objective],
+            *("loop.micro_batch_tokens=200", *typed),
+        ]
+        for family, objective in pairs
+    ]
+
+
+def prepare(root: Path) -> None:
+    for seed, (name, (family, shape)) in enumerate(FAMILIES.items()):
+        save(root / name, family, context=256, seed=seed, **shape)
+    save(root / "teacher", "llama", context=256, seed=9)
+    texts = [f"In the end {number} apples were left." for number in range(4)]
+    rows = [{"text": text} for text in texts]
+    (root / "passages.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.fixture(scope="module")
+def alone(started: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every training by one process."""
+    root = tmp_path_factory.mktemp("layouts")
+    prepare(root)
+    (results,) = run_ranks(started, 1, root / "alone", commands(root / "alone", DIAGONAL))
+    assert [each["error"] for each in results] == [None] * len(results)
+    return root / "alone"
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def laid_out(request: pytest.FixtureRequest, alone: Path, started: Start):
+    size, typed, limit = LAYOUTS[request.param]
+    folder = alone.parent / request.param
+    results = run_ranks(
+        started, size, folder, commands(folder, DIAGONAL, *typed, "placement.timeout=15")
+    )
+    return folder, results, limit
+
+
+def test_every_training_ends_and_all_processes_ask_for_the_same_collectives(laid_out) -> None:
+    """One that asked for others would wait for ever on a GPU."""
+    _, results, _ = laid_out
+    for number, (family, objective) in enumerate(DIAGONAL):
+        said = [rank[number] for rank in results]
+        assert [each["error"] for each in said] == [None] * len(said), (family, objective)
+        assert all(each["calls"] == said[0]["calls"] for each in said), (family, objective)
+        assert said[0]["calls"]
+
+
+def test_the_gradient_is_that_of_one_process(laid_out, alone: Path) -> None:
+    """Traps 2 and 3, for every objective and for heads that are tied, untied and without a plan."""
+    folder, _, limit = laid_out
+    far = {}
+    for family, objective in DIAGONAL:
+        name = f"train/{family}-{objective}"
+        far[name] = distance(gradient(folder / name), gradient(alone / name))
+    assert max(far.values()) <= limit, far
+    assert any(far.values())
+
+
+def test_the_text_and_its_numbers_are_those_of_one_process(laid_out, alone: Path) -> None:
+    folder, *_ = laid_out
+    for family, objective in DIAGONAL:
+        name = f"train/{family}-{objective}/metrics.jsonl"
+        found, wanted = (
+            [json.loads(line) for line in (each / name).read_text().splitlines()]
+            for each in (folder, alone)
+        )
+        assert found == [pytest.approx(row, rel=1e-4, abs=1e-6) for row in wanted], name
+        assert [row["tokens"] for row in found] == [row["tokens"] for row in wanted], name
