@@ -22,17 +22,18 @@ def outlived(hydras: Sequence[str]) -> Iterator[None]:
     if not any(item in LAUNCHERS for item in hydras):
         yield
         return
-    from submitit import Job
+    import submitit
     from submitit.core.utils import UncompletedJobError
 
-    results = Job.results
+    jobs: Any = submitit.Job
+    results = jobs.results
     # A sweeper that learns from numbers hears of the failure; the other one would stop at it.
     learns = any(
         item.startswith("hydra/sweeper=") and item != "hydra/sweeper=basic" for item in hydras
     )
     status = JobStatus.FAILED if learns else JobStatus.COMPLETED
 
-    def of_lost_ones_too(job: Job) -> list[Any]:
+    def of_lost_ones_too(job: Any) -> list[Any]:
         try:
             return results(job)
         except UncompletedJobError as error:
@@ -40,8 +41,8 @@ def outlived(hydras: Sequence[str]) -> Iterator[None]:
             value = error if learns else float("nan")
             return [JobReturn(status=status, _return_value=value)]
 
-    Job.results = of_lost_ones_too
+    jobs.results = of_lost_ones_too
     try:
         yield
     finally:
-        Job.results = results
+        jobs.results = results
