@@ -39,16 +39,20 @@ def losses(run: Path) -> list[float]:
     return [row["loss"] for row in rows if "loss" in row]
 
 
-@pytest.mark.parametrize("placement", ["replicas", pytest.param("sharded", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("placement", "seeds"),
+    [("replicas", [0]), pytest.param("sharded", [0, 1], marks=pytest.mark.slow)],
+)
 def test_two_tasks_a_cell_train_together_as_one_process_does(
     placement: str,
+    seeds: list[int],
     launched: Callable[..., list[dict]],
     distillkit_process: CommandLine,
     tmp_path: Path,
 ) -> None:
-    cells = launched("seed=0,1", f"placement={placement}")
-    assert [cell["status"] for cell in cells] == ["done", "done"]
-    for seed, cell in enumerate(cells):
+    cells = launched(f"seed={','.join(map(str, seeds))}", f"placement={placement}")
+    for seed, cell in zip(seeds, cells, strict=True):
+        assert cell["status"] == "done"
         run, alone = Path(cell["run"]), tmp_path / "alone" / "train" / str(seed)
         layout = json.loads((run / "provenance.json").read_text())["layout"]
         assert layout == {"replicas": "2 replicas", "sharded": "1 x 2 shards"}[placement]
