@@ -54,7 +54,8 @@ class TrainSummary(Baselines):
     """summary.json of ``train``; earlier versions wrote less.
 
     ``training_seconds`` are those of the updates, ``writing_seconds`` those in which the teacher's
-    text was written before, or read where it was kept.
+    text was written before, or read where it was kept. ``layouts`` is there where a run went on
+    with another number of processes, or dealt out otherwise over them.
     """
 
     name: str
@@ -64,6 +65,7 @@ class TrainSummary(Baselines):
     training_seconds: NotRequired[float]
     writing_seconds: NotRequired[float]
     budget: NotRequired[Budget]
+    layouts: NotRequired[list[str]]
     student_after: Numbers
     fingerprint: str
     files: NotRequired[dict[str, str]]
@@ -218,7 +220,7 @@ class CheckpointRecord(TypedDict):
     files: dict[str, str]
     fingerprint: NotRequired[str]
     digests: NotRequired[dict[str, str]]
-    layout: NotRequired[str]
+    layouts: NotRequired[list[str]]
     seconds: NotRequired[float]
 
 

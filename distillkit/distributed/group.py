@@ -11,8 +11,10 @@ from distillkit.core.errors import RunError
 SPOKEN = "distillkit/spoken"
 """Key of the group's store that counts who has told the person why the run ends."""
 
-BROKEN = ("gloo", "NCCL", "Connection closed by peer", "connection reset", "Timed out", "store")
-"""Words of errors by which torch says that another process is gone."""
+WORDS = ("Connection closed by peer", "Connection reset by peer", "Timed out", "Broken pipe")
+"""What torch says of another process that is gone, in the midst of much else."""
+BROKEN = (*WORDS, "gloo", "NCCL", "TCPStore")
+"""Words of errors that are of the group."""
 
 
 def join(device: torch.device, *, seconds: float) -> None:
@@ -51,10 +53,10 @@ def broken(error: BaseException) -> str | None:
     said = str(error)
     if not (isinstance(error, dist.DistError) or any(word in said for word in BROKEN)):
         return None
-    first = said.splitlines()[0][:160]
+    known = next((f" ({word})" for word in WORDS if word in said), "")
     return (
-        f"another process of this run has ended or no longer answers ({first}). What the last "
-        "checkpoint has is kept: the same command goes on from there."
+        f"another process of this run has ended or no longer answers{known}. What the "
+        "last checkpoint has is kept: the same command goes on from there."
     )
 
 

@@ -71,7 +71,9 @@ def deal_out_moments(
 
 
 def save_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write this process's part of weights and moments; called by all."""
+    """Write this process's part of weights and moments into a new folder; called by all."""
+    # The reader takes all that lies beside it for parts.
+    folder.mkdir(exist_ok=True)
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
     dcp.save(_flat(*_held(module, optimizer)), storage_writer=writer)
 

@@ -113,7 +113,7 @@ class Decoder:
     def _through(
         self, tokens: Tensor, positions: Tensor, place: "Place", allowed: Tensor | None
     ) -> Tensor:
-        # Not the modules: of a sharded model, whose weights are all here now, they would have hooks.
+        # Not the module itself: of a sharded model, all of which is here now, it has hooks.
         state = self._embedding.forward(tokens)
         rotation = self._cos[positions][:, :, None], self._sin[positions][:, :, None]
         for layer in self._layers:

@@ -30,8 +30,8 @@ from distillkit.training.weights import gathered, load_weights
 WEIGHTS, MOMENTS, PROGRESS = "student.safetensors", "optimizer.pt", "progress.json"
 """Files that every checkpoint has; where processes held parts, those instead of the first two."""
 
-PART = re.compile(r"shard-\d{5}-model-\d{5}-of-\d{5}\.safetensors")
-"""File of the weights and moments that one process held."""
+PARTS = "parts"
+"""Folder of the weights and moments that each process held."""
 
 BEST = "best.safetensors"
 """File of the best weights until then, by validation."""
@@ -60,9 +60,9 @@ class Progress:
     """SHA-256 of so much of each of them."""
     fingerprint: str | None = ""
     """Of the run; None in a checkpoint of an earlier version."""
-    layout: str = "alone"
-    """How its weights and rows were dealt out over processes: where it is equal, a run goes on to
-    the byte."""
+    layouts: list[str] = field(default_factory=list)
+    """How weights and rows were dealt out over processes, and from which step on: where it is as
+    before, a run goes on to the byte."""
     seconds: float = 0.0
     """Spent in the loop, by all processes one after another."""
 
@@ -111,7 +111,7 @@ def save_checkpoint(
         if sharded:
             from distillkit.distributed.state import save_shards
 
-            save_shards(partial, student.module, optimizer)
+            save_shards(partial / PARTS, student.module, optimizer)
         placement.told(lambda: write(partial))
     return target
 
@@ -157,7 +157,7 @@ def check_checkpoint(path: Path, *, fingerprint: str, old: bool) -> Progress:
     if standing["step"] != step_of(path):
         why = f"{PROGRESS} says step {standing['step']}"
         raise damaged(path, why, way_out=WAY_OUT)
-    in_parts = any(PART.fullmatch(name) for name in files)
+    in_parts = any(name.startswith(f"{PARTS}/") for name in files)
     for name in () if in_parts else (WEIGHTS, MOMENTS):
         if name not in files:
             raise damaged(path, f"{PROGRESS} has no digest of {name}", way_out=WAY_OUT)
@@ -184,7 +184,8 @@ def load_checkpoint(
     if not (path / WEIGHTS).is_file():
         from distillkit.distributed.state import load_shards
 
-        _fitting(path, lambda: load_shards(path, student.module, optimizer))
+        parts = path / PARTS
+        _fitting(parts, lambda: load_shards(parts, student.module, optimizer))
         return
     load_weights(student, path / WEIGHTS, way_out=WAY_OUT, placement=placement)
     sharded, read = is_sharded(student.module), partial(torch.load, weights_only=True)

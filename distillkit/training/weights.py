@@ -55,11 +55,7 @@ def load_weights(
 
 def export(student: LanguageModel, folder: Path, *, placement: Placement = ALONE) -> None:
     """Write a folder that ``from_pretrained`` reads, whole or not at all; called by all."""
-    state = None
-    if is_sharded(student.module):
-        from distillkit.distributed.state import gathered as gather
-
-        state = gather(student.module)
+    state = gathered(student) if is_sharded(student.module) else None
 
     def write() -> None:
         with new_folder(folder) as partial:

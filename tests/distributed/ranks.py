@@ -88,10 +88,11 @@ def read_moments(run: Path, kind: str) -> dict[str, torch.Tensor]:
         order = sorted(named, key=lambda name: named[name].ndim < 2)
         state = torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"]
         return {order[place]: found[kind] for place, found in state.items()}
-    reader = HuggingFaceStorageReader(str(checkpoint))
+    parts = str(checkpoint / "parts")
+    reader = HuggingFaceStorageReader(parts)
     told = reader.read_metadata().state_dict_metadata
     flat = {name: torch.zeros(each.size) for name, each in told.items() if name.endswith(kind)}
-    load(flat, storage_reader=HuggingFaceStorageReader(str(checkpoint)), no_dist=True)
+    load(flat, storage_reader=HuggingFaceStorageReader(parts), no_dist=True)
     return {name.removesuffix(f"//{kind}"): tensor for name, tensor in flat.items()}
 
 

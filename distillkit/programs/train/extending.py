@@ -82,8 +82,13 @@ def _fill(fresh: RunDirectory, old: RunDirectory, plan: Continuation, fingerprin
         second_name(checkpoint / BEST, fresh.path / BEST)
     target = fresh.checkpoints / checkpoint.name
     target.mkdir(parents=True)
-    files = sorted(file.name for file in checkpoint.iterdir() if file.name != PROGRESS)
+    files = sorted(
+        file.relative_to(checkpoint).as_posix()
+        for file in checkpoint.rglob("*")
+        if file.is_file() and file.name != PROGRESS
+    )
     for name in files:
+        (target / name).parent.mkdir(exist_ok=True)
         second_name(checkpoint / name, target / name)
     standing = replace(
         progress,

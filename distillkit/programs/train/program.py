@@ -178,6 +178,7 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
             "student_before": before["student_before"],
             "student_after": numbers(final),
             "teacher": before["teacher"],
+            **({"layouts": layouts} if len(layouts := session.progress.layouts) > 1 else {}),
         }
 
     return placement.told(summary)

@@ -104,9 +104,15 @@ class Session:
             checkpoint, student=self._student, optimizer=self._optimizer, placement=placement
         )
         placement.told(lambda: restore_best(checkpoint, best))
-        before, now = self.progress.layout, placement.layout
-        other = f" ({before} wrote it, {now} now: the same but for rounding)"
-        self._display.say(f"resumed at step {self.progress.step}{other if before != now else ''}")
+        said = f"resumed at step {self.progress.step}"
+        before, now = [*self.progress.layouts, "alone"][-1], placement.layout
+        if before.partition(" from step ")[0] != now:
+            said += f" ({before} wrote it, {now} now: what follows is the same but for rounding)"
+            self.progress.layouts = [
+                *(self.progress.layouts or [before]),
+                f"{now} from step {self.progress.step}",
+            ]
+        self._display.say(said)
 
     @property
     def kept_text(self) -> KeptAuthor:
@@ -187,7 +193,7 @@ class Session:
         self.progress.journals = {name: journal.tell() for name, journal in journals}
         self.progress.seconds = round(self._spent(), 1)
         self.progress.digests = {name: journal.digest() for name, journal in journals}
-        self.progress.layout = self._placement.layout
+        self.progress.layouts = self.progress.layouts or [self._placement.layout]
         folder, best = self._directory.checkpoints, self._directory.path / BEST
         save_checkpoint(
             folder,
