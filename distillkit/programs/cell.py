@@ -13,6 +13,7 @@ from typing import Any
 from distillkit.compose import Cell, Composed, compose
 from distillkit.core.errors import DistillkitError, Interrupted
 from distillkit.core.stopping import STOPS, stopping
+from distillkit.core.streams import lasting
 from distillkit.programs.tasks import Task
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.program import directory_of
@@ -62,7 +63,12 @@ class Bench:
         """Train in a process of its own, or as one of several; status, and why it failed."""
         places = ["--config-dir", str(self.config_dir)] if self.config_dir else []
         brought = [word for plugin in self.plugins for word in ("--plugin", plugin)]
-        return train_apart([*places, *brought, "--", *overrides], task.environment)
+        result = train_apart([*places, *brought, "--", *overrides], task.environment)
+        if not task.chief and "error" in result:
+            # The cell is the chief's to tell, which may know no more than that a process is gone.
+            with lasting():
+                print(f"process {task.rank}: {result['error']}")
+        return result
 
     def grouped(self, composed: Composed) -> list[str]:
         """Overrides of a cell, in the group of all unless it names one or has no tracker."""
@@ -98,17 +104,18 @@ def train_apart(arguments: Sequence[str], environment: Mapping[str, str]) -> dic
         if stop.signal is not None:
             process.terminate()
         _, said = process.communicate()
+    given_up = ""
     if stop.signal is not None:
         try:
             # What a launcher does on this signal, such as to requeue, comes now.
             signal.raise_signal(stop.signal)
         except Exception as error:
-            return {"status": "failed", "error": f"interrupted and saved ({error})"}
+            given_up = f" ({error})"
     code = process.returncode
     if code == 0:
         return {"status": "done"}
     if code - 128 in STOPS:
-        return {"status": "failed", "error": "interrupted and saved"}
+        return {"status": "failed", "error": f"interrupted and saved{given_up}"}
     if code < 0:
         return {"status": "failed", "error": f"killed by signal {-code}"}
     lines = said.strip().splitlines() or [f"exit code {code}"]
