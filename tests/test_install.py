@@ -59,10 +59,11 @@ def steps(target: str) -> list[str]:
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 def test_training_installs_the_core_alone_and_tests_the_rest_after_it() -> None:
+    extras = "dev,sweep,harness,judge,serve,study,adapter,smollm"
     core = ["made/python scripts/install.py --editable ."]
     rest = [
         *core,
-        "made/python scripts/install.py --editable '.[dev,sweep,harness,judge,serve,study,smollm]'",
+        f"made/python scripts/install.py --editable '.[{extras}]'",
     ]
     assert steps("train") == steps("undo") == core
     assert steps("test") == steps("check") == steps("fuzz") == steps("smoke") == rest

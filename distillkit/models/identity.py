@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Pretrained
@@ -20,7 +21,8 @@ def identity(source: Pretrained, model: LanguageModel) -> dict[str, str | None]:
 
 def digest_of_writer(model: LanguageModel) -> str:
     """:func:`digest_of` a model, and of its draft, which has a part in what is drawn."""
-    digest = digest_of(model.module)
+    with model.plain():
+        digest = digest_of(model.module)
     if model.draft is None:
         return digest
     return f"{digest}+{digest_of(model.draft.model.module)}*{model.draft.proposals}"
@@ -38,15 +40,26 @@ def digest_of(module: Any) -> str:
         digest.update(commit.encode())
     else:
         tensors |= module.state_dict()
-    for name, held in sorted(tensors.items()):
-        # Of a sharded model a process holds a part: all call this, and one is whole at a time.
-        tensor = held.full_tensor() if hasattr(held, "full_tensor") else held
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    _add(digest, tensors)
     for settings in (module.config, getattr(module, "generation_config", None)):
         told = _less(settings.to_dict(), NOT_COMPUTED) if settings is not None else None
         digest.update(json.dumps(told, sort_keys=True, default=str).encode())
     return digest.hexdigest()[:16]
+
+
+def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """16 hex digits of tensors and their names."""
+    digest = hashlib.sha256()
+    _add(digest, tensors)
+    return digest.hexdigest()[:16]
+
+
+def _add(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:
+    for name, held in sorted(tensors.items()):
+        # Of a sharded model a process holds a part: all call this, and one is whole at a time.
+        tensor: Any = held.full_tensor() if hasattr(held, "full_tensor") else held
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
 
 
 NOT_COMPUTED = ("_name_or_path", "transformers_version", "_commit_hash")

@@ -1,7 +1,7 @@
 """One causal language model as the rest of distillkit sees it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
@@ -143,7 +143,8 @@ class LanguageModel:
             Way(UNCACHED, lambda: lambda **_: FullDecoder(self._behind)),
         ]
         written_out = Way("a written-out step", self._written_out)
-        return [written_out, *ways] if decodes(self.module) else ways
+        with self.plain():
+            return [written_out, *ways] if decodes(self.module) else ways
 
     @property
     def _config(self) -> Any:
@@ -157,7 +158,8 @@ class LanguageModel:
     def _written_out(self) -> Callable[..., Decoder]:
         """What begins batches that share what is made of the weights."""
         dtype = torch.bfloat16 if self.autocast else self.module.dtype
-        return Decoder(self.module, rows=0, length=0, dtype=dtype).again
+        with self.plain():
+            return Decoder(self.module, rows=0, length=0, dtype=dtype).again
 
     def _behind(self, texts: Sequence[Sequence[int]], count: int) -> Tensor:
         """Hidden states behind the last tokens of texts [B, T, D]; zeros beyond the context."""
@@ -218,6 +220,12 @@ class LanguageModel:
         """Parameters that may learn."""
         return [p for p in self.module.parameters() if p.requires_grad]
 
+    @property
+    def frozen(self) -> dict[str, nn.Parameter]:
+        """Parameters that never learn, by every name that they have."""
+        named = self.module.named_parameters(remove_duplicate=False)
+        return {name: each for name, each in named if not each.requires_grad}
+
     def learn(self, *, dropout: bool) -> None:
         """Training mode, or, without dropout, the mode of writing.
 
@@ -235,6 +243,18 @@ class LanguageModel:
                 if "drop" in name and isinstance(value, float):
                     setattr(part, name, 0.0)
 
+    def plain(self) -> AbstractContextManager[None]:
+        """Inside, the module is one of transformers alone, with the weights it stands for."""
+        return nullcontext()
+
+    def begin(self, seed: int) -> None:
+        """Draw what learns and was not loaded: nothing, of a whole model."""
+
+    @property
+    def rests_on(self) -> Mapping[str, str] | None:
+        """What tells weights that it needs and that never learn; None where all of them do."""
+        return None
+
     def save(self, folder: Path, state: dict[str, Tensor] | None = None) -> None:
         """Write safetensors weights, configuration and tokenizer for ``from_pretrained``.
 
@@ -242,7 +262,8 @@ class LanguageModel:
             folder: where.
             state: all weights, where this process holds but a part of them.
         """
-        self.module.save_pretrained(folder, safe_serialization=True, state_dict=state)
+        with self.plain():
+            self.module.save_pretrained(folder, safe_serialization=True, state_dict=state)
         self.tokenizer.save_pretrained(folder)
 
 

@@ -1,6 +1,7 @@
 """Loads one model, and refuses one whose numbers could not be trusted."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.memory import keep_freed_pages
 from distillkit.distributed.holding import own_class
 from distillkit.distributed.placement import ALONE, Placement
+from distillkit.models.adapted import AdaptedModel
+from distillkit.models.adapter_folder import through_adapter
+from distillkit.models.adapters import inject
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
 from distillkit.models.language_model import Draft, LanguageModel, evaluating
@@ -75,12 +79,11 @@ def load(
     learns = isinstance(source, Student)
     dtype = _dtype(source.dtype, precision, learns=learns)
     autocast = precision == "bf16" and dtype == torch.float32
-    module, tokenizer = _read(
-        source, side, dtype, placement=placement, device=device, whole=autocast
-    )
+    read = partial(_read, dtype=dtype, placement=placement, device=device, whole=autocast)
+    module, tokenizer = through_adapter(source, read, side=side, location=locate(source.name))
     keep_fewer_products(sum(each.numel() for each in module.parameters()))
+    adapters = inject(module, source)
     module.to(device)
-    module.requires_grad_(learns)
     module.train(learns)
     if isinstance(source, Student) and source.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})
@@ -100,7 +103,7 @@ def load(
     quicken(module)
     if isinstance(source, Teacher) and source.draft is not None:
         model.draft = _draft(source, model, device=device, precision=precision)
-    return model
+    return model if adapters is None else AdaptedModel(model, adapters)
 
 
 def _model(
@@ -169,8 +172,8 @@ def locate(name: str) -> str:
 def _read(
     source: Pretrained,
     side: str,
-    dtype: torch.dtype,
     *,
+    dtype: torch.dtype,
     placement: Placement,
     device: torch.device,
     whole: bool,

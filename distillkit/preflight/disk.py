@@ -25,13 +25,14 @@ def place(subject: Subject) -> Iterator[Finding]:
 def disk(subject: Subject) -> Iterator[Finding]:
     """Room for all that a run leaves, less what an interrupted one of this name already holds."""
     run, student = subject.run, subject.student
-    weights = sum(p.numel() * p.element_size() for p in student.module.parameters())
-    moments = 2 * sum(p.numel() * p.element_size() for p in student.parameters())
+    whole = sum(p.numel() * p.element_size() for p in student.module.parameters())
+    weights = sum(p.numel() * p.element_size() for p in student.parameters())
+    moments = 2 * weights
     # A new checkpoint is written before the oldest one goes.
     checkpoints = (run.checkpoint.keep_last + 1) * (weights + moments)
     best = weights if run.evaluation.every else 0
     held = sum(file.stat().st_size for file in subject.folder.rglob("*") if file.is_file())
-    needed = max(0, checkpoints + best + weights - held)
+    needed = max(0, checkpoints + best + whole - held)
     free = subject.machine.free_disk(subject.folder)
     what = (
         f"output={run.output} needs {size(needed)}: {run.checkpoint.keep_last + 1} checkpoints of "

@@ -22,7 +22,9 @@ teacher, over what is kept; measured as the growth of a process over an update o
 def state(subject: Subject) -> Iterator[Finding]:
     """Weights are in memory by now; gradients and moments must fit beside them, exactly known."""
     student = subject.student
-    loaded = sum(_bytes(model.module.parameters()) for model in subject.models.values())
+    # A teacher may be the student's own weights.
+    held = {p for model in subject.models.values() for p in model.module.parameters()}
+    loaded = _bytes(held)
     needed = TENSORS_BESIDE_WEIGHTS * _bytes(student.parameters())
     free = subject.machine.free_memory(student.device)
     what = (

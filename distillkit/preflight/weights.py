@@ -4,8 +4,14 @@ from collections.abc import Iterator
 
 import torch
 
+from distillkit.models.pretrained import SelfTeacher
+from distillkit.objectives.kd import KD
+from distillkit.objectives.reward import RewardObjective
 from distillkit.preflight.finding import Finding, fatal, ok, warning
 from distillkit.preflight.subject import Subject
+
+LEARNS_BESIDE = (KD, RewardObjective)
+"""Objectives in which something else than the teacher is learned from, too."""
 
 
 def heads(subject: Subject) -> Iterator[Finding]:
@@ -50,6 +56,9 @@ def finite(subject: Subject) -> Iterator[Finding]:
 
 def different(subject: Subject) -> Iterator[Finding]:
     """There is something to learn: the sides are not one model."""
+    if isinstance(subject.run.teacher, SelfTeacher):
+        yield _of_itself(subject)
+        return
     teacher = subject.teacher.module.state_dict()
     student = subject.student.module.state_dict()
     if teacher.keys() == student.keys() and all(
@@ -63,6 +72,21 @@ def different(subject: Subject) -> Iterator[Finding]:
         )
     else:
         yield ok("teacher and student have different weights")
+
+
+def _of_itself(subject: Subject) -> Finding:
+    """A student's base tells it something if it reads something else, or holds it back."""
+    elsewhere = subject.teacher.prompts is not subject.student.prompts
+    objective = subject.run.objective
+    if elsewhere or isinstance(objective, LEARNS_BESIDE) or not objective.needs_teacher():
+        return ok("the teacher is the student's own base")
+    return warning(
+        "teacher=self is the student as it begins, and reads the same prompts",
+        why="the loss is 0 from the first update on and nothing is learned; of use as a control "
+        "only",
+        mend="Have it read otherwise with teacher.prompt=... or teacher.template=..., or use "
+        "objective=reward, in which it keeps the student near its base",
+    )
 
 
 def _is_finite(tensor: torch.Tensor) -> bool:

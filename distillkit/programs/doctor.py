@@ -14,7 +14,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.terminal import terminal
 from distillkit.core.types import Split
 from distillkit.models.loading import load, pick_device
-from distillkit.models.pretrained import Teacher
+from distillkit.models.pretrained import SelfTeacher, Teacher
 from distillkit.preflight.checks import CHECKS, Check, examine
 from distillkit.preflight.data import of_data, said_of
 from distillkit.preflight.finding import Finding, Severity, ok
@@ -52,8 +52,15 @@ def doctor(
     Raises:
         ConfigError: the run has no model as its teacher.
     """
-    if not isinstance(composed.run.teacher, Teacher):
-        none = "null" if composed.run.teacher is None else name_of(composed.run.teacher)
+    teacher = composed.run.teacher
+    if isinstance(teacher, SelfTeacher):
+        raise ConfigError(
+            "teacher=self is the student's own base, with which there is nothing to compare. Run "
+            "distillkit doctor with another teacher, or distillkit train, which makes the quick "
+            "checks by itself."
+        )
+    if not isinstance(teacher, Teacher):
+        none = "null" if teacher is None else name_of(teacher)
         raise ConfigError(
             f"teacher={none} leaves the doctor nothing to compare the student with. Give it a "
             "model as its teacher, or run distillkit train, which makes the quick checks by itself."

@@ -25,7 +25,7 @@ from distillkit.distributed.holding import is_sharded
 from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 from distillkit.training.rollout_file import save_rollouts
-from distillkit.training.weights import gathered, load_weights
+from distillkit.training.weights import below, gathered, load_weights
 
 WEIGHTS, MOMENTS, PROGRESS = "student.safetensors", "optimizer.pt", "progress.json"
 """Files that every checkpoint has; where processes held parts, those instead of the first two."""
@@ -94,7 +94,7 @@ def save_checkpoint(
 
     def write(partial: Path) -> None:
         if not sharded:
-            save_file(gathered(student), partial / WEIGHTS)
+            save_file(gathered(student), partial / WEIGHTS, metadata=below(student))
             # Given a path instead, torch says of a full disk only that a position is unexpected.
             with (partial / MOMENTS).open("wb") as file:
                 torch.save(optimizer.state_dict(), file)

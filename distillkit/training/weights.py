@@ -1,9 +1,9 @@
 """A student's weights as a file of one piece, whether its processes hold all of it or parts."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -13,6 +13,9 @@ from distillkit.distributed.holding import is_sharded, second_names
 from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.language_model import LanguageModel
 
+THOSE = "Put back the weights that the run began with, or start anew under another name=...."
+"""The way out where the weights below an adapter are others."""
+
 
 def save_weights(student: LanguageModel, file: Path, *, placement: Placement = ALONE) -> None:
     """Write the student's weights atomically; called by all processes."""
@@ -20,7 +23,7 @@ def save_weights(student: LanguageModel, file: Path, *, placement: Placement = A
 
     def write() -> None:
         partial = file.with_name(f".{file.name}.partial")
-        save_file(tensors, partial)
+        save_file(tensors, partial, metadata=below(student))
         partial.replace(file)
 
     placement.told(write)
@@ -67,7 +70,7 @@ def export(student: LanguageModel, folder: Path, *, placement: Placement = ALONE
 def gathered(student: LanguageModel) -> dict[str, Tensor]:
     """All weights; of a sharded student on the chief alone, and called by all processes."""
     if not is_sharded(student.module):
-        return _once(student.module.state_dict())
+        return _once(student)
     from distillkit.distributed.state import gathered as gather
 
     names = _names(student)
@@ -76,6 +79,8 @@ def gathered(student: LanguageModel) -> dict[str, Tensor]:
 
 def _read(student: LanguageModel, file: Path, *, way_out: str) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = read_with(load_file, file, way_out=way_out)
+    if student.rests_on is not None and read_with(_said, file, way_out=THOSE) != below(student):
+        raise damaged(file, "it was learned on other weights than student.name's", way_out=THOSE)
     own = student.module.state_dict()
     expected = {name: own[name] for name in _names(student)}
     for name in tensors.keys() | expected.keys():
@@ -88,16 +93,31 @@ def _read(student: LanguageModel, file: Path, *, way_out: str) -> dict[str, Tens
 def _names(student: LanguageModel) -> set[str]:
     """Of the weights in a file: each has one, the first."""
     if not is_sharded(student.module):
-        return {*_once(student.module.state_dict())}
+        return {*_once(student)}
     return student.module.state_dict().keys() - second_names(student.module)
 
 
-def _once(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Without the second name of tied tensors, which safetensors refuses to write."""
+def below(student: LanguageModel) -> dict[str, str] | None:
+    """What a file of weights says of those that it leaves out; None where it holds all."""
+    return None if student.rests_on is None else dict(student.rests_on)
+
+
+def _said(file: Path) -> dict[str, str] | None:
+    with safe_open(file, framework="pt") as opened:
+        told: dict[str, str] | None = opened.metadata()
+    return told
+
+
+def _once(student: LanguageModel) -> dict[str, Tensor]:
+    """State that learning changes.
+
+    It is without weights that never learn, and without the second name of tied tensors, which
+    safetensors refuses to write.
+    """
     seen: set[int] = set()
-    kept = {}
-    for name, tensor in state.items():
-        if tensor.data_ptr() not in seen:
+    kept, still = {}, student.frozen.keys()
+    for name, tensor in student.module.state_dict().items():
+        if name not in still and tensor.data_ptr() not in seen:
             seen.add(tensor.data_ptr())
             kept[name] = tensor.detach().contiguous()
     return kept

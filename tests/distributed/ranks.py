@@ -48,8 +48,34 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
+def the_mean() -> None:
+    """Gradients as FSDP has them unless it is told otherwise."""
+    patch("distillkit.distributed.sharded.sum_gradients", lambda _: None).start()
+
+
+def no_idle_pass() -> None:
+    """As many passes as a process has rows for."""
+    patch("distillkit.distributed.sharded.Sharded.IN_STEP", _OnlyWhenLoading()).start()
+
+
+class _OnlyWhenLoading:
+    """True to those who load models, so that they are dealt out all the same."""
+
+    def __get__(self, *_: object) -> bool:
+        return sys._getframe(1).f_code.co_name == "load"
+
+
+MUTATIONS = {each.__name__: each for each in (the_mean, no_idle_pass)}
+"""What would be wrong, by name."""
+
+
 def run_ranks(
-    started: Start, size: int, folder: Path, commands: Sequence[Sequence[str]]
+    started: Start,
+    size: int,
+    folder: Path,
+    commands: Sequence[Sequence[str]],
+    *,
+    mutation: str = "",
 ) -> list[list[dict[str, Any]]]:
     """Give the commands in so many processes; by rank, what came of each.
 
@@ -60,8 +86,7 @@ def run_ranks(
     port = free_port()
     ranks = [
         started(
-            rank,
-            folder,
+            *(rank, folder, mutation),
             folder=ROOT,
             module=__name__,
             environment=environment(rank, size, port) if size > 1 else {},
@@ -128,4 +153,5 @@ def _noted(function: Callable[..., Any], calls: list[str]) -> Callable[..., Any]
 
 if __name__ == "__main__":
     os.chdir(sys.argv[2])
+    MUTATIONS.get(sys.argv[3], lambda: None)()
     work(int(sys.argv[1]), Path(sys.argv[2]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Start
-from tests.distributed.ranks import USUAL, gradient, run_ranks
+from tests.distributed.ranks import MUTATIONS, USUAL, gradient, run_ranks
 from tests.tiny import distance, save
 
 FAMILIES = {
@@ -114,6 +114,26 @@ def test_the_gradient_is_that_of_one_process(laid_out, alone: Path) -> None:
         far[name] = distance(gradient(folder / name), gradient(alone / name))
     assert max(far.values()) <= limit, far
     assert any(far.values())
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_a_mean_for_a_sum_and_a_pass_that_is_left_out_are_seen(
+    mutation: str, alone: Path, started: Start
+) -> None:
+    """Three rows on two processes: what the tests above would say of broken code."""
+    folder, pair = alone.parent / mutation, [("llama-untied", "kd")]
+    typed = ("placement=sharded", "placement.timeout=8", "loop.micro_batch_tokens=1")
+    given = commands(folder, pair, *typed)
+    if mutation == "no_idle_pass":
+        # By gloo, which ends a process, or by the time-out.
+        with pytest.raises(AssertionError):
+            results = run_ranks(started, 2, folder, given, mutation=mutation)
+            assert [rank[0]["error"] for rank in results] == [None, None]
+        return
+    name = "train/llama-untied-kd"
+    results = run_ranks(started, 2, folder, given, mutation=mutation)
+    assert [rank[0]["error"] for rank in results] == [None, None]
+    assert distance(gradient(folder / name), gradient(alone / name)) == pytest.approx(0.5, abs=0.01)
 
 
 def test_the_text_and_its_numbers_are_those_of_one_process(laid_out, alone: Path) -> None:

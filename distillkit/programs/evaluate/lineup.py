@@ -17,7 +17,7 @@ from distillkit.metrics.evidence import Whose
 from distillkit.models.identity import digest_of_writer
 from distillkit.models.loading import load, pick_device
 from distillkit.models.pair import agree_on_the_end
-from distillkit.models.pretrained import Pretrained, Teacher, of_folder
+from distillkit.models.pretrained import Pretrained, SelfTeacher, Teacher, of_folder, start_of
 from distillkit.models.shared_ids import share_ids
 from distillkit.programs.train.assemble import check_evaluated
 from distillkit.run import EvalRun, TrainRun
@@ -43,6 +43,8 @@ class Lineup:
 
     def __init__(self, asked: EvalRun, run: TrainRun, *, student: Path) -> None:
         source = run.teacher if isinstance(run.teacher, Teacher) else None
+        if isinstance(run.teacher, SelfTeacher):
+            source = run.teacher.alone(run.student)
         if source is None:
             _check_nobody_is_compared(asked)
         self._asked, self._precision = asked, run.precision
@@ -54,7 +56,7 @@ class Lineup:
         self._decoding = Decoding(length, asked.samples, asked.seed, asked.batch_size)
         self.everybody: dict[str, Pretrained] = {
             "student": of_folder(run.student, student),
-            "start": run.student,
+            "start": start_of(run.student),
         }
         self._weights: dict[str, str] = {}
         self._teacher = self._reference = None

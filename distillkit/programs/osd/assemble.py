@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from distillkit.core.errors import DataError, DistillkitError
+from distillkit.core.seeds import child_seed
 from distillkit.core.types import Example, Split
 from distillkit.datasets.base import Dataset, Gathered
 from distillkit.models.language_model import LanguageModel
@@ -57,6 +58,7 @@ def assemble(run: OsdRun) -> Assembled:
         run.student, run.teacher, device=device, precision=run.precision
     )
     assert target is not None
+    first.begin(child_seed(run.seed, "init"))
     notes += fitted
     prompts = {
         split: {
@@ -85,6 +87,7 @@ def _gathered(name: str, dataset: Dataset, wanted: Sequence[Split]) -> Gathered:
 
 def _another(run: OsdRun, target: LanguageModel, device: torch.device) -> LanguageModel:
     student = load(run.student, device=device, precision=run.precision)
+    student.begin(child_seed(run.seed, "init"))
     share_ids(target, student)
     agree_on_the_end(target, student)
     return student

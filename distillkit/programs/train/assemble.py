@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import torch
 
 from distillkit.core.errors import DataError
+from distillkit.core.seeds import child_seed
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Example, Split
 from distillkit.distributed.placement import ALONE, Placement
+from distillkit.models.adapted import below
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
 from distillkit.models.pair import load_pair
-from distillkit.models.pretrained import Teacher
+from distillkit.models.pretrained import SelfTeacher, Teacher
 from distillkit.opinions.base import OnlyReads, Reader
 from distillkit.rewards.base import Judge
 from distillkit.run import TrainRun
@@ -81,8 +83,11 @@ def _sides(run: TrainRun, device: torch.device, placement: Placement) -> tuple[S
     student, model, notes = load_pair(
         run.student, teacher, device=device, precision=run.precision, placement=placement
     )
+    student.begin(child_seed(run.seed, "init"))
     if isinstance(run.teacher, OnlyReads):
         return Sides(student, reader=run.teacher.open(student)), notes
+    if isinstance(run.teacher, SelfTeacher):
+        model = below(student, run.teacher)
     return Sides.of(student, model), notes
 
 

@@ -7,7 +7,7 @@ from time import monotonic
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example
 from distillkit.models.identity import identity
-from distillkit.models.pretrained import Teacher
+from distillkit.models.pretrained import Pretrained, SelfTeacher
 from distillkit.programs.train.assemble import Assembled
 from distillkit.run import TrainRun
 from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of
@@ -37,10 +37,11 @@ def ready_authors(
         run.policy, sides=sides, writer=parts.writer, sampling=run.rollout, seed=run.seed
     )
     if Author.teacher in run.policy.may_write():
-        assert isinstance(run.teacher, Teacher)
+        source = run.student if isinstance(run.teacher, SelfTeacher) else run.teacher
+        assert isinstance(source, Pretrained)
         assert sides.teacher is not None
         begun = monotonic()
-        known_as = identity(run.teacher, sides.teacher)
+        known_as = identity(source, sides.teacher)
         with placement.whole(sides.teacher.module):
             texts = kept_text(
                 Path(run.output) / "kept",

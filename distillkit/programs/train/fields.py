@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author
+from distillkit.models.pretrained import AdapterExport, SelfTeacher
 from distillkit.opinions.base import OnlyReads
 from distillkit.run import Distillation, TrainRun, UndoRun
 from distillkit.training.settings import Export
@@ -32,6 +33,7 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
         )
     if isinstance(run.teacher, OnlyReads):
         check_told(run.teacher, run)
+    _check_adapter(run)
     if run.teacher is None and (use := use_of_teacher(run)):
         raise ConfigError(
             f"teacher=null, but {use}; choose a teacher, or objective=sft with policy=off_policy."
@@ -155,6 +157,36 @@ def _check_writer(run: TrainRun | UndoRun) -> None:
         raise ConfigError(
             f"objective={name_of(run.objective)} learns from how likely each token was drawn, and "
             f"writer={name} does not say. Use writer=local, or objective=divergence."
+        )
+
+
+def _check_adapter(run: TrainRun | UndoRun) -> None:
+    """Refuse an adapter where it cannot be, and what takes one where there is none."""
+    if isinstance(run.teacher, SelfTeacher):
+        _check_self(run)
+    if isinstance(run, UndoRun) and run.student.adapter.export is AdapterExport.adapter:
+        raise ConfigError(
+            "student.adapter.export=adapter has no meaning here: each iteration begins with a "
+            "whole student. Use student.adapter.export=merged."
+        )
+    if isinstance(run, TrainRun) and run.placement.SHARDS and run.student.adapter.rank:
+        raise ConfigError(
+            f"student.adapter.rank={run.student.adapter.rank} cannot be sharded: updates are "
+            "merged into whole weights. Use placement=replicas."
+        )
+
+
+def _check_self(run: TrainRun | UndoRun) -> None:
+    """Refuse a student as its own teacher where nothing tells the two apart."""
+    if isinstance(run, UndoRun):
+        raise ConfigError(
+            "teacher=self learns nothing from lessons that it writes itself. Use teacher=tutor, "
+            "teacher=endpoint or a model."
+        )
+    if not run.student.adapter.rank:
+        raise ConfigError(
+            "teacher=self is the student without its adapter, and the student has none. Give it "
+            "one with student.adapter.rank=8, or choose a model as the teacher."
         )
 
 

@@ -162,7 +162,8 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
         load_weights(student, best, way_out=WAY_OUT, placement=placement)
         selection = f"best-by-validation (step {session.progress.best_step})"
     export(student, directory.student, placement=placement)
-    final = job.measured(student)
+    with student.plain():
+        final = job.measured(student)
 
     def summary() -> dict[str, Any]:
         if isinstance(final, Quality):

@@ -105,7 +105,7 @@ class Session:
         )
         placement.told(lambda: restore_best(checkpoint, best))
         said = f"resumed at step {self.progress.step}"
-        before, now = [*self.progress.layouts, "alone"][-1], placement.layout
+        before, now = (self.progress.layouts or ["alone"])[-1], placement.layout
         if before.partition(" from step ")[0] != now:
             said += f" ({before} wrote it, {now} now: what follows is the same but for rounding)"
             self.progress.layouts = [
