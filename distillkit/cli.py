@@ -276,7 +276,7 @@ def _usage(error: typer.TyperException) -> str:
 
 
 def _said(message: object, *, code: int) -> int:
-    if world.size() == 1 or _speaks():
+    if world.size() == 1 or world.apart() or _speaks():
         typer.echo(f"distillkit: {_on_one_line(hidden(str(message)))}", err=True)
     return code
 

@@ -18,6 +18,7 @@ from omegaconf import DictConfig
 
 from distillkit.compose.composing import searched, with_hydra_in
 from distillkit.compose.environment import reading_environment
+from distillkit.compose.lost_jobs import outlived
 from distillkit.compose.typed import for_hydra, quoted, read_overrides
 from distillkit.compose.wording import one_sentence
 from distillkit.core.errors import ConfigError
@@ -133,7 +134,7 @@ def multirun(
     """
     logging.getLogger("hydra").setLevel(logging.ERROR)
     place = [f"hydra.sweep.dir={quoted(str(folder))}", *QUIET, *searched(config_dir)]
-    with one_sentence(overrides), reading_environment(overrides):
+    with one_sentence(overrides), reading_environment(overrides), outlived(overrides):
         with_hydra_in("train", config_dir)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
@@ -162,7 +163,8 @@ def launch(
     """
     logging.getLogger("hydra").setLevel(logging.ERROR)
     place = [f"hydra.sweep.dir={quoted(str(folder))}", *QUIET, *searched(config_dir)]
-    with one_sentence(hydras), reading_environment([item for cell in cells for item in cell]):
+    typed = [item for cell in cells for item in cell]
+    with one_sentence(hydras), reading_environment(typed), outlived(hydras):
         with_hydra_in("train", config_dir)
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None

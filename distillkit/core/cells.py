@@ -24,6 +24,11 @@ def write_cell(sweep: Path, number: int, cell: Mapping[str, Any]) -> None:
     write_sealed(folder / f"{number:05d}.json", cell)
 
 
+def has_cell(sweep: Path, number: int) -> bool:
+    """Whether it is known what became of a cell."""
+    return (sweep / "cells" / f"{number:05d}.json").is_file()
+
+
 def read_cells(sweep: Path) -> list[dict[str, Any]]:
     """Cells that were kept, in the order of the grid.
 

@@ -7,6 +7,9 @@ import os
 
 from distillkit.core.errors import ConfigError
 
+APART = "DISTILLKIT_APART"
+"""Set where what each process says is read by itself, so that none is silent for another."""
+
 
 def rank() -> int:
     """Number of this process, from 0."""
@@ -26,6 +29,11 @@ def local_rank() -> int:
 def local_size() -> int:
     """Number of processes on this machine."""
     return max(1, _number("LOCAL_WORLD_SIZE", 1))
+
+
+def apart() -> bool:
+    """Whether what this process says is read by itself, not among what the others say."""
+    return APART in os.environ
 
 
 def check_one(what: str) -> None:

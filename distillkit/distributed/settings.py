@@ -139,5 +139,5 @@ def _several(name: str, size: int) -> None:
     if size == 1:
         raise ConfigError(
             f"placement={name} takes several processes, and one was started. Start them with "
-            f"{STARTED}, or use placement=auto."
+            f"{STARTED}, in a sweep with hydra.launcher.tasks_per_node=2, or use placement=auto."
         )

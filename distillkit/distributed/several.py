@@ -27,7 +27,9 @@ class Several(Placement):
         """Every process of a machine has a device of its own."""
         if asked.type != "cuda":
             return asked
-        own = torch.device("cuda", world.local_rank())
+        # Slurm's gpus_per_task shows each process its own alone.
+        number = world.local_rank() if torch.cuda.device_count() > 1 else 0
+        own = torch.device("cuda", number)
         torch.cuda.set_device(own)
         return own
 

@@ -98,4 +98,6 @@ def _is_finite(tensor: torch.Tensor) -> bool:
 
 
 def _is_equal(left: torch.Tensor, right: torch.Tensor) -> bool:
+    # Of what is dealt out, what this process holds: the two may be dealt out in different ways.
+    left, right = (each.to_local() if hasattr(each, "to_local") else each for each in (left, right))
     return left.shape == right.shape and bool(torch.equal(left, right.to(left.dtype)))

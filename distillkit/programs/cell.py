@@ -4,7 +4,7 @@ import ctypes
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Any
 from distillkit.compose import Cell, Composed, compose
 from distillkit.core.errors import DistillkitError, Interrupted
 from distillkit.core.stopping import STOPS, stopping
+from distillkit.core.streams import lasting
+from distillkit.programs.tasks import Task
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.program import directory_of
 
@@ -32,8 +34,12 @@ class Bench:
     threads: int | None = None
     """Of each process; as many as it takes if None."""
 
-    def train(self, cell: Cell) -> dict[str, Any]:
-        """What became of a cell: its run, summary, status, and the error of one that failed."""
+    def train(self, cell: Cell, task: Task) -> dict[str, Any]:
+        """What became of a cell: its run, summary, status, and the error of one that failed.
+
+        Each of its tasks trains as one process of several, and all of them find it kept, or none:
+        nothing is written before the last one has joined.
+        """
         result: dict[str, Any] = {"overrides": cell.overrides}
         try:
             composed = compose(
@@ -47,12 +53,21 @@ class Bench:
             else:
                 # They are made anew; none is continued under its name.
                 check_same(directory, composed)
-                places = ["--config-dir", str(self.config_dir)] if self.config_dir else []
-                brought = [word for plugin in self.plugins for word in ("--plugin", plugin)]
-                result |= train_apart([*places, *brought, "--", *self.grouped(composed)])
+                result |= self.train_apart(self.grouped(composed), task)
             result["summary"] = directory.summary if result["status"] != "failed" else None
         except DistillkitError as error:
             result |= {"status": "failed", "error": str(error)}
+        return result
+
+    def train_apart(self, overrides: Sequence[str], task: Task) -> dict[str, str]:
+        """Train in a process of its own, or as one of several; status, and why it failed."""
+        places = ["--config-dir", str(self.config_dir)] if self.config_dir else []
+        brought = [word for plugin in self.plugins for word in ("--plugin", plugin)]
+        result = train_apart([*places, *brought, "--", *overrides], task.environment)
+        if not task.chief and "error" in result:
+            # The cell is the chief's to tell, which may know no more than that a process is gone.
+            with lasting():
+                print(f"process {task.rank}: {result['error']}")
         return result
 
     def grouped(self, composed: Composed) -> list[str]:
@@ -61,8 +76,8 @@ class Bench:
         return [*composed.overrides, *([f"tracker.group={self.group}"] if ungrouped else [])]
 
 
-def train_apart(arguments: Sequence[str]) -> dict[str, str]:
-    """Run ``distillkit train`` with these arguments; its status, and why it failed.
+def train_apart(arguments: Sequence[str], environment: Mapping[str, str]) -> dict[str, str]:
+    """Run ``distillkit train`` with these arguments, there; its status, and why it failed.
 
     A signal that asks this process to stop is passed on, and raised here once the cell is saved.
     """
@@ -82,20 +97,25 @@ def train_apart(arguments: Sequence[str]) -> dict[str, str]:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
+            env=environment,
             preexec_fn=stop_with_parent,
         )
         begun.append(process)
         if stop.signal is not None:
             process.terminate()
         _, said = process.communicate()
+    given_up = ""
     if stop.signal is not None:
-        # What a launcher does on this signal, such as to requeue, comes now.
-        signal.raise_signal(stop.signal)
+        try:
+            # What a launcher does on this signal, such as to requeue, comes now.
+            signal.raise_signal(stop.signal)
+        except Exception as error:
+            given_up = f" ({error})"
     code = process.returncode
     if code == 0:
         return {"status": "done"}
     if code - 128 in STOPS:
-        return {"status": "failed", "error": "interrupted and saved"}
+        return {"status": "failed", "error": f"interrupted and saved{given_up}"}
     if code < 0:
         return {"status": "failed", "error": f"killed by signal {-code}"}
     lines = said.strip().splitlines() or [f"exit code {code}"]

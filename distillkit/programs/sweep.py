@@ -18,12 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from distillkit.compose import Grid, check_hydra, compose, current_cell, grid_of, multirun
-from distillkit.core.cells import read_cells, write_cell, write_table
+from distillkit.core.cells import has_cell, read_cells, write_cell, write_table
 from distillkit.core.errors import ConfigError, DistillkitError, RunError
 from distillkit.core.files import made_folder, writable
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import WIDE, terminal
 from distillkit.programs.cell import Bench, saving_cells
+from distillkit.programs.tasks import this_task
 from distillkit.programs.train.budget import COSTS, costs_of
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
@@ -34,6 +35,9 @@ OPTUNA = {"hydra.sweeper.direction": "maximize", "hydra.sweeper.max_failure_rate
 that fails is no reason to stop."""
 
 WAY_OUT = "Move away what is there, and give the same command again."
+
+
+LOST = "its process is gone and has not said why; the launcher's log is in {}"
 
 
 class CellFailed(Exception):  # noqa: N818 (a result, for a sweeper that learns from results)
@@ -76,8 +80,9 @@ def sweep(
     job = partial(run_cell, config_dir=config_dir and config_dir.resolve(), plugins=plugins)
     with saving_cells(), _chosen(grid, folder):
         multirun([*overrides, *_told(grid)], job, folder=folder, config_dir=config_dir)
-    results = read_cells(folder)
     with writable(WAY_OUT):
+        _write_lost(grid, folder)
+        results = read_cells(folder)
         write_table(folder, results)
     if not results:
         raise RunError("no cell ran; see the messages of the launcher above.")
@@ -97,14 +102,27 @@ def _chosen(grid: Grid, folder: Path) -> Iterator[None]:
             raise
 
 
+def _write_lost(grid: Grid, folder: Path) -> None:
+    """Say of cells that said nothing themselves that they are lost, where all are known."""
+    lost = {} if grid.chooses else dict(enumerate(grid.cells))
+    for number, overrides in lost.items():
+        if not has_cell(folder, number):
+            error = LOST.format(folder / ".submitit")
+            write_cell(folder, number, {"overrides": overrides, "status": "failed", "error": error})
+
+
 def run_cell(_: DictConfig, *, config_dir: Path | None, plugins: Sequence[str]) -> float:
     """One cell, as Hydra's launchers call it; returns what the Optuna sweeper maximises.
+
+    Of the tasks of a cell the chief alone says what became of it.
 
     Raises:
         CellFailed: there is no number, and the sweeper would learn from one.
     """
-    cell = current_cell()
-    result = Bench(f"sweep-{cell.folder.name}", config_dir, plugins).train(cell)
+    cell, task = current_cell(), this_task()
+    result = Bench(f"sweep-{cell.folder.name}", config_dir, plugins).train(cell, task)
+    if not task.chief:
+        return float("nan")
     write_cell(cell.folder, cell.number, result)
     after = (result.get("summary") or {}).get("student_after") or {}
     score = f"  accuracy {after['accuracy']:.1%}" if "accuracy" in after else ""

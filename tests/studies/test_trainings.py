@@ -178,3 +178,17 @@ def test_a_launcher_of_hydras_runs_them_too(tmp_path: Path) -> None:
     assert (tmp_path / "train/good/evaluation/test/results.json").exists()
     with pytest.raises(RunError, match="1 of 1 trainings failed"):
         made.run([Training("bad", "student=hf student.name=nowhere/at-all")], stage="b")
+
+
+@pytest.mark.slow
+def test_a_launcher_may_give_each_of_them_several_tasks(tmp_path: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    made, _ = trainings(
+        tmp_path, launcher="hydra/launcher=submitit_local hydra.launcher.tasks_per_node=2"
+    )
+    found = made.run([Training("good", "experiment=sft", EVALUATION)], stage="a")
+    record = json.loads((found["good"].path / "provenance.json").read_text())
+    assert record["layout"] == "2 replicas"
+    assert (tmp_path / "train/good/evaluation/test/results.json").exists()
+    with pytest.raises(RunError, match="1 of 1 trainings failed"):
+        made.run([Training("bad", "student=hf student.name=nowhere/at-all")], stage="b")

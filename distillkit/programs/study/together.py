@@ -24,6 +24,7 @@ from distillkit.core.stopping import stoppable, stopping
 from distillkit.core.streams import lasting
 from distillkit.core.terminal import terminal
 from distillkit.programs.cell import Bench, stop_with_parent
+from distillkit.programs.tasks import Task
 
 SHARE = 12
 """Trainings of a process: starting is a small part of so many, and memory has not grown far."""
@@ -112,7 +113,7 @@ def _begin(bench: Bench) -> subprocess.Popen[str]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         encoding="utf-8",
-        env={**told, **os.environ},
+        env={**told, **Task().environment},
         preexec_fn=stop_with_parent,
     )
 

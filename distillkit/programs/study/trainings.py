@@ -19,6 +19,7 @@ from distillkit.core.streams import lasting
 from distillkit.evaluation.folder import EvaluationFolder
 from distillkit.programs.cell import Bench, saving_cells
 from distillkit.programs.study.together import DIED, Answer, Work, run_together, told
+from distillkit.programs.tasks import this_task
 from distillkit.programs.train.differences import check_same
 from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.program import directory_of
@@ -200,12 +201,20 @@ class Trainings:
 
 
 def run_launched(_: DictConfig, *, bench: Bench, work: Sequence[Work]) -> None:
-    """One training as Hydra's launchers call it, in a process of its own."""
-    cell = current_cell()
+    """One training as Hydra's launchers call it, in a process of its own.
+
+    Several tasks train together first, and the chief's process finds that done.
+    """
+    cell, task = current_cell(), this_task()
     each = work[cell.number]
+    error = bench.train_apart(each["train"], task).get("error", "") if task.size > 1 else ""
+    if not task.chief:
+        return
     answers: list[Answer] = []
-    run_together([each], bench, processes=1, heard=answers.append)
-    answer = answers[0] if answers else Answer(name=each["name"], error=DIED, score="")
+    if not error:
+        error = DIED
+        run_together([each], bench, processes=1, heard=answers.append)
+    answer = answers[0] if answers else Answer(name=each["name"], error=error, score="")
     status = (
         {"status": "failed", "error": answer["error"]} if answer["error"] else {"status": "done"}
     )

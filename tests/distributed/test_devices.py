@@ -1,0 +1,18 @@
+"""Which GPU a process takes."""
+
+import pytest
+import torch
+
+from distillkit.distributed.replicas import Replicas
+
+
+@pytest.mark.parametrize(("shown", "taken"), [(8, 3), (1, 0)])
+def test_a_process_takes_its_own_gpu_or_the_only_one_that_it_is_shown(
+    shown: int, taken: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap: under Slurm's gpus_per_task each process sees one device, number 0, whatever its own
+    number is."""
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: shown)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    assert Replicas(3, 8).device(torch.device("cuda")) == torch.device("cuda", taken)
