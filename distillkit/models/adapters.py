@@ -7,7 +7,7 @@ ones and put back: a weight of the base is never written to, so nothing has to b
 
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,12 +139,18 @@ def _merged(layer: Any) -> nn.Module:
     return whole
 
 
-def inject(module: Any, source: Pretrained) -> Adapters | None:
+def inject(
+    module: Any,
+    source: Pretrained,
+    *,
+    whole: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Adapters | None:
     """Put adapters on a model whose weights are frozen, where they are asked for.
 
     Args:
-        module: a transformers model, still plain, with all of its weights here.
+        module: a transformers model, still plain.
         source: what the user asked for.
+        whole: all of its weights are here inside.
 
     Returns:
         The adapters; None where there are none.
@@ -165,6 +171,7 @@ def inject(module: Any, source: Pretrained) -> Adapters | None:
     asked = source.adapter
     _check_targets(module, asked)
     names = asked.names
+    head = module.get_output_embeddings()
     config = peft.LoraConfig(
         task_type="CAUSAL_LM",
         r=asked.rank,
@@ -175,8 +182,8 @@ def inject(module: Any, source: Pretrained) -> Adapters | None:
         use_rslora=asked.rslora,
         revision=source.revision,
     )
-    head = module.get_output_embeddings()
-    with quietly():
+    # What learns is small, and every process has all of it, beside its part of the base.
+    with whole(), quietly():
         adapters = Adapters(peft.get_peft_model(module, config, adapter_name=NAME), source)
     adapters.begin(0)
     _check_head(module, head, adapters)

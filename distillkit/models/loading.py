@@ -86,9 +86,7 @@ def load(
     module.requires_grad_(isinstance(source, Student) and not source.adapter.rank)
     if placement.IN_STEP:
         deal_out(module, placement, narrow=autocast)
-    with placement.whole(module):
-        # What learns beside frozen weights is small, and every process has all of it.
-        adapters = inject(module, source)
+    adapters = inject(module, source, whole=partial(placement.whole, module))
     module.train(learns)
     if isinstance(source, Student) and source.gradient_checkpointing:
         module.gradient_checkpointing_enable({"use_reentrant": False})

@@ -1,7 +1,9 @@
 """Sharded models of transformers: read in parts where the family has a plan, else dealt out whole.
 
 https://huggingface.co/docs/transformers/main/en/fsdp; families without a plan (GPT-2, Gemma) are
-read whole by every process and dealt out layer by layer.
+read whole by every process and dealt out layer by layer. So are models whose head is tied to the
+embedding, which are small: by its plan transformers 5.23 deals the two out before it ties them, and
+one weight would be gathered as two.
 """
 
 from types import MethodType
@@ -21,7 +23,7 @@ def read_in_parts(
 ) -> dict[str, Any]:
     """Arguments of ``from_pretrained`` by which every process reads only what it holds.
 
-    Empty where it is to read all: one process, replicas, or a family without a plan.
+    Empty where it is to read all: one process, replicas, a family without a plan, a tied head.
     """
     shards = getattr(placement, "shards", 1)
     own = torch.accelerator.current_accelerator() or torch.device("cpu")
@@ -29,7 +31,8 @@ def read_in_parts(
         return {}
     config = AutoConfig.from_pretrained(location, **source)
     family = AutoModelForCausalLM._model_mapping.get(type(config), None)
-    if not (getattr(config, "base_model_fsdp_plan", None) and getattr(family, "_fsdp_plan", None)):
+    planned = getattr(config, "base_model_fsdp_plan", None) and getattr(family, "_fsdp_plan", None)
+    if not planned or getattr(config.get_text_config(), "tie_word_embeddings", False):
         return {}
     sizes = DistributedConfig(fsdp_size=shards, dp_replicate_size=placement.size // shards)
     return {"distributed_config": sizes}

@@ -83,6 +83,9 @@ def _update(
     optimizer.zero_grad(set_to_none=True)
     numbers = _gradient(parts, rollouts, step, kept=kept, clock=clock)
     rate = learning_rate(step, steps=parts.steps, settings=parts.optimizer)
+    if (teacher := parts.sides.teacher) is not None:
+        # What its last pass has left here is not needed before the next one.
+        parts.placement.reshard(teacher.module)
     with clock("optimizer"):
         norm = parts.placement.reduce_and_clip(student.parameters(), loop.max_grad_norm)
         check_finite(numbers["loss"], norm, step)
