@@ -339,8 +339,11 @@ def test_a_run_has_the_phases_that_it_goes_through(typed: list[str], phases: lis
 
 
 def test_what_has_no_part_to_read_is_read_whole(tmp_path: Path) -> None:
-    """Families without a plan, and layers that are fp32 and gathered in bf16."""
+    """Families without a plan, tied heads, and layers that are fp32 and gathered in bf16."""
     typed = ["placement=sharded", "policy=off_policy", *NOTHING]
+    assert Phase.load in told_of(*typed, size=2).phases
+    untied = save(tmp_path / "untied", "llama", tied=False)
+    typed += [f"{side}.name={untied}" for side in ("student", "teacher")]
     assert Phase.load not in told_of(*typed, size=2).phases
     narrow = told_of(*typed, "precision=bf16", size=2)
     (row,) = [row for row in narrow.rows if row.name == "read whole"]
