@@ -99,7 +99,7 @@ class Problem:
         text = Batch(
             tokens, torch.ones_like(tokens), torch.zeros_like(columns), columns, self.targets
         )
-        opinion = StatesOpinion(self.teacher.states, self.targets, self.teacher.head)
+        opinion = StatesOpinion(self.teacher.states, self.targets, self.teacher)
         return Scored(text, torch.full((count,), 1 / count), opinion=opinion)
 
 

@@ -145,7 +145,7 @@ def write(parts: Parts, shape: Shape) -> list[Rollout]:
     examples = [example for example in parts.pool.examples for _ in range(shape.group)]
     with preset_lengths(pair.Ends(shape, parts.sides.student.end_id)):
         authors = [Author.student] * len(examples)
-        return write_rollouts(examples, authors, authors=parts.authors, step=0)
+        return [*write_rollouts(examples, authors, authors=parts.authors, step=0).values()]
 
 
 def as_mixed(parts: Parts, rollouts: Sequence[Rollout]) -> list[Rollout]:
