@@ -5,7 +5,8 @@ anew to another number of processes:
 https://docs.pytorch.org/docs/stable/distributed.checkpoint.html
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 import torch.distributed as dist
 import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
@@ -75,7 +77,8 @@ def save_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimize
     # The reader takes all that lies beside it for parts.
     folder.mkdir(exist_ok=True)
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
-    dcp.save(_flat(*_held(module, optimizer)), storage_writer=writer)
+    with _plainly():
+        dcp.save(_flat(*_held(module, optimizer)), storage_writer=writer)
 
 
 def load_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
@@ -87,7 +90,8 @@ def load_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimize
     weights, moments = _held(module, optimizer)
     flat = _flat(weights, moments)
     alone = not dist.is_initialized()
-    dcp.load(flat, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
+    with _plainly():
+        dcp.load(flat, storage_reader=HuggingFaceStorageReader(str(folder)), no_dist=alone)
     for name, own in moments["state"].items():
         own.update({kind: flat[f"{name}{BETWEEN}{kind}"] for kind in own})
     weights = {name: flat[name] for name in weights}
@@ -98,6 +102,16 @@ def load_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimize
         optim_state_dict=moments,
         options=StateDictOptions(ignore_frozen_params=True, strict=False),
     )
+
+
+@contextmanager
+def _plainly() -> Iterator[None]:
+    """What went wrong in some process, such as a full disk, as that error itself in all of them."""
+    try:
+        yield
+    except CheckpointException as error:
+        first, _ = next(iter(error.failures.values()))
+        raise first from None
 
 
 def _held(

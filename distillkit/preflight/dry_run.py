@@ -144,8 +144,7 @@ def _state(student: Side, teacher: Side | None) -> Iterator[Row]:
 def _gathered(student: Side, teacher: Side | None) -> Iterator[Row]:
     """What is gathered of sharded models for an update; nothing where they are whole."""
     ours, theirs = student.holding, Holding(0) if teacher is None else teacher.holding
-    # Behind its last reading the teacher's stays where it is.
-    yield Row("head, gathered", ours.kept, theirs.kept, TRAINING, LEARNT)
+    yield Row("head, gathered", ours.kept, theirs.kept, TRAINING)
     yield Row("head's gradient", ours.kept, when=TRAINING)
     yield Row("two layers, gathered", ours.passing, theirs.passing, TRAINING, in_turn=True)
     yield Row("a layer's gradient", ours.summed, when=TRAINING)

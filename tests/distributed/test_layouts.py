@@ -36,6 +36,7 @@ OBJECTIVES = {
     "reward": ("objective=reward", "policy=on_policy", "loop.group=2", "loop.batch_size=6"),
     "noise": ("objective.teacher_noise=1", "policy=off_policy"),
     "collected": ("divergence=jsd", "policy=on_policy", "loop.collect=2", "loop.inner_epochs=2"),
+    "checkpointed": ("policy=off_policy", "student.gradient_checkpointing=true"),
     "lora": ("policy=on_policy", "student.adapter.rank=4"),
     "dora_self": (
         *("policy=on_policy", "objective.teacher_temperature=2", "teacher=self"),
