@@ -76,6 +76,7 @@ def run_ranks(
     commands: Sequence[Sequence[str]],
     *,
     mutation: str = "",
+    patience: float = 400,
 ) -> list[list[dict[str, Any]]]:
     """Give the commands in so many processes; by rank, what came of each.
 
@@ -93,7 +94,7 @@ def run_ranks(
         )
         for rank in range(size)
     ]
-    said = [rank.communicate(400)[1] for rank in ranks]
+    said = [rank.communicate(patience)[1] for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0] * size, said
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(size)]
 

@@ -124,6 +124,29 @@ def test_the_gradient_is_that_of_one_process(laid_out, alone: Path) -> None:
     assert any(far.values())
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_family_learns_every_objective_as_one_process_does(
+    layout: str, started: Start, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The tests above take one objective for all families, and one family for all objectives."""
+    root = tmp_path_factory.mktemp("every")
+    prepare(root)
+    without_error(run_ranks(started, 1, root / "alone", commands(root / "alone", EVERY)))
+    size, typed, limit = LAYOUTS[layout]
+    given = commands(root / layout, EVERY, *typed, "placement.timeout=60")
+    results = run_ranks(started, size, root / layout, given, patience=1500)
+    far = {}
+    for number, (family, objective) in enumerate(EVERY):
+        said = [rank[number] for rank in results]
+        assert [each["error"] for each in said] == [None] * size, (family, objective)
+        assert all(each["calls"] == said[0]["calls"] for each in said), (family, objective)
+        name = f"train/{family}-{objective}"
+        far[name] = distance(gradient(root / layout / name), gradient(root / "alone" / name))
+    print(layout, {name: f"{each:.1e}" for name, each in far.items()})
+    assert max(far.values()) <= limit, far
+
+
 def without_error(results: list[list[dict[str, Any]]]) -> None:
     assert [rank[0]["error"] for rank in results] == [None] * len(results)
 
