@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from distillkit.core import world
-from distillkit.core.errors import DistillkitError, Interrupted
+from distillkit.core.errors import ConfigError, DistillkitError, Interrupted
 from distillkit.distributed.placement import Placement
 
 Item = TypeVar("Item")
@@ -24,9 +24,18 @@ class Several(Placement):
     """This process among several; rows are dealt out in turns."""
 
     def device(self, asked: torch.device) -> torch.device:
-        """Every process of a machine has a device of its own."""
+        """Every process of a machine has a device of its own.
+
+        Raises:
+            ConfigError: one is named for all of them.
+        """
         if asked.type != "cuda":
             return asked
+        if asked.index is not None:
+            raise ConfigError(
+                f"device={asked} is one device, and {self.size} processes were started, each of "
+                "which has its own. Use device=cuda."
+            )
         # Slurm's gpus_per_task shows each process its own alone.
         number = world.local_rank() if torch.cuda.device_count() > 1 else 0
         own = torch.device("cuda", number)

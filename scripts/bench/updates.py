@@ -22,7 +22,7 @@ from distillkit.core.types import Author, Example, Response, Rollout
 from distillkit.distributed.placement import ALONE
 from distillkit.objectives.minillm import MiniLLM
 from distillkit.training.appraisal import appraise
-from distillkit.training.authors import write_rollouts
+from distillkit.training.authors import Part, write_rollouts
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
@@ -122,7 +122,9 @@ class Ready:
         for rollout in rollouts:
             self._texts[rollout.example.id].append(rollout.response)
 
-    def write(self, examples: Sequence[Example], *, step: int) -> list[Response]:
+    def write(
+        self, examples: Sequence[Example], *, step: int, part: Part | None = None
+    ) -> list[Response]:
         """Each example's texts, one after the other."""
         left = {name: iter(texts) for name, texts in self._texts.items()}
         return [next(left[example.id]) for example in examples]

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from distillkit.core.errors import ConfigError
 from distillkit.distributed.replicas import Replicas
 
 
@@ -16,3 +17,8 @@ def test_a_process_takes_its_own_gpu_or_the_only_one_that_it_is_shown(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: shown)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     assert Replicas(3, 8).device(torch.device("cuda")) == torch.device("cuda", taken)
+
+
+def test_one_gpu_is_not_named_for_several_processes() -> None:
+    with pytest.raises(ConfigError, match="device=cuda:1 is one device, and 8 processes"):
+        Replicas(3, 8).device(torch.device("cuda", 1))
