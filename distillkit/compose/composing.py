@@ -23,6 +23,7 @@ from distillkit.compose.plugins import load_plugins, store_plugged
 from distillkit.compose.trust import check_typed, check_values
 from distillkit.compose.typed import conf_folder, for_hydra, quoted, read_overrides
 from distillkit.compose.wording import SHOW, one_sentence
+from distillkit.core.errors import ConfigError
 from distillkit.core.fingerprint import fingerprint_of
 from distillkit.core.secrets import refuse_secrets
 from distillkit.core.spec import discover
@@ -71,6 +72,16 @@ class Composed:
         return f"# Options chosen:\n{indent(listed, '#   ')}\n{self.yaml()}"
 
 
+def _refuse_placement(overrides: Sequence[str]) -> None:
+    """Refuse to deal out what is the work of one process."""
+    for item in overrides:
+        if item.lstrip("+~").startswith(("placement=", "placement.")):
+            raise ConfigError(
+                f"{item} has no meaning here: distillkit train alone shares its work among "
+                "processes. Remove it."
+            )
+
+
 def compose(
     verb: str,
     overrides: Sequence[str],
@@ -95,6 +106,8 @@ def compose(
         for item in overrides:
             refuse_secrets(item, item)
         read_overrides(overrides)
+        if verb != "train":
+            _refuse_placement(overrides)
         config, picked = composed_by_hydra(verb, overrides, config_dir)
         composed = from_config(config, overrides, picked=picked)
         check_typed(composed.run, composed.config, overrides)

@@ -5,6 +5,7 @@ import torch
 
 from distillkit.core.errors import ConfigError
 from distillkit.distributed.replicas import Replicas
+from tests.conftest import CommandLine
 
 
 @pytest.mark.parametrize(("shown", "taken"), [(8, 3), (1, 0)])
@@ -22,3 +23,21 @@ def test_a_process_takes_its_own_gpu_or_the_only_one_that_it_is_shown(
 def test_one_gpu_is_not_named_for_several_processes() -> None:
     with pytest.raises(ConfigError, match="device=cuda:1 is one device, and 8 processes"):
         Replicas(3, 8).device(torch.device("cuda", 1))
+
+
+@pytest.mark.parametrize("verb", [["undo-iterate"], ["osd"], ["eval", "run=x"], ["study", "order"]])
+def test_what_one_process_does_has_no_placement(verb: list[str], distillkit: CommandLine) -> None:
+    result = distillkit(*verb, "placement=replicas")
+    assert result.code == 2
+    assert "placement=replicas has no meaning here: distillkit train alone" in result.err
+
+
+@pytest.mark.parametrize("verb", [["eval", "run=x"], ["doctor"], ["sweep"], ["train", "-m"]])
+def test_what_one_process_does_is_refused_to_several(
+    verb: list[str], distillkit: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "0")
+    result = distillkit(*verb)
+    assert result.code == 2
+    assert "runs in one process, and 2 were started" in result.err
