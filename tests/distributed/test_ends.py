@@ -65,6 +65,31 @@ if os.environ.get("RANK") == os.environ["FULL"]:
 """
 
 
+CANNOT_WRITE = """
+import os
+
+from distillkit.core.errors import DataError
+from distillkit.core.spec import spec
+from distillkit.writers.base import Local
+from distillkit.writers.local import LocalWriter
+
+
+class Failing(LocalWriter):
+    def write(self, *given, **named):
+        if os.environ["RANK"] == "1":
+            raise DataError("the second process cannot write.")
+        return super().write(*given, **named)
+
+
+@spec("writer/failing")
+class FailingSettings(Local):
+    IMPLIED = False
+
+    def open(self, student):
+        return Failing(student)
+"""
+
+
 def begin(started: Start, output: Path, *typed: str) -> list[Started]:
     """Two processes of one training, each the real command line."""
     output.mkdir(exist_ok=True)
@@ -159,6 +184,21 @@ def test_what_goes_wrong_in_one_process_is_one_sentence_of_all(
     assert codes == [2, 2]
     assert len(sentences(said)) == 1, said
     assert words in sentences(said)[0]
+
+
+@pytest.mark.parametrize("layout", ["replicas", "sharded"])
+def test_all_hear_what_one_cannot_do_before_they_wait_for_it(
+    layout: str, started: Start, tmp_path: Path
+) -> None:
+    """Where a process that is gone is not noticed, as by NCCL, they would wait for a time-out."""
+    plugin = tmp_path / "failing.py"
+    plugin.write_text(CANNOT_WRITE)
+    typed = [f"output={tmp_path}", f"placement={layout}", "policy=on_policy", "lmbda=null"]
+    command = [*TYPED, *typed, "writer=failing", "--plugin", str(plugin)]
+    results = run_ranks(started, 2, tmp_path, [command])
+    assert [rank[0]["error"] for rank in results] == [
+        "DataError: the second process cannot write."
+    ] * 2
 
 
 @pytest.mark.parametrize(
