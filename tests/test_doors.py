@@ -16,7 +16,7 @@ READER = '''
 import torch
 
 from distillkit.core.spec import spec
-from distillkit.opinions.base import OnlyReads
+from distillkit.opinions.base import OnlyReads, Reader
 from distillkit.opinions.sparse import SparseOpinion
 from distillkit.supports.base import Sparse
 from distillkit.supports.top_k import TeacherTopK
@@ -30,17 +30,17 @@ class Table(OnlyReads):
     seed: int = 0
 
     def gives(self):
-        return TeacherTopK(k=self.k)
+        return [TeacherTopK(k=self.k)]
 
     def tells_drawn(self):
         return False
 
-    def open(self, student):
+    def open(self, student, asked):
         return Bigrams(self, student)
 
 
-class Bigrams:
-    context, active_parameters = 1 << 20, 0
+class Bigrams(Reader):
+    context = 1 << 20
 
     def __init__(self, settings, student):
         self.student = student
@@ -221,7 +221,7 @@ def test_a_policy_that_mixes_without_a_share_is_refused(
 def test_an_estimate_of_a_policy_gradient_needs_a_model(
     given: list[str], tmp_path: Path, distillkit: CommandLine
 ) -> None:
-    source = READER.replace("return TeacherTopK(k=self.k)", "return Full()")
+    source = READER.replace("return [TeacherTopK(k=self.k)]", "return [Full()]")
     source = source.replace("return False", "return True")
     source = source.replace(
         "import torch\n", "import torch\nfrom distillkit.supports.full import Full\n"

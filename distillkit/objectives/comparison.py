@@ -1,5 +1,6 @@
 """What is compared at every position: two distributions, on a support, by a divergence."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -40,39 +41,43 @@ class Comparison:
         teacher = heard if told else log_probs(heard, self.teacher_temperature)
         return self.support.slope(self.divergence, teacher, student, targets)
 
-    def check_told(self, told: Support, teacher: str) -> None:
+    def check_told(self, told: Sequence[Support], teacher: str) -> None:
         """Refuse a teacher that tells less than is compared.
 
         Args:
-            told: the densest support of its opinions.
+            told: the densest supports of its opinions.
             teacher: its name as typed.
 
         Raises:
             ConfigError: the support, the temperature or the control needs more.
         """
-        if not self.support.within(told):
+        fitting = [each for each in told if self.support.within(each)]
+        if not fitting:
+            most = " or ".join(map(said, told))
             raise ConfigError(
-                f"support={_said(self.support)} compares more entries than teacher={teacher} "
-                f"tells, which is {_said(told)}. Set support={_said(told)}."
+                f"support={said(self.support)} compares more entries than teacher={teacher} "
+                f"tells, which is {most}. Set support={most}."
             )
-        if self.control is not Control.none and isinstance(told, Sampled):
+        if any(each.dense for each in fitting):
+            return
+        if self.control is not Control.none and isinstance(self.support, Sampled):
             raise ConfigError(
                 f"objective.control={self.control} gives each position the opinion of another one, "
                 f"and teacher={teacher} tells of the drawn token alone. Set it to none."
             )
-        if self.teacher_noise and not told.dense:
+        if self.teacher_noise:
             raise ConfigError(
                 f"objective.teacher_noise={self.teacher_noise} is added to logits, and "
                 f"teacher={teacher} tells probabilities of a few entries. Set it to 0."
             )
-        if self.teacher_temperature != 1 and not told.dense:
+        if self.teacher_temperature != 1:
             raise ConfigError(
                 f"objective.teacher_temperature={self.teacher_temperature} divides logits, and "
                 f"teacher={teacher} tells probabilities of a few entries. Set it to 1."
             )
 
 
-def _said(support: Support) -> str:
+def said(support: Support) -> str:
     """As it is typed."""
     size = getattr(support, "k", None)
     return name_of(support) + ("" if size is None else f" support.k={size}")

@@ -6,8 +6,10 @@ from typing import Self
 
 import torch
 
-from distillkit.core.types import PerToken
-from distillkit.supports.base import Sparse
+from distillkit.core.types import PerToken, Targets
+from distillkit.divergences.base import log_probs
+from distillkit.opinions.base import Opinion
+from distillkit.supports.base import Sparse, Support
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +56,25 @@ class SparseOpinion:
             entries=Sparse(*map(torch.cat, zip(*(part.entries for part in parts), strict=True))),
             of_drawn=torch.cat(told) if told else None,
         )
+
+
+def told(
+    opinion: Opinion, targets: Targets, support: Support, *, rows: int, chunk_mb: int
+) -> SparseOpinion:
+    """An opinion of every entry as one of a support's alone, with how likely the text is.
+
+    Args:
+        opinion: of N positions, dense.
+        targets: the text's token at each [N].
+        support: whose entries do not depend on the student.
+        rows: positions whose logits are made at a time.
+        chunk_mb: mebibytes for logits.
+    """
+    heard, parts = opinion.opened(rows), []
+    for start in range(0, len(opinion), rows):
+        part = slice(start, min(start + rows, len(opinion)))
+        whole = heard(part)
+        assert not isinstance(whole, Sparse)
+        parts.append(support.told(log_probs(whole), targets[part]))
+    entries = Sparse(*map(torch.cat, zip(*parts, strict=True)))
+    return SparseOpinion(entries, opinion.drawn(chunk_mb=chunk_mb))

@@ -10,6 +10,7 @@ from torch import Tensor
 from distillkit.core.types import Example, LogProbs, PerToken, Rollout, Targets
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.likelihood import Scorer, token_nlls
+from distillkit.opinions.base import Reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class StatesOpinion:
         )
 
 
-class ModelReader:
+class ModelReader(Reader):
     """Reads with a language model of this process, in its own prompt format."""
 
     def __init__(self, model: LanguageModel) -> None:

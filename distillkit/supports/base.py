@@ -63,6 +63,15 @@ class Support(ABC):
         """Whether every entry is kept apart."""
         return False
 
+    def told(self, teacher: LogProbs, targets: Targets) -> Sparse:
+        """What is left of a teacher's whole distributions [N, V] where this support is told.
+
+        For supports whose entries do not depend on the student.
+        """
+        ids = self.chosen(teacher, teacher, targets)
+        entries = merge(teacher, ids)[0]
+        return Sparse(ids, entries[:, :-1], entries[:, -1])
+
     def slope(
         self,
         divergence: Divergence,

@@ -49,9 +49,11 @@ def appraise(
     spare: Opinion | None = None
     scores: dict[int, tuple[float, ...]] = {}
     with torch.no_grad(), clock("teacher"):
-        for rows in groups_of_rows(
+        groups = groups_of_rows(
             rollouts, sides=sides, loop=loop, placement=placement, owners=owners
-        ):
+        )
+        reader.expect([rollouts[row] for rows in groups for row in rows])
+        for rows in groups:
             opinion = reader.read([rollouts[row] for row in rows] or [idle(rollouts)])
             lengths = [len(rollouts[row].response.tokens) for row in rows] or [1]
             # A pass that is made because others make one has no rows.

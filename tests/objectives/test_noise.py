@@ -128,7 +128,7 @@ def test_noise_needs_logits() -> None:
     told = forward_kl(teacher_noise=1.0).compared()
     told = replace(told, support=TeacherTopK(k=2))
     with pytest.raises(ConfigError, match=r"teacher_noise=1.0 is added to logits, and teacher=far"):
-        told.check_told(TeacherTopK(k=2), "far")
+        told.check_told([TeacherTopK(k=2)], "far")
 
 
 def test_a_draft_that_learns_while_it_serves_takes_no_noise() -> None:

@@ -122,27 +122,27 @@ def test_a_support_that_the_teacher_does_not_tell_is_refused(
 ) -> None:
     comparison = Comparison(divergence=ForwardKL(), support=asked)
     if fits:
-        comparison.check_told(given, "mine")
+        comparison.check_told([given], "mine")
         return
     with pytest.raises(ConfigError, match=r"support=.* compares more entries than teacher=mine"):
-        comparison.check_told(given, "mine")
+        comparison.check_told([given], "mine")
 
 
 def test_the_drawn_token_alone_cannot_be_shuffled() -> None:
     """Told entries move with their ids: each would be held against another position's token."""
     broken = Comparison(divergence=ForwardKL(), support=Sampled(), control=Control.shuffled_teacher)
-    broken.check_told(Full(), "mine")
+    broken.check_told([Full()], "mine")
     with pytest.raises(ConfigError, match="control=shuffled_teacher gives each position"):
-        broken.check_told(Sampled(), "mine")
+        broken.check_told([Sampled()], "mine")
 
 
 def test_a_temperature_needs_logits() -> None:
     comparison = Comparison(
         divergence=ForwardKL(), support=TeacherTopK(k=2), teacher_temperature=2.0
     )
-    comparison.check_told(Full(), "mine")
+    comparison.check_told([Full()], "mine")
     with pytest.raises(ConfigError, match=r"teacher_temperature=2.0 divides logits"):
-        comparison.check_told(TeacherTopK(k=2), "mine")
+        comparison.check_told([TeacherTopK(k=2)], "mine")
 
 
 def test_a_model_reads_several_rollouts_as_it_reads_each() -> None:

@@ -121,7 +121,7 @@ def _check_reader(teacher: OnlyReads, objective: Objective) -> None:
     lacks = "writes nothing, and one of the estimators learns from text of both models"
     if not objective.POLICY_GRADIENT:
         lacks = "tells a few entries, and estimates are held against the whole distribution"
-        if teacher.gives().dense:
+        if any(each.dense for each in teacher.gives()):
             return
     raise ConfigError(f"teacher={name_of(teacher)} {lacks}. Choose a model as the teacher.")
 

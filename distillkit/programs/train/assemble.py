@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -15,9 +16,9 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
 from distillkit.models.pair import load_pair
 from distillkit.models.pretrained import SelfTeacher, Teacher
-from distillkit.opinions.base import OnlyReads, Reader
+from distillkit.opinions.base import Asked, OnlyReads, Reader
 from distillkit.rewards.base import Judge
-from distillkit.run import TrainRun
+from distillkit.run import Distillation, TrainRun
 from distillkit.training.authors import writer_of
 from distillkit.training.parts import OtherText, other_text
 from distillkit.training.sides import Sides
@@ -85,10 +86,21 @@ def _sides(run: TrainRun, device: torch.device, placement: Placement) -> tuple[S
     )
     student.begin(child_seed(run.seed, "init"))
     if isinstance(run.teacher, OnlyReads):
-        return Sides(student, reader=run.teacher.open(student)), notes
+        return Sides(student, reader=run.teacher.open(student, asked_of(run))), notes
     if isinstance(run.teacher, SelfTeacher):
         model = below(student, run.teacher)
     return Sides.of(student, model), notes
+
+
+def asked_of(run: Distillation) -> Asked:
+    """What a run wants to know of a teacher that is no model of this process."""
+    comparison = run.objective.comparison()
+    return Asked(
+        support=None if comparison is None else comparison.support,
+        drawn=run.objective.scores_text(),
+        precision=run.precision,
+        folder=Path(run.output) / "kept",
+    )
 
 
 def splits(run: TrainRun) -> list[Split]:

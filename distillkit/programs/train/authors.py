@@ -8,6 +8,7 @@ from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Example
 from distillkit.models.identity import identity
 from distillkit.models.pretrained import Pretrained, SelfTeacher
+from distillkit.opinions.base import OnlyReads
 from distillkit.programs.train.assemble import Assembled
 from distillkit.run import TrainRun
 from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of
@@ -32,15 +33,33 @@ def ready_authors(
         poll: called between the teacher's batches; may raise to stop.
         say: told how far the teacher is.
     """
-    sides, placement = parts.sides, parts.placement
     authors = authors_of(
-        run.policy, sides=sides, writer=parts.writer, sampling=run.rollout, seed=run.seed
+        run.policy, sides=parts.sides, writer=parts.writer, sampling=run.rollout, seed=run.seed
     )
     if Author.teacher in run.policy.may_write():
+        authors[Author.teacher] = _kept(run, parts, examples, poll=poll, say=say)
+    return authors
+
+
+def _kept(
+    run: TrainRun,
+    parts: Assembled,
+    examples: Sequence[Example],
+    *,
+    poll: Callable[[], None],
+    say: Callable[[str], None],
+) -> KeptAuthor:
+    """The teacher's text, by whoever it is."""
+    sides, placement, begun = parts.sides, parts.placement, monotonic()
+    seed = child_seed(run.seed, "teacher")
+    if isinstance(run.teacher, OnlyReads):
+        reader = sides.reader
+        assert reader is not None
+        texts = placement.told(lambda: reader.texts(examples, run.teacher_rollout, seed=seed))
+    else:
         source = run.student if isinstance(run.teacher, SelfTeacher) else run.teacher
         assert isinstance(source, Pretrained)
         assert sides.teacher is not None
-        begun = monotonic()
         known_as = identity(source, sides.teacher)
         with placement.whole(sides.teacher.module):
             texts = kept_text(
@@ -50,10 +69,9 @@ def ready_authors(
                 writer=LocalWriter(sides.teacher, Author.teacher),
                 identity=known_as,
                 sampling=run.teacher_rollout,
-                seed=child_seed(run.seed, "teacher"),
+                seed=seed,
                 poll=poll,
                 say=say,
                 placement=placement,
             )
-        authors[Author.teacher] = KeptAuthor(texts, seconds=monotonic() - begun)
-    return authors
+    return KeptAuthor(texts, seconds=monotonic() - begun)

@@ -208,7 +208,8 @@ def check_told(teacher: OnlyReads, run: Distillation) -> None:
             f"objective={name_of(run.objective)} learns from how likely the teacher finds each "
             f"token that was drawn, and teacher={name} does not say. Use objective=divergence."
         )
-    if run.policy.may_write() & {Author.teacher, Author.mixture}:
+    beyond = {Author.mixture} if teacher.writes() else {Author.teacher, Author.mixture}
+    if run.policy.may_write() & beyond:
         raise ConfigError(
             f"policy={name_of(run.policy)} has the teacher write, and teacher={name} only reads. "
             "Use policy=on_policy or policy=off_policy."

@@ -62,6 +62,8 @@ class Session:
         run, parts, directory = job.run, job.parts, job.directory
         self._run, self._directory, self._display, self._stop = run, directory, display, job.stop
         self._tracked = tracked
+        if (reader := parts.sides.reader) is not None:
+            reader.attend(poll=job.stop.poll, say=display.say)
         self._assembled, self._student = parts, parts.sides.student
         self._placement = parts.placement
         self._parts = Parts(
