@@ -26,6 +26,7 @@ from distillkit.metrics.base import Metric
 from distillkit.models.pretrained import AnyTeacher, Readable, Student, Teacher
 from distillkit.models.sampling import Sampling, TeacherSampling
 from distillkit.objectives.base import Objective
+from distillkit.opinions.cache_layout import Kept
 from distillkit.policies.base import Policy
 from distillkit.rewards.base import Reward
 from distillkit.supports.base import Support
@@ -130,6 +131,45 @@ class TrainRun(Distillation):
     """Which processes hold what."""
 
 
+@spec("cache")
+class CacheRun:
+    """What a teacher thinks of texts, kept for trainings to come."""
+
+    name: str | None = None
+    """Name of the cache's folder; made of the settings and the fingerprint if null."""
+    output: str = "outputs"
+    """Where caches and kept texts go."""
+    seed: int = 0
+    """Root of the teacher's text and of all draws."""
+    device: str = "auto"
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1``."""
+    precision: Precision = Precision.fp32
+    """``fp32`` or ``bf16``."""
+    teacher: Readable = MISSING
+    """Who is asked; any that a training may learn from."""
+    student: Student = MISSING
+    """Whose ids and ends are meant; students of its tokenizer may learn from the cache."""
+    dataset: Dataset = MISSING
+    policy: Policy = MISSING
+    """Whose text is read: ``off_policy`` the dataset's, ``seq_kd`` the teacher's own."""
+    support: Support = MISSING
+    """What is kept of a distribution; ``full`` keeps the last hidden states and the head."""
+    teacher_rollout: TeacherSampling = MISSING
+    """How the teacher writes, where the policy asks it to."""
+    kept: Kept = Kept.float32
+    """Floating type of log-probabilities, weights and states on disk."""
+    shard_mb: int = 256
+    """Mebibytes of a file."""
+    micro_batch_tokens: int = 16384
+    """Most padded tokens that the teacher reads side by side."""
+    max_prompt_tokens: int | None = None
+    """Longer prompts are dropped; null drops none."""
+
+    def __post_init__(self) -> None:
+        check_place(self.name, self.output)
+        check_range(self, "", POSITIVE, "shard_mb", "micro_batch_tokens", "max_prompt_tokens")
+
+
 class Begin(StrEnum):
     """Which student an iteration begins with."""
 
@@ -137,7 +177,7 @@ class Begin(StrEnum):
     previous = "previous"
 
 
-class Kept(StrEnum):
+class Lessons(StrEnum):
     """Which lessons an iteration trains on."""
 
     newest = "newest"
@@ -189,7 +229,7 @@ class UndoRun(Distillation):
     evidence: EvidenceSettings = MISSING
     begin: Begin = Begin.first
     """``first`` restarts every iteration from the same student, ``previous`` goes on."""
-    lessons: Kept = Kept.newest
+    lessons: Lessons = Lessons.newest
     """``newest`` trains on the last round's lessons, ``all`` on those of all rounds so far."""
     iterations: int = 3
     """Most rewritings."""

@@ -35,6 +35,7 @@ REQUIRED = {
     "dataset=text": ["dataset.path=rows.jsonl"],
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
     "experiment=smollm2_recover": ["dataset.path=stories"],
+    "teacher=cached": ["teacher.path=a-cache"],
     "teacher=endpoint": ["teacher.model=a-teacher"],
     "reward=classifier": ["reward.name=a/model"],
     "reward=python": ["reward.function=a.module:name"],

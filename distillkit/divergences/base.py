@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import log, log1p
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -18,6 +19,10 @@ FLOOR = -1e30
 @dataclass(kw_only=True, slots=True)
 class Divergence(ABC):
     """Per-token, unreduced numbers. ``forward`` means KL(teacher || student)."""
+
+    LINEAR: ClassVar = False
+    """Whether the student's gradient is linear in the teacher's probabilities, so that an unbiased
+    estimate of these gives one of that."""
 
     @abstractmethod
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:

@@ -1,5 +1,7 @@
 """The two Kullback-Leibler divergences."""
 
+from typing import ClassVar
+
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
 from distillkit.divergences.base import Divergence, kl
@@ -8,6 +10,8 @@ from distillkit.divergences.base import Divergence, kl
 @spec("divergence/forward_kl")
 class ForwardKL(Divergence):
     """KL(teacher || student): the student must cover all that the teacher might say."""
+
+    LINEAR: ClassVar = True
 
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
         return kl(teacher, student)

@@ -26,7 +26,7 @@ from distillkit.models.head import Head
 from distillkit.models.likelihood import rows_within
 from distillkit.objectives.comparison import Comparison
 from distillkit.opinions.base import Heard, Opinion
-from distillkit.supports.base import Sparse, Support
+from distillkit.supports.base import Support
 from distillkit.supports.full import Full
 from distillkit.supports.sampled import Sampled
 from distillkit.supports.top_k import StudentTopK, TeacherTopK, TopK
@@ -172,7 +172,7 @@ class Estimates:
 
     def _count_dense(self, reading: Reading, theirs: Heard, part: slice) -> _Chunk:
         objective = self._comparison
-        assert not isinstance(theirs, Sparse), "refused before anything is loaded"
+        assert isinstance(theirs, Tensor), "refused before anything is loaded"
         logits = self._ours.logits(reading.student[part])
         student = log_probs(logits, objective.student_temperature)
         teacher = log_probs(theirs, objective.teacher_temperature)

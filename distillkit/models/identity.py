@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from torch import Tensor
 
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Pretrained
+from distillkit.models.prompts import PromptFormat
+from distillkit.models.reading import PROBE
+from distillkit.models.shared_ids import merges_of
 
 
 def identity(source: Pretrained, model: LanguageModel) -> dict[str, str | None]:
@@ -52,6 +55,20 @@ def digest_of_tensors(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     _add(digest, tensors)
     return digest.hexdigest()[:16]
+
+
+def digest_of_tokenizer(tokenizer: Any, ids: Collection[int]) -> str:
+    """16 hex digits of the tokens of some ids, and of how a text is split."""
+    named = sorted((each, token) for token, each in tokenizer.get_vocab().items() if each in ids)
+    told = [named, merges_of(tokenizer), tokenizer.encode(PROBE, add_special_tokens=False)]
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def digest_of_template(prompts: PromptFormat) -> str:
+    """16 hex digits of how a model is asked."""
+    source = None if prompts.chat is None else str(prompts.tokenizer.get_chat_template())
+    told = [str(prompts.style), source, prompts.template]
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _add(digest: "hashlib._Hash", tensors: Mapping[str, Tensor]) -> None:

@@ -44,12 +44,19 @@ def agree_on_the_end(teacher: LanguageModel, student: LanguageModel) -> list[str
     """
     if (teacher.end_id, teacher.stop_ids) == (student.end_id, student.stop_ids):
         return []
-    teacher.stop_ids = student.stop_ids = teacher.stop_ids | student.stop_ids
-    student.end_id = teacher.end_id
-    student.module.generation_config.eos_token_id = sorted(student.stop_ids)
+    teacher.stop_ids = teacher.stop_ids | student.stop_ids
+    end_as(student, end_id=teacher.end_id, stop_ids=teacher.stop_ids)
     ends = teacher.tokenizer.convert_ids_to_tokens(sorted(teacher.stop_ids))
     closing = teacher.tokenizer.convert_ids_to_tokens(teacher.end_id)
     return [
         f"teacher and student end their text differently: {' and '.join(ends)} may end a response "
         f"of either, and references are closed with {closing}"
     ]
+
+
+def end_as(student: LanguageModel, *, end_id: int, stop_ids: frozenset[int]) -> None:
+    """Let a student close references with an end token, and stop at several."""
+    if (end_id, stop_ids) == (student.end_id, student.stop_ids):
+        return
+    student.end_id, student.stop_ids = end_id, stop_ids
+    student.module.generation_config.eos_token_id = sorted(stop_ids)

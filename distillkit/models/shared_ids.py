@@ -38,7 +38,7 @@ def check_ids(
             f"{both} have different tokenizers ({len(right)} and {len(left)} entries, first "
             f"difference {differing[0][0]!r}). Choose two models of one family."
         )
-    if ours.encode(PROBE) != theirs.encode(PROBE) or _merges(ours) != _merges(theirs):
+    if ours.encode(PROBE) != theirs.encode(PROBE) or merges_of(ours) != merges_of(theirs):
         raise ModelError(
             f"{both} share a vocabulary but split text differently. Choose two models of one "
             "family."
@@ -74,7 +74,7 @@ def share_ids(teacher: LanguageModel, student: LanguageModel) -> list[str]:
     return sorted(alone, key=lambda token: every[token])
 
 
-def _merges(tokenizer: Any) -> Any:
+def merges_of(tokenizer: Any) -> Any:
     """The rules by which a fast tokenizer joins pieces; None for a slow one."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return backend and json.loads(backend.to_str())["model"].get("merges")

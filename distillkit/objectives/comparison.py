@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from torch import Tensor
+
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import name_of
 from distillkit.core.types import LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence, log_probs
 from distillkit.opinions.base import Heard, Opinion
-from distillkit.supports.base import Sparse, Support
+from distillkit.supports.base import Support
 from distillkit.supports.sampled import Sampled
 
 
@@ -37,8 +39,8 @@ class Comparison:
 
     def slope(self, heard: Heard, student: LogProbs, targets: Targets) -> tuple[PerToken, LogProbs]:
         """Values [n], and their derivative by the student's log-probs [n, V]."""
-        told = isinstance(heard, Sparse)
-        teacher = heard if told else log_probs(heard, self.teacher_temperature)
+        logits = isinstance(heard, Tensor)
+        teacher = log_probs(heard, self.teacher_temperature) if logits else heard
         return self.support.slope(self.divergence, teacher, student, targets)
 
     def check_told(self, told: Sequence[Support], teacher: str) -> None:

@@ -7,7 +7,8 @@ from omegaconf import MISSING
 
 from distillkit.core.bounds import ABOVE_ZERO, FROM_ZERO, check_range
 from distillkit.core.clock import Clock
-from distillkit.core.spec import spec
+from distillkit.core.errors import ConfigError
+from distillkit.core.spec import name_of, spec
 from distillkit.divergences.base import Divergence
 from distillkit.models.likelihood import Scorer
 from distillkit.objectives.base import Objective, Scored
@@ -40,6 +41,12 @@ class Comparing(Objective):
         both, hint = ("teacher_temperature", "student_temperature"), "1 leaves it as it is."
         check_range(self, "objective.", ABOVE_ZERO, *both, hint=hint)
         check_range(self, "objective.", FROM_ZERO, "teacher_noise", hint="0 adds none.")
+        if self.support.UNBIASED and not self.divergence.LINEAR:
+            raise ConfigError(
+                f"divergence={name_of(self.divergence)} is not linear in the teacher, so what "
+                f"support={name_of(self.support)} estimates without a bias would give it one. Use "
+                "divergence=forward_kl, or a cache of teacher_top_k."
+            )
 
     def earlier(self, values: dict[str, Any]) -> dict[str, Any]:
         """Its values as runs of earlier versions had them, so that they are known again."""

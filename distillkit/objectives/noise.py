@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Self
 
 import torch
+from torch import Tensor
 
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import LogProbs
 from distillkit.opinions.base import Heard
-from distillkit.supports.base import Sparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Noise:
 
         def noisy(part: slice) -> Heard:
             logits = opened(part)
-            assert not isinstance(logits, Sparse), "refused when composing"
+            assert isinstance(logits, Tensor), "refused when composing"
             return logits.add_(self._drawn(part, logits), alpha=self.scale)
 
         return noisy

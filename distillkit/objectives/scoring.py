@@ -18,7 +18,6 @@ from distillkit.objectives.chunked import LossOf, backward_in_chunks, blocks, fu
 from distillkit.objectives.comparison import Comparison
 from distillkit.objectives.pulls import Pull
 from distillkit.opinions.base import Heard
-from distillkit.supports.base import Sparse
 
 
 class Pulled(NamedTuple):
@@ -70,9 +69,9 @@ def compare(
     def loss_of(given: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         heard, total = theirs(part), weights.new_zeros(3)
         # The teacher's logits are used block by block: there is no third buffer.
-        gradient = torch.empty_like(given) if isinstance(heard, Sparse) else heard
+        gradient = heard if isinstance(heard, Tensor) else torch.empty_like(given)
         for block in blocks(given):
-            said = heard.part(block) if isinstance(heard, Sparse) else heard[block]
+            said = heard[block] if isinstance(heard, Tensor) else heard.part(block)
             where = targets[part][block], weights[part][block], known[part][block]
             sums, gradient[block] = both(exact, pull, said, given[block], *where)
             total += sums

@@ -1,21 +1,21 @@
 """What every opinion is, and everyone who has one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from distillkit.core.costs import Costs
-from distillkit.core.types import Example, LogProbs, PerToken, Response, Rollout
+from distillkit.core.types import Author, Example, LogProbs, PerToken, Response, Rollout
 from distillkit.models.pretrained import Readable
 from distillkit.models.sampling import Sampling
-from distillkit.supports.base import Sparse, Support
+from distillkit.supports.base import Support, Told
 
 if TYPE_CHECKING:  # it loads transformers, and this module is loaded for every composing
     from distillkit.models.language_model import LanguageModel
 
-Heard = LogProbs | Sparse
+Heard = LogProbs | Told
 """A teacher's logits of some positions [n, V], or log-probabilities of the entries it tells."""
 
 
@@ -65,6 +65,16 @@ class Reader(ABC):
     def read(self, rollouts: Sequence[Rollout]) -> Opinion:
         """Its opinion of these rollouts, of one after the other; called without a gradient."""
 
+    def know(self, examples: Sequence[Example]) -> None:  # noqa: B027 (most need not)
+        """Told of the examples that it will be asked about, before anything else."""
+
+    def foresee(self, rollouts: Sequence[Rollout]) -> None:  # noqa: B027 (most need not)
+        """Told of all text that is known before the first update; refuses what it cannot read.
+
+        Raises:
+            DistillkitError: there is some.
+        """
+
     def expect(self, rollouts: Sequence[Rollout]) -> None:  # noqa: B027 (most need not)
         """Told what it will be asked of in a moment, so that it may ask for all of it at once."""
 
@@ -91,6 +101,11 @@ class Reader(ABC):
             DistillkitError: it has none of them.
         """
         raise NotImplementedError
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What tells who is asked from others: name, version and digest, as far as it has them."""
+        return {}
 
     @property
     def costs(self) -> Costs:
@@ -122,6 +137,13 @@ class OnlyReads(Readable, ABC):
     def writes(self) -> bool:
         """Whether it has text of its own, as ``policy=seq_kd`` learns from."""
         return False
+
+    def check_authors(self, authors: frozenset[Author]) -> None:
+        """Refuse text that it cannot read, by who may write it.
+
+        Raises:
+            DistillkitError: there is some.
+        """
 
     @abstractmethod
     def gives(self) -> Sequence[Support]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,25 @@ class Sparse(NamedTuple):
         return Sparse(self.ids[:, :count], self.log_probs[:, :count], left.logsumexp(-1))
 
 
+class Drawn(NamedTuple):
+    """An unbiased estimate of a distribution at each position: entries, some of them drawn."""
+
+    ids: Ids
+    """May repeat, and then add up."""
+    log_weights: Float[Tensor, "N K"]
+    """Their exponentials add up to 1 at a position, and are right in expectation."""
+    entropy: PerToken
+    """Of the whole distribution, in nats."""
+
+    def part(self, where: slice) -> "Drawn":
+        """Some of the positions."""
+        return Drawn(*(each[where] for each in self))
+
+
+Told = Sparse | Drawn
+"""What somebody tells of a distribution who does not tell all of it."""
+
+
 @dataclass(kw_only=True, slots=True)
 class Support(ABC):
     """Chosen entries and one bucket for the mass of all others, on both sides alike.
@@ -54,7 +73,7 @@ class Support(ABC):
         """Whether who tells the entries of another support tells those of this one too."""
         return told.dense
 
-    def among(self, told: Sparse) -> Sparse:
+    def among(self, told: Told) -> Sparse:
         """This support's entries of what is told; for supports that are :meth:`within` it."""
         raise NotImplementedError
 
@@ -63,10 +82,20 @@ class Support(ABC):
         """Whether every entry is kept apart."""
         return False
 
-    def told(self, teacher: LogProbs, targets: Targets) -> Sparse:
+    UNBIASED: ClassVar = False
+    """Whether what is told is right in expectation alone."""
+
+    def told(
+        self, teacher: LogProbs, targets: Targets, generator: torch.Generator | None = None
+    ) -> Told:
         """What is left of a teacher's whole distributions [N, V] where this support is told.
 
         For supports whose entries do not depend on the student.
+
+        Args:
+            teacher: log-probabilities.
+            targets: the text's token at each position [N].
+            generator: of draws, where any are made.
         """
         ids = self.chosen(teacher, teacher, targets)
         entries = merge(teacher, ids)[0]
@@ -75,7 +104,7 @@ class Support(ABC):
     def slope(
         self,
         divergence: Divergence,
-        teacher: LogProbs | Sparse,
+        teacher: LogProbs | Told,
         student: LogProbs,
         targets: Targets,
     ) -> tuple[PerToken, LogProbs]:
@@ -83,7 +112,7 @@ class Support(ABC):
 
         As with :meth:`Divergence.slope`, a multiple of the student's probabilities is left open.
         """
-        if isinstance(teacher, Sparse):
+        if not isinstance(teacher, Tensor):
             told = self.among(teacher)
             ids, theirs = told.ids, torch.cat([told.log_probs, told.rest[:, None]], dim=-1)
         else:

@@ -1,11 +1,12 @@
 """All real ids."""
 
 import torch
+from torch import Tensor
 
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence
-from distillkit.supports.base import Sparse, Support
+from distillkit.supports.base import Support, Told
 
 
 @spec("support/full")
@@ -22,9 +23,9 @@ class Full(Support):
     def slope(
         self,
         divergence: Divergence,
-        teacher: LogProbs | Sparse,
+        teacher: LogProbs | Told,
         student: LogProbs,
         targets: Targets,
     ) -> tuple[PerToken, LogProbs]:
-        assert not isinstance(teacher, Sparse), "refused when composing"
+        assert isinstance(teacher, Tensor), "refused when composing"
         return divergence.slope(teacher, student)

@@ -2,7 +2,7 @@
 
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, Targets
-from distillkit.supports.base import Sparse, Support
+from distillkit.supports.base import Sparse, Support, Told
 
 
 @spec("support/sampled")
@@ -18,5 +18,6 @@ class Sampled(Support):
     def within(self, told: Support) -> bool:
         return told.dense or isinstance(told, Sampled)
 
-    def among(self, told: Sparse) -> Sparse:
+    def among(self, told: Told) -> Sparse:
+        assert isinstance(told, Sparse)
         return told

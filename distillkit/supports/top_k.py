@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, Targets
-from distillkit.supports.base import Sparse, Support
+from distillkit.supports.base import Sparse, Support, Told
 
 
 @dataclass(kw_only=True, slots=True)
@@ -32,7 +32,8 @@ class TeacherTopK(TopK):
     def within(self, told: Support) -> bool:
         return told.dense or (isinstance(told, TeacherTopK) and self.k <= told.k)
 
-    def among(self, told: Sparse) -> Sparse:
+    def among(self, told: Told) -> Sparse:
+        assert isinstance(told, Sparse)
         return told.kept(self.k)
 
 

@@ -56,7 +56,14 @@ def assemble(run: TrainRun, placement: Placement = ALONE) -> Assembled:
     check_references(run, examples[Split.train])
     sides, fitted = _sides(run, device, placement)
     notes = [*(remark.sentence() for remark in gathered.remarks), *fitted]
-    train, dropped = _fitting(run, examples[Split.train], sides.readers)
+    if sides.reader is not None:
+        sides.reader.know(examples[Split.train])
+    train, dropped = fitting(
+        examples[Split.train],
+        sides.readers,
+        limit=run.loop.max_prompt_tokens,
+        needed=room_needed(run),
+    )
     if dropped:
         notes.append(f"dropped {dropped} prompts over loop.max_prompt_tokens")
     validation = examples.get(Split.validation, ())[: run.evaluation.validation]
@@ -113,11 +120,29 @@ def splits(run: TrainRun) -> list[Split]:
     return wanted
 
 
-def _fitting(
-    run: TrainRun, examples: Sequence[Example], readers: Sequence[LanguageModel | Reader]
+def fitting(
+    examples: Sequence[Example],
+    readers: Sequence[LanguageModel | Reader],
+    *,
+    limit: int | None,
+    needed: int,
+    field: str = "loop.max_prompt_tokens",
 ) -> tuple[list[Example], int]:
-    """Examples whose prompt leaves room for a whole response; none is ever truncated."""
-    limit, needed = run.loop.max_prompt_tokens, room_needed(run)
+    """Examples whose prompt leaves room for a whole response; none is ever truncated.
+
+    Args:
+        examples: to choose from.
+        readers: who has to find room.
+        limit: longest prompt, others are dropped; None drops none.
+        needed: tokens of a response.
+        field: of the limit, as it is typed.
+
+    Returns:
+        Those that are kept, and how many are not.
+
+    Raises:
+        DataError: a prompt leaves no room, or none is kept.
+    """
     kept = []
     for example in examples:
         length = max(reader.prompt_length(example) for reader in readers)
@@ -127,12 +152,13 @@ def _fitting(
         if length + needed > context:
             raise DataError(
                 f"the prompt of {example.id} has {length} tokens, which leaves no room for "
-                f"{needed} more in a context of {context}. Set loop.max_prompt_tokens="
-                f"{max(1, context - needed)} to drop such prompts, or lower rollout.max_new_tokens."
+                f"{needed} more in a context of {context}. Set {field}="
+                f"{max(1, context - needed)} to drop such prompts, or lower "
+                f"{'rollout' if field.startswith('loop') else 'teacher_rollout'}.max_new_tokens."
             )
         kept.append(example)
     if not kept:
-        raise DataError(f"loop.max_prompt_tokens={limit} drops every training prompt. Raise it.")
+        raise DataError(f"{field}={limit} drops every training prompt. Raise it.")
     return kept, len(examples) - len(kept)
 
 

@@ -1,11 +1,11 @@
 """Everyone whom a run's policy may name, ready to write."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import monotonic
 
 from distillkit.core.seeds import child_seed
-from distillkit.core.types import Author, Example
+from distillkit.core.types import Author, Example, Rollout
 from distillkit.models.identity import identity
 from distillkit.models.pretrained import Pretrained, SelfTeacher
 from distillkit.opinions.base import OnlyReads
@@ -13,6 +13,7 @@ from distillkit.programs.train.assemble import Assembled
 from distillkit.run import TrainRun
 from distillkit.training.authors import AnyAuthor, KeptAuthor, authors_of
 from distillkit.training.kept_text import kept_text
+from distillkit.training.sampler import Pool
 from distillkit.writers.local import LocalWriter
 
 
@@ -38,7 +39,22 @@ def ready_authors(
     )
     if Author.teacher in run.policy.may_write():
         authors[Author.teacher] = _kept(run, parts, examples, poll=poll, say=say)
+    if (reader := parts.sides.reader) is not None and isinstance(run.teacher, OnlyReads):
+        reader.foresee(_known(run, authors, examples))
     return authors
+
+
+def _known(
+    run: TrainRun, authors: Mapping[Author, AnyAuthor], examples: Sequence[Example]
+) -> list[Rollout]:
+    """All text that is there before the first update."""
+    by = [each for each in (Author.dataset, Author.teacher) if each in run.policy.may_write()]
+    asked = {Author.dataset: Pool.of(examples).labelled, Author.teacher: examples}
+    return [
+        Rollout(*pair)
+        for author in by
+        for pair in zip(asked[author], authors[author].write(asked[author], step=0), strict=True)
+    ]
 
 
 def _kept(

@@ -201,6 +201,7 @@ def check_told(teacher: OnlyReads, run: Distillation) -> None:
         ConfigError: it tells less than is compared, or is to write.
     """
     name = name_of(teacher)
+    teacher.check_authors(run.policy.may_write())
     if (comparison := run.objective.comparison()) is not None:
         comparison.check_told(teacher.gives(), name)
     if run.objective.scores_text() and not teacher.tells_drawn():

@@ -21,7 +21,7 @@ from distillkit.models.identity import digest_of_writer
 from distillkit.models.loading import load, pick_device
 from distillkit.models.pretrained import Teacher
 from distillkit.programs.undo.course import Course
-from distillkit.run import Kept
+from distillkit.run import Lessons
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def write_round(course: Course, this: Round) -> None:
             "rationale to fall back on. Try another teacher, or prompt=..."
         )
     rows: list[Mapping[str, Any]] = [asdict(lesson) for lesson in lessons]
-    if run.lessons is Kept.all and this.before:
+    if run.lessons is Lessons.all and this.before:
         rows += read_json_lines(this.before[-1])
     write_json_lines(this.file, rows)
     course.directory.enter(this.file.name)

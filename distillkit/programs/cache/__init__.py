@@ -1,0 +1,1 @@
+"""``distillkit cache``: a teacher's opinions, made once and shown."""

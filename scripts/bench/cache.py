@@ -1,0 +1,101 @@
+"""How fast a cache is written, and any row of it read: ``python -m scripts.bench.cache``.
+
+Synthetic opinions, so that the disk and the format are measured and no model.
+"""
+
+import json
+import random
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from rich.console import Console
+
+from distillkit.core.provenance import processor
+from distillkit.core.rundir import RunDirectory
+from distillkit.core.types import Author, Example, Message, Response, Rollout
+from distillkit.opinions.cache_layout import HEAD, INDEX, CacheManifest, ids_type, row_key
+from distillkit.opinions.cache_rows import Rows
+from distillkit.opinions.cache_writer import CacheWriter, Written
+
+POSITIONS, LENGTH, K = 500_000, 250, 64
+READ = 1000
+"""Rows read at random."""
+SETTINGS = {
+    "49,152 ids, float32": (49_152, torch.float32),
+    "151,936 ids, float16": (151_936, torch.float16),
+}
+
+
+def synthetic(vocabulary: int, kept: torch.dtype) -> list[Written]:
+    """Rows of random opinions."""
+    ids, rows = ids_type(vocabulary), []
+    draw = torch.Generator().manual_seed(0)
+    for number in range(POSITIONS // LENGTH):
+        example = Example(
+            id=f"row-{number}", prompt=(Message("user", f"{number}?"),), reference="x"
+        )
+        tokens = torch.randint(vocabulary, (LENGTH,), generator=draw)
+        response = Response(tuple(tokens.tolist()), truncated=False, author=Author.dataset)
+        columns = {
+            "tokens": tokens.to(ids),
+            "ids": torch.randint(vocabulary, (LENGTH, K), generator=draw).to(ids),
+            "log_probs": torch.randn(LENGTH, K, generator=draw).to(kept),
+            "rest": torch.randn(LENGTH, generator=draw),
+            "drawn": torch.randn(LENGTH, generator=draw),
+        }
+        rows.append(Written(Rollout(example, response), 20, columns))
+    return rows
+
+
+def measure(rows: list[Written], folder: Path) -> dict[str, float]:
+    """Positions written a second, bytes of each, and milliseconds for a row at random."""
+    directory = RunDirectory(folder, shape=CacheManifest)
+    with directory.claim(fingerprint="0" * 16, config="{}", overrides=[], provenance={}):
+        begun = time.perf_counter()
+        writer = CacheWriter(directory, shard_mb=256, own=False)
+        for row in rows:
+            writer.add(row)
+        writer.seal()
+        seconds = time.perf_counter() - begun
+        directory.finish(
+            {"fingerprint": "0" * 16, "name": "bench", "head": None},
+            leaves=(*writer.files, INDEX, HEAD),
+        )
+        with_digests = time.perf_counter() - begun
+    manifest = json.loads((folder / "summary.json").read_text())
+    begun = time.perf_counter()
+    found = Rows(folder, manifest)
+    checked = time.perf_counter() - begun
+    chosen = random.Random(0).choices(rows, k=READ)
+    begun = time.perf_counter()
+    for row in chosen:
+        key = row_key(row.rollout.example, row.rollout.response.tokens)
+        place = found.entry(key)
+        assert place is not None
+        assert torch.equal(found.columns(place)["ids"], row.columns["ids"])
+    milliseconds = (time.perf_counter() - begun) / READ * 1e3
+    return {
+        "million positions a second": POSITIONS / seconds / 1e6,
+        "the same with all digests": POSITIONS / with_digests / 1e6,
+        "bytes a position": writer.bytes / POSITIONS,
+        "s to check all": checked,
+        "ms a random row": milliseconds,
+    }
+
+
+def main() -> None:
+    """Print both settings."""
+    console = Console()
+    console.print(f"{POSITIONS:,} positions, top {K}, rows of {LENGTH}; {processor()}")
+    for name, setting in SETTINGS.items():
+        rows = synthetic(*setting)
+        with TemporaryDirectory() as place:
+            found = measure(rows, Path(place) / "cache")
+        told = ", ".join(f"{what} {value:.3g}" for what, value in found.items())
+        console.print(f"{name}: {told}", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()
