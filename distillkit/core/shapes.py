@@ -54,7 +54,8 @@ class TrainSummary(Baselines):
     """summary.json of ``train``; earlier versions wrote less.
 
     ``training_seconds`` are those of the updates, ``writing_seconds`` those in which the teacher's
-    text was written before, or read where it was kept. ``layouts`` is there where a run went on
+    text was written before, or read where it was kept. ``teacher_costs`` are tokens, bytes, seconds
+    and price of its opinions, of all processes together. ``layouts`` is there where a run went on
     with another number of processes, or dealt out otherwise over them.
     """
 
@@ -65,6 +66,7 @@ class TrainSummary(Baselines):
     training_seconds: NotRequired[float]
     writing_seconds: NotRequired[float]
     budget: NotRequired[Budget]
+    teacher_costs: NotRequired[Numbers]
     layouts: NotRequired[list[str]]
     student_after: Numbers
     fingerprint: str
@@ -89,6 +91,7 @@ class AnySummary(TypedDict):
     steps: NotRequired[int]
     training_seconds: NotRequired[float]
     budget: NotRequired[Budget]
+    teacher_costs: NotRequired[Numbers]
     student_before: NotRequired[Numbers]
     student_after: NotRequired[Numbers]
     teacher: NotRequired[Numbers]
@@ -222,6 +225,7 @@ class CheckpointRecord(TypedDict):
     digests: NotRequired[dict[str, str]]
     layouts: NotRequired[list[str]]
     seconds: NotRequired[float]
+    costs: NotRequired[Numbers]
 
 
 class Cell(TypedDict):

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from distillkit.core.costs import Costs
 from distillkit.core.types import Example, LogProbs, PerToken, Rollout, Targets
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.likelihood import Scorer, token_nlls
@@ -60,7 +61,7 @@ class ModelReader(Reader):
     """Reads with a language model of this process, in its own prompt format."""
 
     def __init__(self, model: LanguageModel) -> None:
-        self._model = model
+        self._model, self._tokens = model, 0
 
     @property
     def context(self) -> int:
@@ -80,5 +81,11 @@ class ModelReader(Reader):
         """One forward pass, all rows side by side."""
         model = self._model
         prompts = model.prompts.of([rollout.example for rollout in rollouts])
+        self._tokens += sum(map(len, prompts)) + sum(len(each.response.tokens) for each in rollouts)
         batch = model.batch(prompts, [rollout.response.tokens for rollout in rollouts])
         return StatesOpinion(model.hidden(batch), batch.targets, model)
+
+    @property
+    def costs(self) -> Costs:
+        """Tokens that went through the model; its seconds are counted by who asks."""
+        return Costs(tokens=self._tokens)

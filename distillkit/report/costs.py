@@ -13,6 +13,10 @@ COLUMNS: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
     "prompts": lambda summary: _budget(summary, "prompts"),
     "teacher wrote, tokens": lambda summary: _budget(summary, "teacher_wrote"),
     "teacher read, tokens": lambda summary: _budget(summary, "teacher_read"),
+    "teacher, s": lambda summary: _teacher(summary, "seconds"),
+    "teacher, MB": lambda summary: _teacher(summary, "bytes", scale=1e-6),
+    "teacher's price": lambda summary: _teacher(summary, "price"),
+    "price a point": lambda summary: price_of_a_point(summary),
     "training, s": lambda summary: summary.get("training_seconds"),
 }
 
@@ -49,9 +53,28 @@ def costs_of(groups: Sequence[Group]) -> Costs:
 
 def _mean(group: Group, of: Callable[[Mapping[str, Any]], float | None]) -> str:
     found = [value for run in group.runs if (value := of(run.summary)) is not None]
-    return f"{fmean(found):,.0f}" if found else ABSENT
+    if not found:
+        return ABSENT
+    mean = fmean(found)
+    return f"{mean:,.0f}" if mean >= 100 or not mean % 1 else f"{mean:,.3g}"
 
 
 def _budget(summary: Mapping[str, Any], name: str) -> float | None:
     number: float | None = (summary.get("budget") or {}).get(name)
     return number
+
+
+def _teacher(summary: Mapping[str, Any], name: str, *, scale: float = 1.0) -> float | None:
+    number: float | None = (summary.get("teacher_costs") or {}).get(name)
+    return None if number is None else scale * number
+
+
+def price_of_a_point(summary: Mapping[str, Any]) -> float | None:
+    """What was paid for a point of accuracy that the student gained."""
+    price, before, after = (
+        _teacher(summary, "price"),
+        *((summary.get(who) or {}).get("accuracy") for who in ("student_before", "student_after")),
+    )
+    if not price or before is None or after is None or after <= before:
+        return None
+    return price / (100 * (after - before))

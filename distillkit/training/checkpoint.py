@@ -64,6 +64,8 @@ class Progress:
     before, a run goes on to the byte."""
     seconds: float = 0.0
     """Spent in the loop, by all processes one after another."""
+    costs: dict[str, float] = field(default_factory=dict)
+    """Of asking the teacher until then."""
 
 
 def save_checkpoint(

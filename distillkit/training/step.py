@@ -107,7 +107,8 @@ def micro_batches(
         rollouts, sides=sides, loop=loop, placement=placement, owners=kept.owners
     )
     if comparison and sides.reader is not None and not kept.opinions:
-        sides.reader.expect([rollouts[row] for rows in groups for row in rows])
+        with clock("teacher"):
+            sides.reader.expect([rollouts[row] for rows in groups for row in rows])
     for rows in groups:
         part = [rollouts[row] for row in rows] or [idle(rollouts)]
         texts = [each.response.tokens for each in part]

@@ -27,6 +27,7 @@ from distillkit.programs.train.fields import check_fields
 from distillkit.programs.train.picture import draw_curves
 from distillkit.programs.train.screen import screen
 from distillkit.programs.train.session import Job, Session
+from distillkit.programs.train.spending import costs_line
 from distillkit.programs.train.standing import (
     BASELINES,
     JOURNALS,
@@ -81,7 +82,8 @@ def _was_done(directory: RunDirectory, composed: Composed, console: Console) -> 
     for note in directory.notes:
         console.print(f"note: {note}", soft_wrap=True)
     console.print(closing_table(done))
-    console.print(budget_line(done), soft_wrap=True)
+    for line in _costs(done):
+        console.print(line, soft_wrap=True)
     return True
 
 
@@ -124,14 +126,21 @@ def _train_inside(composed: Composed, job: Job, standing: Standing, console: Con
         summary = _close(job, session, before)
         summary["fingerprint"] = composed.fingerprint
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
+        costs = summary.get("teacher_costs", {})
+        final |= {f"teacher/{key}": value for key, value in costs.items()}
         placement.told(lambda: _finish(directory, summary))
         failed = False
     finally:
         tracked.finish(final, failed=failed)
     if summary["student_after"]:
         console.print(closing_table(summary))
-    display.say(budget_line(summary))
+    for line in _costs(summary):
+        display.say(line)
     display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
+
+
+def _costs(summary: Mapping[str, Any]) -> list[str]:
+    return [budget_line(summary), *filter(None, [costs_line(summary)])]
 
 
 def _finish(directory: RunDirectory, summary: Mapping[str, Any]) -> None:
@@ -164,6 +173,7 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
     export(student, directory.student, placement=placement)
     with student.whole(), student.plain():
         final = job.measured(student)
+    costs = session.spending.total()
 
     def summary() -> dict[str, Any]:
         if isinstance(final, Quality):
@@ -176,6 +186,7 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
             "training_seconds": round(session.seconds, 1),
             "writing_seconds": round(session.kept_text.seconds, 1),
             "budget": budget_of(job, kept_tokens=session.kept_text.tokens),
+            **({"teacher_costs": costs} if costs else {}),
             "student_before": before["student_before"],
             "student_after": numbers(final),
             "teacher": before["teacher"],

@@ -15,6 +15,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.programs.train.assemble import Assembled
 from distillkit.programs.train.authors import ready_authors
+from distillkit.programs.train.spending import Spending
 from distillkit.programs.train.standing import JOURNALS, Standing
 from distillkit.run import TrainRun
 from distillkit.training.authors import KeptAuthor
@@ -56,12 +57,14 @@ class Session:
     Attributes:
         progress: where the run stands.
         seconds: spent in the loop, by this process and those before it.
+        spending: what the teacher takes.
     """
 
     def __init__(self, job: Job, *, standing: Standing, display: Display, tracked: Tracked) -> None:
         run, parts, directory = job.run, job.parts, job.directory
         self._run, self._directory, self._display, self._stop = run, directory, display, job.stop
         self._tracked = tracked
+        self.spending = Spending(parts.sides.reader, standing.progress.costs, parts.placement)
         if (reader := parts.sides.reader) is not None:
             reader.attend(poll=job.stop.poll, say=display.say)
         self._assembled, self._student = parts, parts.sides.student
@@ -150,7 +153,8 @@ class Session:
             journal.close()
 
     def _log(self, update: Update, timing: Mapping[str, float]) -> None:
-        self._note({"step": update.step, **update.metrics}, timing)
+        told = {**timing, **self.spending.heard(update)}
+        self._note({"step": update.step, **update.metrics}, told)
         for warning in self._guard.look(update.step, update.metrics):
             self._display.say(f"warning: {warning}")
 
@@ -196,6 +200,7 @@ class Session:
         self.progress.seconds = round(self._spent(), 1)
         self.progress.digests = {name: journal.digest() for name, journal in journals}
         self.progress.layouts = self.progress.layouts or [self._placement.layout]
+        self.progress.costs = self.spending.total()
         folder, best = self._directory.checkpoints, self._directory.path / BEST
         save_checkpoint(
             folder,
