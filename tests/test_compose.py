@@ -32,10 +32,15 @@ REQUIRED = {
     "dataset=chat": ["dataset.path=rows.jsonl"],
     "dataset=jsonl": ["dataset.path=rows.jsonl"],
     "dataset=lessons": ["dataset.path=lessons.jsonl"],
+    "dataset=mixed": ["+dataset@dataset.parts.market=arithmetic"],
     "dataset=text": ["dataset.path=rows.jsonl"],
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
     "experiment=smollm2_recover": ["dataset.path=stories"],
     "teacher=endpoint": ["teacher.model=a-teacher"],
+    "teacher=several": [
+        "+teacher@teacher.members.market=embedded",
+        "teacher.route.field=domain",
+    ],
     "reward=classifier": ["reward.name=a/model"],
     "reward=python": ["reward.function=a.module:name"],
     "writer=speculative": ["writer.draft=a/model"],
@@ -248,6 +253,22 @@ def test_the_fingerprint_tells_components_without_fields_apart() -> None:
         ["experiment=gkd", "lmbda=0.3", "debug=smoke"],
         ["experiment=seqkd", "student=qwen3", "+student.template.language=de"],
         ["dataset=jsonl", "dataset.path='a folder/rows.jsonl'", 'name="it\'s é"'],
+        [
+            "dataset=mixed",
+            "+dataset@dataset.parts.one=journey",
+            "+dataset@dataset.parts.other=mixed",
+            "+dataset@dataset.parts.other.parts.maze=maze",
+            "teacher=several",
+            "+teacher@teacher.members.market=embedded",
+            "+teacher@teacher.members.journey=qwen3",
+            "teacher.route.field=part",
+            "+teacher.route.members.one=journey",
+        ],
+        [
+            "dataset@dataset_pt=mixed",
+            "+dataset@dataset_pt.parts.one=text",
+            "dataset_pt.parts.one.path=text.jsonl",
+        ],
     ],
 )
 def test_a_run_directory_gives_the_same_run_again(overrides: list[str], tmp_path: Path) -> None:
