@@ -7,11 +7,12 @@
 
 The specialists are the embedded teacher, taught one domain until it has forgotten the other. Every
 student learns on its own text for the prompts of both domains, reads no label, and is measured on
-the test split of both. ``scripts/tuned.py`` has the rule by which rates are chosen: call the second
-line until it prints nothing.
+test problems of both. All have one learning rate, the one with which the two that learn from one
+teacher do best on validation: call the second line until it prints nothing. ``scripts/tuned.py``
+says which rates are tried.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -19,17 +20,21 @@ import numpy as np
 import typer
 
 from distillkit.core.reading import read_json_lines
-from distillkit.core.rundir import WAY_OUT
+from distillkit.core.rundir import WAY_OUT, RunDirectory
 from distillkit.core.shapes import Verdict
 from distillkit.datasets.mixed import BETWEEN
 from distillkit.programs.study.order.outcomes import right
+from distillkit.programs.study.order.rates import best
 from distillkit.programs.train.standing import VERDICTS
-from scripts.tuned import SEEDS, Cell, gain, print_commands, print_row, shares
+from scripts.tuned import RATES, SEEDS, Cell, gain, print_commands, print_row, shares
 
 DOMAINS = {"market": "arithmetic", "journey": "journey"}
 """Datasets by the names of parts and members."""
 
 BOTH = " ".join(f"+dataset@dataset.parts.{name}={dataset}" for name, dataset in DOMAINS.items())
+
+ALONE = tuple(f"the {name} teacher alone" for name in DOMAINS)
+ROUTED = "both, routed"
 
 SPECIALIST = (
     "objective=sft policy=off_policy teacher=null student.name=embedded:teacher dataset.train=8000 "
@@ -48,8 +53,8 @@ def teachers(output: str) -> dict[str, str]:
         name: f"{Path(output) / 'train' / f'specialist-{name}' / 'student'}" for name in DOMAINS
     }
     alone = {
-        f"the {name} teacher alone": f"teacher=hf teacher.prompt=plain teacher.name={place[name]}"
-        for name in DOMAINS
+        called: f"teacher=hf teacher.prompt=plain teacher.name={place[name]}"
+        for called, name in zip(ALONE, DOMAINS, strict=True)
     }
     several = "teacher=several " + " ".join(
         f"+teacher@teacher.members.{name}=hf teacher.members.{name}.prompt=plain "
@@ -60,8 +65,7 @@ def teachers(output: str) -> dict[str, str]:
     return {
         **alone,
         "both, mixed 0.5 and 0.5": f"{several} {weights}",
-        "both, routed": f"{several} teacher.route.field=part",
-        "the embedded teacher": "teacher=embedded",
+        ROUTED: f"{several} teacher.route.field=part",
     }
 
 
@@ -69,7 +73,9 @@ def cells(output: str, steps: int, seeds: int) -> Iterator[tuple[str, Cell]]:
     """Choice of teachers and cell of every row."""
     for name, typed in teachers(output).items():
         slug = name.replace(",", "").replace(".", "").replace(" ", "-")
-        overrides = f"policy=on_policy dataset=mixed dataset.labelled=0 {BOTH} {typed}"
+        overrides = (
+            f"policy=on_policy dataset=mixed dataset.labelled=0 dataset.test=1000 {BOTH} {typed}"
+        )
         yield name, Cell(slug, overrides, output, steps, SEEDS[:seeds])
 
 
@@ -88,28 +94,47 @@ def runs(
     steps: Steps = 250,
     seeds: Seeds = 3,
 ) -> None:
-    """Print the commands of all runs; with --tune, those that are left before rates are chosen."""
-    print_commands([cell for _, cell in cells(output, steps, seeds)], tune=tune)
+    """Print the commands of all runs; with --tune, those that are left before a rate is chosen."""
+    found = dict(cells(output, steps, seeds))
+    if tune:
+        print_commands([found[name] for name in ALONE], tune=True)
+        return
+    rate = rate_of(found)
+    for seed in SEEDS[:seeds]:
+        for cell in found.values():
+            print(cell.command(rate, seed))
 
 
 @app.command()
 def table(output: Output = "outputs/two_teachers", steps: Steps = 250, seeds: Seeds = 3) -> None:
     """Print the table as Markdown; differences are paired over examples, seeds held fixed."""
-    columns = ["learned from", "rate", *DOMAINS, "both, by seed", "mean", "routed is over it by"]
+    columns = ["learned from", *DOMAINS, "both, by seed", "mean", "routed is over it by"]
     print_row(columns)
     print("|" + "---|" * len(columns))
     found = dict(cells(output, steps, seeds))
-    verdicts = {name: right(cell.finished()) for name, cell in found.items()}
+    rate = rate_of(found)
+    finished = {name: [cell.run(rate, n) for n in cell.seeds] for name, cell in found.items()}
+    verdicts = {name: right(each) for name, each in finished.items()}
     for name, each in verdicts.items():
-        over = "" if name == "both, routed" else gain(verdicts["both, routed"], each)
-        parts = parts_of(found[name])
+        over = "" if name == ROUTED else gain(verdicts[ROUTED], each)
+        parts = parts_of(finished[name][0])
         domains = [f"{100 * each[parts == domain].mean():.1f} %" for domain in DOMAINS]
-        print_row([name, found[name].rate(), *domains, *shares(each), over])
+        print_row([name, *domains, *shares(each), over])
+    print(f"\noptimizer.lr={rate}, {len(parts)} test problems")
 
 
-def parts_of(cell: Cell) -> np.ndarray:
-    """The part that each test example of a cell is of."""
-    rows = read_json_lines(cell.finished()[0].path / VERDICTS, Verdict, way_out=WAY_OUT)
+def rate_of(found: Mapping[str, Cell]) -> str:
+    """The rate with the best mean validation accuracy of those that learn from one specialist."""
+    tried = [found[name].scores() for name in ALONE]
+    if any(found[name].untried() for name in ALONE):
+        raise SystemExit("rates are left to be tried: tune first.")
+    both = [rate for rate in RATES if all(rate in scores for scores in tried)]
+    return best({rate: sum(scores[rate] for scores in tried) for rate in both}, RATES)
+
+
+def parts_of(run: RunDirectory) -> np.ndarray:
+    """The part that each test example is of."""
+    rows = read_json_lines(run.path / VERDICTS, Verdict, way_out=WAY_OUT)
     return np.array([row["id"].partition(BETWEEN)[0] for row in rows])
 
 

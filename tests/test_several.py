@@ -14,10 +14,16 @@ from tests.conftest import CommandLine, Start
 from tests.test_doors import READER, YAML
 
 SMOKE = ["debug=smoke", "tracker=none", "steps=4", "evaluation.every=0", "evaluation.test=8"]
+SMALL = [
+    f"dataset.parts.{part}.{split}=20"
+    for part in ("market", "journey")
+    for split in ("train", "validation", "test")
+]
 DATA = [
     "dataset=mixed",
     "+dataset@dataset.parts.market=arithmetic",
     "+dataset@dataset.parts.journey=journey",
+    *SMALL,
 ]
 TWO = [
     "teacher=several",
@@ -129,7 +135,8 @@ def test_what_reads_a_teacher_reads_several(
         assert summary["teacher"] == {}
     measured = distillkit("eval", f"run={tmp_path}/train/told", "metric=accuracy", "limit=6")
     assert measured.code == 0, measured.err
-    result = distillkit("estimate", *DATA, *several, *place, "policy=off_policy")
+    few = ["--k", "1", "--draws", "1", "--repeats", "2"]
+    result = distillkit("estimate", *few, *DATA, *several, *place, "policy=off_policy")
     assert result.code == 0, result.err
 
 
@@ -167,8 +174,8 @@ def test_a_mixed_dataset_has_a_control_and_is_judged_by_its_parts(
             "journey/journey-train-0 has part=journey, and teacher.members are market. Add the",
         ),
         (
-            [*ROUTED, "teacher.members.journey.name=nowhere/none"],
-            "teacher.members.journey.name=nowhere/none",
+            [*ROUTED, "teacher.members.journey.name=/nowhere/none"],
+            "teacher.members.journey.name=/nowhere/none",
         ),
         (
             ["teacher=several", "+teacher@teacher.members.a=tutor", "teacher.route.field=part"],

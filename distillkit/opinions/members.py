@@ -1,8 +1,6 @@
 """Readers of several teachers, opened together on the ids that all of them share."""
 
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
 
 import torch
@@ -19,7 +17,7 @@ from distillkit.models.shared_ids import share_ids
 from distillkit.opinions.base import Asked, OnlyReads, Opinion, Reader
 from distillkit.opinions.blended import BlendedOpinion
 from distillkit.opinions.routed import RoutedOpinion
-from distillkit.opinions.several import Several, told_by
+from distillkit.opinions.several import Several, naming, told_by
 from distillkit.opinions.sparse import SparseOpinion, told
 from distillkit.opinions.states import ModelReader
 from distillkit.supports.base import Support
@@ -163,12 +161,12 @@ def open_members(settings: Several, student: LanguageModel, asked: Asked) -> Mem
     readers: dict[str, Reader] = {name: ModelReader(model) for name, model in models.items()}
     for name, member in settings.members.items():
         if isinstance(member, OnlyReads):
-            with _named(name):
+            with naming(name):
                 readers[name] = member.open(student, asked)
     readers = {name: readers[name] for name in settings.members}
     if settings.weights:
         return BlendedReader(readers, settings, notes)
-    dense = all(any(each.dense for each in told_by(one)) for one in settings.members.values())
+    dense = all(any(each.dense for each in told_by(*one)) for one in settings.members.items())
     return RoutedReader(
         readers,
         settings,
@@ -179,7 +177,7 @@ def open_members(settings: Several, student: LanguageModel, asked: Asked) -> Mem
 
 
 def _loaded(name: str, member: Teacher, student: LanguageModel, asked: Asked) -> LanguageModel:
-    with _named(name):
+    with naming(name):
         return load(member, device=student.device, precision=asked.precision)
 
 
@@ -187,7 +185,7 @@ def _agreed(models: Mapping[str, LanguageModel], student: LanguageModel) -> list
     """Confine all to the same ids, and let the student end as they do; notes for the user."""
     # What a later one lacks is cut from the student, and in the second round from the earlier ones.
     for name, model in [*models.items()] * 2:
-        with _named(name):
+        with naming(name):
             share_ids(model, student)
     ends = {model.end_id: name for name, model in models.items()}
     if len(ends) > 1:
@@ -204,13 +202,3 @@ def _agreed(models: Mapping[str, LanguageModel], student: LanguageModel) -> list
         for name, model in models.items()
         for note in agree_on_the_end(model, student)
     ]
-
-
-@contextmanager
-def _named(name: str) -> Iterator[None]:
-    """An error about a teacher names the member by its field."""
-    try:
-        yield
-    except ModelError as error:
-        message = re.sub(r"(?<![\w:/])teacher\.(?=[a-z])", f"teacher.members.{name}.", str(error))
-        raise ModelError(message) from error

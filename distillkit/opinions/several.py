@@ -4,12 +4,14 @@ Routing is how Kimi K3 and NeMo RL learn from many teachers: an example names th
 from. A mixture is an ensemble's distribution, which all of them make together.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from distillkit.core.errors import ConfigError, DataError
+from distillkit.core.errors import ConfigError, DataError, DistillkitError
 from distillkit.core.spec import name_of, spec
 from distillkit.core.types import Example
 from distillkit.models.pretrained import Readable, Teacher
@@ -67,7 +69,7 @@ class Several(OnlyReads):
         self._check_weights()
 
     def gives(self) -> Sequence[Support]:
-        told = {name: told_by(member) for name, member in self.members.items()}
+        told = {name: told_by(name, member) for name, member in self.members.items()}
         sparse = [name for name in told if not any(each.dense for each in told[name])]
         if not sparse:
             return [Full()]
@@ -107,7 +109,8 @@ class Several(OnlyReads):
                 groups.setdefault(name, []).append(example)
         for name, group in groups.items():
             if isinstance(member := self.members[name], OnlyReads):
-                member.check_asked(group)
+                with naming(name):
+                    member.check_asked(group)
 
     def open(self, student: "LanguageModel", asked: Asked) -> Reader:
         from distillkit.opinions.members import open_members  # it loads transformers
@@ -167,9 +170,20 @@ class Several(OnlyReads):
                 )
 
 
-def told_by(member: Readable) -> Sequence[Support]:
+def told_by(name: str, member: Readable) -> Sequence[Support]:
     """The densest supports that a member tells: of a model of this process, every entry."""
-    return member.gives() if isinstance(member, OnlyReads) else [Full()]
+    with naming(name):
+        return member.gives() if isinstance(member, OnlyReads) else [Full()]
+
+
+@contextmanager
+def naming(member: str) -> Iterator[None]:
+    """Errors about a teacher name a member's field, as it is typed."""
+    try:
+        yield
+    except DistillkitError as error:
+        message = re.sub(r"(?<![\w:/])teacher\.(?=[a-z])", f"teacher.members.{member}.", str(error))
+        raise type(error)(message) from error
 
 
 def _check_member(name: str, member: Readable) -> None:
