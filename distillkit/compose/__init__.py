@@ -10,6 +10,7 @@ from distillkit.compose.grid import (
     launch,
     multirun,
 )
+from distillkit.compose.options import choices
 from distillkit.compose.reopening import recompose, reopen
 from distillkit.compose.typed import asks_to_resume, conf_folder, quoted
 
@@ -19,6 +20,7 @@ __all__ = [
     "Grid",
     "asks_to_resume",
     "check_hydra",
+    "choices",
     "compose",
     "conf_folder",
     "current_cell",

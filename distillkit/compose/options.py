@@ -1,5 +1,6 @@
 """Which option fills a group: shown with its fields, so that run.yaml can be composed again."""
 
+from collections.abc import Iterator
 from dataclasses import is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -39,7 +40,7 @@ def without_options(values: dict[str, Any], cls: type) -> dict[str, Any]:
         RunError: an option is none that is known here.
     """
     kinds = get_type_hints(cls)
-    return {key: _without(key, value, _spec(kinds.get(key))) for key, value in values.items()}
+    return {key: _without(key, value, kinds.get(key)) for key, value in values.items()}
 
 
 def choices(values: dict[str, Any]) -> list[str] | None:
@@ -48,7 +49,24 @@ def choices(values: dict[str, Any]) -> list[str] | None:
     if not named:
         return None
     absent = [f"~{group}" for field, group in GROUPS.items() if values.get(field, "") is None]
-    return [*(f"{GROUPS.get(key, key)}={value[OPTION]}" for key, value in named.items()), *absent]
+    inside = [item for key, value in named.items() for item in _inside(key, value)]
+    return [
+        *(f"{GROUPS.get(key, key)}={value[OPTION]}" for key, value in named.items()),
+        *absent,
+        *inside,
+    ]
+
+
+def _inside(field: str, value: dict[str, Any]) -> Iterator[str]:
+    """Overrides that choose the options of components by name inside of one of their kind."""
+    top = field.partition(".")[0]
+    group = GROUPS.get(top, top).partition("@")[0]
+    for key, inner in value.items():
+        for name, part in inner.items() if isinstance(inner, dict) else ():
+            if _names(part):
+                place = f"{field}.{key}.{name}"
+                yield f"+{group}@{place}={part[OPTION]}"
+                yield from _inside(place, part)
 
 
 def options_of(values: dict[str, Any], picked: Options) -> Options:
@@ -78,7 +96,11 @@ def _became(field: str, value: Any) -> str | list[str] | None:
     return [each[OPTION] for each in inner] if all(map(_names, inner)) else []
 
 
-def _without(field: str, value: Any, kind: type | None) -> Any:
+def _without(field: str, value: Any, hint: Any) -> Any:
+    if get_origin(hint) is dict and isinstance(value, dict):
+        inner = get_args(hint)[1]
+        return {name: _without(f"{field}.{name}", each, inner) for name, each in value.items()}
+    kind = _spec(hint)
     if kind is None or not isinstance(value, dict):
         return value
     if _names(value):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import is_dataclass
 from typing import Any
 
 from distillkit.core.spec import ORIGINS
@@ -50,8 +51,24 @@ def _counted(component: Any, value: Any) -> Any:
         return {name: _counted(component[name], value[name]) for name in component}
     if hasattr(component, "earlier"):
         value = component.earlier(value)
+    value = _with_parts(component, value)
     left_out = getattr(component, "NOT_IN_FINGERPRINT", ())
     if not left_out:
         return value
     counted = {key: value[key] for key in value if key not in left_out}
     return counted | ({"digest": component.digest()} if hasattr(component, "digest") else {})
+
+
+def _with_parts(component: Any, value: Any) -> Any:
+    """A component's values, where those of components by name in it come with their classes."""
+    if not is_dataclass(component) or not isinstance(value, dict):
+        return value
+    counted = {}
+    for key, inner in value.items():
+        part = getattr(component, key)
+        if isinstance(part, dict) and any(map(is_dataclass, part.values())):
+            inner = {
+                name: [_class_of(part[name]), _counted(part[name], inner[name])] for name in part
+            }
+        counted[key] = inner
+    return counted

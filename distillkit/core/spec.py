@@ -23,6 +23,7 @@ COMPONENTS = (
     "distillkit.objectives",
     "distillkit.online.streams",
     "distillkit.opinions.cached",
+    "distillkit.opinions.several",
     "distillkit.policies",
     "distillkit.rewards",
     "distillkit.supports",

@@ -79,6 +79,13 @@ class Example:
     opening: str = ""
     """Text that stands right before the reference, given and never learned, where nothing is asked;
     "" where the reference begins the text."""
+    tags: tuple[tuple[str, str], ...] = ()
+    """Names and values of what else its dataset knows of it, such as its domain; no model reads
+    them."""
+
+    def tag(self, name: str) -> str | None:
+        """The value of a tag; None where it has no such tag."""
+        return dict(self.tags).get(name)
 
     @property
     def teaches(self) -> bool:

@@ -98,6 +98,7 @@ class Arithmetic(Dataset):
             prompt=ask(self._text(steps, draw)),
             reference=write_rationale(steps, DETAILS[self.style]),
             answer=str(steps[-1].result),
+            tags=(("domain", self.domain),),
         )
 
     def steps(self, example: Example) -> tuple[Step, ...]:

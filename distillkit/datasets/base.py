@@ -86,6 +86,10 @@ class Dataset(ABC):
     def extract(self, text: str) -> str | None:
         """The final answer stated in a response, or None where none can be read."""
 
+    def stated(self, example: Example, text: str) -> str | None:
+        """:meth:`extract` of a response to this example."""
+        return self.extract(text)
+
     def is_correct(self, example: Example, text: str) -> bool:
         """Whether the response's final answer is the example's."""
         return self.extract(text) == example.answer

@@ -29,6 +29,6 @@ def fault_of(dataset: Dataset, example: Example, text: str) -> Fault | None:
     """
     if dataset.is_correct(example, text):
         return None
-    if dataset.extract(text) is None:
+    if dataset.stated(example, text) is None:
         return Fault.unparsable
     return Fault.arithmetic if false_equations(text) else Fault.setup

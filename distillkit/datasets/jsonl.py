@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import field
 from enum import StrEnum
 from functools import partial
 from typing import Any
@@ -39,7 +40,7 @@ class Unusable(StrEnum):
     skip = "skip"
 
 
-LATER = {"input_field": "input", "unusable": Unusable.refuse}
+LATER = {"input_field": "input", "unusable": Unusable.refuse, "tags": []}
 """Fields that came later, at the values which leave a run's fingerprint as it was."""
 
 READERS: dict[AnswerKind, Callable[[str], str | None]] = {
@@ -79,6 +80,9 @@ class JsonLines(SplitDataset):
     """Field of the final answer to judge by; null judges nothing."""
     answer_kind: AnswerKind = AnswerKind.text
     """``number``, ``letter`` (A to J), ``yes_no``, or ``text`` (the last line, to the letter)."""
+    tags: list[str] = field(default_factory=list)
+    """Fields that say more of an example, such as ``[subject]``: ``teacher.route.field`` can name
+    one."""
     unusable: Unusable = Unusable.refuse
     """``refuse`` rows with tool calls, images or without a field; or ``skip`` and count them."""
 
@@ -132,16 +136,17 @@ class JsonLines(SplitDataset):
             reference=said.reference,
             answer=self._answer(row),
             alternatives=said.alternatives + self._alternatives(row),
+            tags=tuple((name, row.text(name)) for name in self.tags if row.value(name) is not None),
         )
 
     def _unread(self, row: Row, shape: Shape) -> list[str]:
         """Names of what is in a row and in nothing that is made of it."""
         values = row.values
-        read = ("id", self.references_field, self.answer_field, *shape.fields())
+        read = ("id", self.references_field, self.answer_field, *self.tags, *shape.fields())
         unread = [name for name in values if name not in read and values[name] not in (None, "")]
-        for field in shape.chats():
-            if field is not None and isinstance(chat := values.get(field), list):
-                unread += unread_keys(chat, field)
+        for chats in shape.chats():
+            if chats is not None and isinstance(chat := values.get(chats), list):
+                unread += unread_keys(chat, chats)
         return unread
 
     def _alternatives(self, row: Row) -> tuple[str, ...]:

@@ -30,6 +30,6 @@ def answered(
         text,
         response.tokens,
         response.truncated,
-        stated=judge.extract(text) if judge is not None and extract else None,
+        stated=judge.stated(example, text) if judge is not None and extract else None,
         correct=judge.is_correct(example, text) if judge is not None and known else None,
     )

@@ -82,6 +82,9 @@ class Lessons(Dataset):
     def extract(self, text: str) -> str | None:
         return self._base.extract(text)
 
+    def stated(self, example: Example, text: str) -> str | None:
+        return self._base.stated(example, text)
+
     def is_correct(self, example: Example, text: str) -> bool:
         return self._base.is_correct(example, text)
 

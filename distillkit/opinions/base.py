@@ -108,6 +108,11 @@ class Reader(ABC):
         return {}
 
     @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know of how it was opened."""
+        return ()
+
+    @property
     def costs(self) -> Costs:
         """What it has taken to ask it so far, by this process."""
         return Costs()
@@ -156,6 +161,16 @@ class OnlyReads(Readable, ABC):
     @abstractmethod
     def tells_drawn(self) -> bool:
         """Whether it says how likely it finds each token of a text."""
+
+    def check_asked(self, examples: Sequence[Example]) -> None:
+        """Refuse examples that it cannot be asked about; called before any model is loaded.
+
+        Args:
+            examples: all that a run learns from.
+
+        Raises:
+            DataError: there is one.
+        """
 
     @abstractmethod
     def open(self, student: "LanguageModel", asked: Asked) -> Reader:

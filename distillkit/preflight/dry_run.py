@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
+from distillkit.core.spec import name_of
 from distillkit.core.types import Author
 from distillkit.distributed.imagined import Holding, holding_of, imagined
 from distillkit.distributed.placement import Placement
@@ -19,6 +20,7 @@ from distillkit.models.decoder import decodes
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.models.sharding import layers_of
 from distillkit.models.sketch import Sketch
+from distillkit.opinions.base import OnlyReads
 from distillkit.preflight.memory import PASSING, TENSORS_BESIDE_WEIGHTS, cache_of, logit_bytes
 from distillkit.preflight.phases import LEARNT, LOADING, TRAINING, DryRun, Phase, Row
 from distillkit.run import TrainRun
@@ -221,3 +223,5 @@ def _notes(run: TrainRun, kept: Kept | None, *, length: int) -> Iterator[str]:
         yield "evaluation.test=null measures both models on all of the test split"
     if isinstance(run.teacher, Teacher) and run.teacher.draft is not None:
         yield f"teacher.draft={run.teacher.draft} is not counted"
+    if isinstance(run.teacher, OnlyReads):
+        yield f"what teacher={name_of(run.teacher)} holds in a process is not counted"

@@ -54,6 +54,8 @@ def assemble(run: TrainRun, placement: Placement = ALONE) -> Assembled:
     gathered = run.dataset.gather(splits(run))
     examples = gathered.examples
     check_references(run, examples[Split.train])
+    if isinstance(run.teacher, OnlyReads):
+        run.teacher.check_asked(examples[Split.train])
     sides, fitted = _sides(run, device, placement)
     notes = [*(remark.sentence() for remark in gathered.remarks), *fitted]
     if sides.reader is not None:
@@ -93,7 +95,8 @@ def _sides(run: TrainRun, device: torch.device, placement: Placement) -> tuple[S
     )
     student.begin(child_seed(run.seed, "init"))
     if isinstance(run.teacher, OnlyReads):
-        return Sides(student, reader=run.teacher.open(student, asked_of(run))), notes
+        reader = run.teacher.open(student, asked_of(run))
+        return Sides(student, reader=reader), [*notes, *reader.notes]
     if isinstance(run.teacher, SelfTeacher):
         model = below(student, run.teacher)
     return Sides.of(student, model), notes

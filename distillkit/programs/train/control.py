@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from distillkit.compose import Composed, recompose
+from distillkit.compose import Composed, choices, recompose
 from distillkit.core.errors import DataError
 from distillkit.core.files import made_folder, writable, write_json
 from distillkit.core.locking import one_at_a_time
@@ -96,7 +96,12 @@ def control_of(composed: Composed, rate: float) -> Composed:
         f"{group}={name_of(getattr(run, group))}"
         for group in ("student", "dataset", "tracker", "placement")
     ]
-    return recompose(["objective=sft", "policy=off_policy", "teacher=null", *groups], values)
+    # A dataset may be made of others.
+    inside = [
+        item for item in choices(composed.named) or () if item.startswith("+dataset@dataset.")
+    ]
+    fixed = ["objective=sft", "policy=off_policy", "teacher=null"]
+    return recompose([*fixed, *groups, *inside], values)
 
 
 def _trained(composed: Composed, rate: float, console: Console, placement: Placement) -> Trained:

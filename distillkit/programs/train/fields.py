@@ -7,6 +7,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import Author
 from distillkit.models.pretrained import AdapterExport, SelfTeacher
 from distillkit.opinions.base import OnlyReads
+from distillkit.opinions.several import Several
 from distillkit.run import Distillation, TrainRun, UndoRun
 from distillkit.training.settings import Export
 
@@ -115,6 +116,11 @@ def _check_placement(run: TrainRun) -> None:
             f"policy={name_of(run.policy)} draws every token from two models at once, which cannot "
             "be had with placement=sharded yet. Use policy=on_policy or policy=mixed, or "
             "placement=replicas."
+        )
+    if run.placement.SHARDS and isinstance(run.teacher, Several):
+        raise ConfigError(
+            "teacher=several puts whole models into every process, which placement=sharded is "
+            "there to avoid. Use placement=replicas, or a single teacher."
         )
 
 

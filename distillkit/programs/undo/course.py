@@ -14,6 +14,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import Answer, Author, Example, Split
 from distillkit.datasets.base import Dataset
 from distillkit.datasets.lessons import Lessons
+from distillkit.datasets.mixed import Mixed
 from distillkit.evaluation.gathering import ModelEvidence
 from distillkit.evaluation.parts import Decoding, Judged, Measured
 from distillkit.evaluation.quality import reference_nll
@@ -138,6 +139,11 @@ def check_undo(composed: Composed) -> None:
     """
     run: UndoRun = composed.run
     check_fields(run, composed.overrides)
+    if isinstance(run.dataset, Mixed):
+        raise ConfigError(
+            "dataset=mixed is several datasets, and undo-iterate writes lessons for one. Choose "
+            "one of its parts."
+        )
     if isinstance(run.teacher, Tutor):
         RuleTutor(run.teacher, run.dataset)
     if isinstance(run.teacher, OnlyReads):
