@@ -9,7 +9,6 @@ import torch
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import LogProbs
 from distillkit.opinions.base import Heard
-from distillkit.supports.base import Sparse
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +37,7 @@ class Noise:
 
         def noisy(part: slice) -> Heard:
             logits = opened(part)
-            assert not isinstance(logits, Sparse), "refused when composing"
+            assert isinstance(logits, torch.Tensor), "refused when composing"
             return logits.add_(self._drawn(part, logits), alpha=self.scale)
 
         return noisy

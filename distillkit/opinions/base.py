@@ -11,12 +11,14 @@ from distillkit.core.types import Example, LogProbs, PerToken, Response, Rollout
 from distillkit.models.pretrained import Readable
 from distillkit.models.sampling import Sampling
 from distillkit.supports.base import Sparse, Support
+from distillkit.supports.shared_ids import Shared
 
 if TYPE_CHECKING:  # it loads transformers, and this module is loaded for every composing
     from distillkit.models.language_model import LanguageModel
 
-Heard = LogProbs | Sparse
-"""A teacher's logits of some positions [n, V], or log-probabilities of the entries it tells."""
+Heard = LogProbs | Sparse | Shared
+"""A teacher's logits of some positions [n, V], of its own ids beside those that both have, or
+log-probabilities of the entries it tells."""
 
 
 class Opinion(Protocol):
@@ -60,6 +62,10 @@ class Reader(ABC):
     @abstractmethod
     def prompt_length(self, example: Example) -> int:
         """Tokens that stand before a response as it is read."""
+
+    def length(self, rollout: Rollout) -> int:
+        """Tokens of prompt and response as it reads them."""
+        return self.prompt_length(rollout.example) + len(rollout.response.tokens)
 
     @abstractmethod
     def read(self, rollouts: Sequence[Rollout]) -> Opinion:

@@ -74,7 +74,7 @@ def told(
     for start in range(0, len(opinion), rows):
         part = slice(start, min(start + rows, len(opinion)))
         whole = heard(part)
-        assert not isinstance(whole, Sparse)
+        assert isinstance(whole, torch.Tensor)
         parts.append(support.told(log_probs(whole), targets[part]))
     entries = Sparse(*map(torch.cat, zip(*parts, strict=True)))
     return SparseOpinion(entries, opinion.drawn(chunk_mb=chunk_mb))
