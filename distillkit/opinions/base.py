@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from jaxtyping import Float
+from torch import Tensor
+
 from distillkit.core.costs import Costs
-from distillkit.core.types import Example, LogProbs, PerToken, Response, Rollout
+from distillkit.core.types import Example, PerToken, Response, Rollout
 from distillkit.models.pretrained import Readable
 from distillkit.models.sampling import Sampling
 from distillkit.supports.base import Sparse, Support
@@ -16,8 +19,8 @@ from distillkit.supports.shared_ids import Shared
 if TYPE_CHECKING:  # it loads transformers, and this module is loaded for every composing
     from distillkit.models.language_model import LanguageModel
 
-Heard = LogProbs | Sparse | Shared
-"""A teacher's logits of some positions [n, V], of its own ids beside those that both have, or
+Heard = Float[Tensor, "N W"] | Sparse | Shared
+"""A teacher's logits of some positions [n, W], of its own ids beside those that both have, or
 log-probabilities of the entries it tells."""
 
 

@@ -3,7 +3,7 @@
 from typing import ClassVar, NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from distillkit.core.bounds import ABOVE_ZERO, check_range
@@ -11,6 +11,11 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Ids, Index, LogProbs, PerToken, Targets
 from distillkit.divergences.base import FLOOR, Divergence
 from distillkit.supports.base import Support, merge
+
+Runs = Int[Tensor, "C"]
+Places = Int[Tensor, "M"]
+PerChunk = Float[Tensor, "C"]
+PerPlace = Float[Tensor, "M"]
 
 
 class Chunked(NamedTuple):
@@ -124,7 +129,7 @@ class Odds(NamedTuple):
         return by_rest.where(self.rest < self.log_probs, wide).clamp_min(FLOOR)
 
 
-def covered(starts: Index, lengths: Index) -> tuple[Index, Index]:
+def covered(starts: Runs, lengths: Runs) -> tuple[Places, Places]:
     """For every position of runs: the number of its run, and the position [M] each."""
     count = torch.arange(len(starts), device=starts.device)
     run = count.repeat_interleave(lengths)
@@ -133,14 +138,17 @@ def covered(starts: Index, lengths: Index) -> tuple[Index, Index]:
     return run, starts[run] + inside
 
 
-def against_all_else(log_probs: PerToken) -> Float[Tensor, "C 2"]:
+def against_all_else(log_probs: PerChunk) -> Float[Tensor, "C 2"]:
     """Log-probabilities [C], and those of everything else, as the two entries of a support."""
     rest = torch.log(-torch.expm1(log_probs)).clamp_min(FLOOR)
     return torch.stack([log_probs, rest], dim=-1)
 
 
 def _by_token(
-    slope: Float[Tensor, "M 2"], mine: Float[Tensor, "M 2"], token: PerToken, rest: PerToken
+    slope: Float[Tensor, "M 2"],
+    mine: Float[Tensor, "M 2"],
+    token: PerPlace,
+    rest: PerPlace,
 ) -> Float[Tensor, "M 2"]:
     """The slope by a chunk's two entries as one by a token's, and by what stands against it.
 

@@ -3,6 +3,8 @@
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 from torch.nn import functional
 
 from distillkit.core.bounds import POSITIVE, check_range
@@ -32,7 +34,7 @@ class Ranked(Support):
         check_range(self, "support.", POSITIVE, "k", hint="null compares all ranks.")
 
     def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
-        return student.topk(min(self.k or student.shape[-1], student.shape[-1]), dim=-1).indices
+        return _likeliest(student, self.k or student.shape[-1])
 
     def within(self, told: Support) -> bool:
         return False
@@ -44,11 +46,11 @@ class Ranked(Support):
         student: LogProbs,
         targets: Targets,
     ) -> tuple[PerToken, LogProbs]:
-        assert isinstance(teacher, torch.Tensor)
+        assert isinstance(teacher, Tensor)
         if self.k is not None:
-            ids = self.chosen(teacher, student, targets)
+            ids = _likeliest(student, self.k)
             ours, rest = merge(student, ids)
-            theirs = merge(teacher, self.chosen(student, teacher, targets))[0]
+            theirs = merge(teacher, _likeliest(teacher, self.k))[0]
             values, slope = divergence.slope(theirs, ours)
             spread = (rest - ours[:, -1:]).exp() * slope[:, -1:]
             return values, spread.scatter(-1, ids, slope[:, :-1])
@@ -59,5 +61,9 @@ class Ranked(Support):
         return values, torch.empty_like(student).scatter_(-1, ids, slope[:, : ids.shape[-1]])
 
 
-def _padded(side: LogProbs, ranks: int) -> LogProbs:
+def _likeliest(side: LogProbs, count: int) -> Ids:
+    return side.topk(min(count, side.shape[-1]), dim=-1).indices
+
+
+def _padded(side: LogProbs, ranks: int) -> Float[Tensor, "N W"]:
     return functional.pad(side, (0, ranks - side.shape[-1]), value=FLOOR)
