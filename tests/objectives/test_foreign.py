@@ -169,7 +169,7 @@ def test_one_tokenizer_is_the_sampled_support(case: Case) -> None:
     (expected, wanted), (found, gradient) = results
     # A chunk is added up in fp64, a token is not.
     assert found == pytest.approx(expected, abs=1e-6)
-    assert distance(gradient, wanted) < 5e-6
+    assert distance(gradient, wanted) < 2e-5
 
 
 @each_case

@@ -1,5 +1,7 @@
 """A teacher of another tokenizer: what cannot be done with one, and who reads for it."""
 
+from collections.abc import Sequence
+
 import torch
 
 from distillkit.core.errors import ConfigError, ModelError
@@ -108,9 +110,7 @@ def as_pair(
         DistillkitError: they do not fit.
     """
     if (support := foreign_support(run)) is not None:
-        comparison = run.objective.comparison()
-        assert comparison is not None
-        reader = _reader(comparison, support, student, teacher)
+        reader = _reader(support, student, teacher)
         return Sides(student, teacher, reader, same_ids=False), []
     mixes = Author.mixture in run.policy.may_write()
     if not (mixes or run.objective.needs_teacher()) and differ(teacher, student):
@@ -120,17 +120,13 @@ def as_pair(
     return Sides.of(student, teacher), agree_on_the_end(teacher, student)
 
 
-def _reader(
-    comparison: Comparison, support: Support, student: LanguageModel, teacher: LanguageModel
-) -> Reader:
+def _reader(support: Support, student: LanguageModel, teacher: LanguageModel) -> Reader:
     """Who reads for this support."""
     translator = Translator(student, teacher)
     if isinstance(support, Aligned):
         return AlignedReader(translator, ModelScores(teacher), device=student.device)
     if isinstance(support, SharedIds):
-        pairs = _pairs(translator, student, teacher)
-        _check_others(comparison, pairs, student, teacher)
-        return MatchedReader(translator, teacher, pairs=pairs)
+        return MatchedReader(translator, teacher, pairs=_pairs(translator, student, teacher))
     if isinstance(support, Ranked):
         least = min(student.head.real, teacher.head.real)
         if support.k is not None and support.k >= least:
@@ -145,7 +141,9 @@ def _pairs(translator: Translator, student: LanguageModel, teacher: LanguageMode
     of, to = (_real(model) for model in (student, teacher))
     found = shared_tokens(translator.ours, translator.theirs, of=of, to=to)
     both = torch.tensor([*found, (student.end_id, teacher.end_id)], device=student.device)
-    return Pairs(both[:, 0].contiguous(), both[:, 1].contiguous())
+    pairs = Pairs(both[:, 0].contiguous(), both[:, 1].contiguous())
+    _check_others(translator, pairs, (of, to))
+    return pairs
 
 
 def _real(model: LanguageModel) -> frozenset[int]:
@@ -154,15 +152,19 @@ def _real(model: LanguageModel) -> frozenset[int]:
     return frozenset(range(model.head.vocabulary)) - frozenset(holes)
 
 
-def _check_others(
-    comparison: Comparison, pairs: Pairs, student: LanguageModel, teacher: LanguageModel
-) -> None:
-    """Refuse a bucket that one side alone can fill, where that is infinitely far from none."""
-    for side, model in (("student", student), ("teacher", teacher)):
-        if len(pairs.ours) == model.head.real and is_unbounded(comparison.divergence):
+def _check_others(translator: Translator, pairs: Pairs, both: Sequence[frozenset[int]]) -> None:
+    """Refuse a vocabulary without tokens of text that the other one lacks.
+
+    What the other has alone would be set against control tokens, and teach the student these.
+    """
+    sides = (
+        ("student", translator.ours, pairs.ours),
+        ("teacher", translator.theirs, pairs.theirs),
+    )
+    for (side, known, shared), real in zip(sides, both, strict=True):
+        if not any(known[number] for number in real - set(shared.tolist())):
             raise ModelError(
-                f"every token of {side}.name is one of the other model's too, so that it has "
-                f"nothing to set beside the other's other tokens, and divergence="
-                f"{name_of(comparison.divergence)} calls that infinitely far. Use divergence=tvd "
-                "or jsd, or support=aligned."
+                f"every token of {side}.name is one of the other model's too, so that "
+                "support=shared_ids has nothing to set beside the other's other tokens. Use "
+                "support=aligned."
             )
