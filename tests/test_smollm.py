@@ -15,7 +15,7 @@ from distillkit.models.identity import digest_of
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.models.sampling import Sampling
-from scripts import cut, smollm
+from scripts import cut, from_gguf, smollm
 
 from .conftest import CommandLine
 from .tiny import CPU, TOKENIZER, build, save
@@ -94,7 +94,7 @@ def test_a_model_that_was_quantised_on_disk_can_be_saved_when_it_is_unpacked(
     module.is_quantized = True
     with pytest.raises(ValueError, match="not serializable"):
         module.save_pretrained(tmp_path / "packed")
-    smollm.unpack(module)
+    from_gguf.unpack(module)
     module.save_pretrained(tmp_path / "plain")
     assert "quantization_config" not in (tmp_path / "plain" / "config.json").read_text()
     again = AutoModelForCausalLM.from_pretrained(tmp_path / "plain")
@@ -108,22 +108,22 @@ def test_a_model_that_answers_wrongly_leaves_nothing_behind(
 
     kept = {"module": build().module, "tokenizer": transformers.AutoTokenizer}
     tokenizer = kept["tokenizer"].from_pretrained(TOKENIZER)
-    monkeypatch.setattr(smollm.AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
+    monkeypatch.setattr(from_gguf.AutoTokenizer, "from_pretrained", lambda *_, **__: tokenizer)
     monkeypatch.setattr(
-        smollm.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: kept["module"]
+        from_gguf.AutoModelForCausalLM, "from_pretrained", lambda *_, **__: kept["module"]
     )
-    target = tmp_path / "models" / "one"
+    target, source = tmp_path / "models" / "one", {"source": "somewhere"}
 
     def wrong(folder: Path) -> None:
         assert (folder / "model.safetensors").is_file()
         raise SystemExit("nonsense")
 
     with pytest.raises(SystemExit, match="nonsense"):
-        smollm.convert(tmp_path / "model.gguf", target, check=wrong)
+        from_gguf.convert(tmp_path / "model.gguf", target, source=source, check=wrong)
     assert not [*target.parent.iterdir()]
-    smollm.convert(tmp_path / "model.gguf", target, check=lambda _: None)
+    from_gguf.convert(tmp_path / "model.gguf", target, source=source, check=lambda _: None)
     assert [*target.parent.iterdir()] == [target]
-    assert json.loads((target / "source.json").read_text())["source"] == smollm.WHEEL
+    assert json.loads((target / "source.json").read_text())["source"] == "somewhere"
 
 
 @pytest.mark.parametrize(

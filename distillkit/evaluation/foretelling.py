@@ -47,12 +47,12 @@ def foretold(
     kept = keeper.get("likelihoods", keys, lengths=lengths, make=score)
     found = (np.frombuffer(value, dtype=np.float32) for value in kept)
     return [
-        tuple(Foretold(next(found), _size(model, example, tokens)) for tokens in several)
+        tuple(Foretold(next(found), text_bytes(model, example, tokens)) for tokens in several)
         for example, several in zip(examples, texts, strict=True)
     ]
 
 
-def _size(model: LanguageModel, example: Example, tokens: tuple[int, ...]) -> int:
+def text_bytes(model: LanguageModel, example: Example, tokens: tuple[int, ...]) -> int:
     """UTF-8 bytes of a text: of the reference itself where it is that, whole."""
     text = example.reference
     if not text or tokens != model.reference_ids(example):

@@ -29,6 +29,9 @@ class PassageQuality:
 
     nll: float
     """Mean negative log-likelihood of a token in nats."""
+    bits_per_byte: float
+    """The same over the UTF-8 bytes of the text, in bits: one unit for all tokenizers. An end token
+    counts its bits, and has no byte."""
     kl_to_teacher: float | None
     """Mean KL(teacher || model) at a token in nats; None without a teacher."""
     count: int
@@ -44,7 +47,8 @@ class PassageQuality:
     def numbers(self) -> dict[str, float]:
         """Flat numbers for trackers."""
         divergence = {} if self.kl_to_teacher is None else {"kl_to_teacher": self.kl_to_teacher}
-        return {"nll": self.nll, "perplexity": perplexity(self.nll), **divergence}
+        likelihood = {"nll": self.nll, "perplexity": perplexity(self.nll)}
+        return {**likelihood, "bits_per_byte": self.bits_per_byte, **divergence}
 
 
 def perplexity(nll: float) -> float:

@@ -1,13 +1,15 @@
 """Quality on a split: greedy answers judged by the dataset, and likelihood of the references."""
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from distillkit.core.types import Answer, Example
 from distillkit.datasets.base import Dataset
 from distillkit.datasets.judging import answered
 from distillkit.distributed.placement import ALONE, Placement
-from distillkit.evaluation.passages import PassageQuality, continued, mean_kl, mean_of
+from distillkit.evaluation.foretelling import text_bytes
+from distillkit.evaluation.passages import PassageQuality, continued, mean_kl
 from distillkit.metrics.proportion import Proportion
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
@@ -104,8 +106,10 @@ def _measure_passages(
     placement: Placement,
 ) -> PassageQuality:
     size = sampling.batch_size
+    found = likelihood(model, examples, batch_size=size, poll=poll, placement=placement)
     return PassageQuality(
-        nll=reference_nll(model, examples, batch_size=size, poll=poll, placement=placement),
+        nll=found.nll,
+        bits_per_byte=found.bits_per_byte,
         kl_to_teacher=None
         if teacher is None
         else mean_kl(model, teacher, examples, batch_size=size, poll=poll, placement=placement),
@@ -123,17 +127,48 @@ def reference_nll(
     placement: Placement = ALONE,
 ) -> float:
     """Mean negative log-likelihood of a reference token in nats, NaN without references."""
+    return likelihood(model, examples, batch_size=batch_size, poll=poll, placement=placement).nll
+
+
+@dataclass(frozen=True, slots=True)
+class Likelihood:
+    """How likely references are, all together."""
+
+    nats: float
+    tokens: float
+    bytes: float
+
+    @property
+    def nll(self) -> float:
+        """Nats a token; NaN without one."""
+        return self.nats / self.tokens if self.tokens else float("nan")
+
+    @property
+    def bits_per_byte(self) -> float:
+        """Bits a byte; NaN without one."""
+        return self.nats / (self.bytes * math.log(2)) if self.bytes else float("nan")
+
+
+def likelihood(
+    model: LanguageModel,
+    examples: Sequence[Example],
+    *,
+    batch_size: int,
+    poll: Callable[[], None],
+    placement: Placement = ALONE,
+) -> Likelihood:
+    """How likely a model finds the references of all processes together."""
     mine = placement.mine(examples)
     found = placement.together(lambda: _nats(model, mine, batch_size=batch_size, poll=poll))
-    return mean_of(found, placement)
+    return Likelihood(**placement.add_up(asdict(found)))
 
 
 def _nats(
     model: LanguageModel, examples: Sequence[Example], *, batch_size: int, poll: Callable[[], None]
-) -> tuple[float, int]:
-    """Summed negative log-likelihood of the references, and their tokens."""
+) -> Likelihood:
+    """Of the references that are given here."""
     known = sorted((e for e in examples if e.reference), key=lambda e: len(e.reference))
-    nats, count = 0.0, 0
+    nats, count, size = 0.0, 0, 0
     with evaluating(model):
         for start in range(0, len(known), batch_size):
             poll()
@@ -146,4 +181,6 @@ def _nats(
             ]
             nats += total_nll(model.batch(prompts, references), model, chunk_mb=256)
             count += sum(map(len, references))
-    return nats, count
+            told = zip(part, references, strict=True)
+            size += sum(text_bytes(model, example, ids) for example, ids in told)
+    return Likelihood(nats, count, size)

@@ -7,7 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from distillkit.core.types import Batch, PerToken
+from distillkit.divergences.base import FLOOR, log_probs
 from distillkit.models.head import Head
+from distillkit.supports.aligned import Odds
 
 
 class Scorer(Protocol):
@@ -41,6 +43,29 @@ def token_nlls(hidden: Tensor, targets: Tensor, head: Head, *, chunk_mb: int) ->
             for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True)
         ]
     )
+
+
+def token_odds(
+    hidden: Tensor, targets: Tensor, head: Head, *, chunk_mb: int, temperature: float = 1.0
+) -> Odds:
+    """How likely every packed target is, and all others together [N].
+
+    Args:
+        hidden: last hidden states at the packed positions [N, D].
+        targets: the token that follows each [N].
+        head: projects the states.
+        chunk_mb: as in :func:`rows_within`.
+        temperature: divides the logits.
+    """
+    ready = head.prepared()
+    rows = rows_within(chunk_mb, ready.vocabulary)
+    found = []
+    for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True):
+        every, token = log_probs(ready.logits(states), temperature), wanted[:, None]
+        own = every.gather(-1, token)[:, 0]
+        rest = every.scatter_(-1, token, FLOOR).logsumexp(-1).clamp_min(FLOOR)
+        found.append((own, rest))
+    return Odds(*map(torch.cat, zip(*found, strict=True)))
 
 
 def total_nll(batch: Batch, model: Scorer, *, chunk_mb: int) -> float:

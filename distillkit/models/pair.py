@@ -22,16 +22,35 @@ def load_pair(
     Raises:
         ModelError: one of them cannot be loaded or trusted, or they do not fit each other.
     """
+    below, above = load_both(
+        student, teacher, device=device, precision=precision, placement=placement
+    )
+    if above is None:
+        return below, None, []
+    share_ids(above, below)
+    return below, above, agree_on_the_end(above, below)
+
+
+def load_both(
+    student: Student,
+    teacher: Teacher | None,
+    *,
+    device: torch.device,
+    precision: str,
+    placement: Placement = ALONE,
+) -> tuple[LanguageModel, LanguageModel | None]:
+    """Both models, each by itself; no teacher if none is given.
+
+    Raises:
+        ModelError: one of them cannot be loaded or trusted.
+    """
     above = (
         None
         if teacher is None
         else load(teacher, device=device, precision=precision, placement=placement.of_teacher)
     )
     below = load(student, device=device, precision=precision, placement=placement)
-    if above is None:
-        return below, None, []
-    share_ids(above, below)
-    return below, above, agree_on_the_end(above, below)
+    return below, above
 
 
 def agree_on_the_end(teacher: LanguageModel, student: LanguageModel) -> list[str]:

@@ -10,7 +10,7 @@ from distillkit.models.vocabulary import among, only_added
 
 
 def check_ids(
-    first: LanguageModel, second: LanguageModel, *, names: tuple[str, str]
+    first: LanguageModel, second: LanguageModel, *, names: tuple[str, str], instead: str = ""
 ) -> frozenset[str]:
     """Two models must give every token the same id, and split text alike.
 
@@ -20,6 +20,7 @@ def check_ids(
         first: one of them.
         second: the other.
         names: of both, for error messages.
+        instead: what else can be done, for error messages.
 
     Returns:
         Added tokens that one of the tokenizers has alone.
@@ -31,23 +32,37 @@ def check_ids(
     left, right = ours.get_vocab(), theirs.get_vocab()
     added = {str(each) for side in (ours, theirs) for each in side.get_added_vocab()}
     alone = only_added(left, right, added=added) if left != right else frozenset[str]()
-    both = " and ".join(reversed(names))
+    both, more = " and ".join(reversed(names)), f", or {instead}" if instead else ""
     if alone is None:
         differing = sorted(left.items() ^ right.items(), key=lambda item: item[1])
         raise ModelError(
             f"{both} have different tokenizers ({len(right)} and {len(left)} entries, first "
-            f"difference {differing[0][0]!r}). Choose two models of one family."
+            f"difference {differing[0][0]!r}). Choose two models of one family{more}."
         )
     if ours.encode(PROBE) != theirs.encode(PROBE) or merges_of(ours) != merges_of(theirs):
         raise ModelError(
             f"{both} share a vocabulary but split text differently. Choose two models of one "
-            "family."
+            f"family{more}."
         )
     return alone
 
 
-def share_ids(teacher: LanguageModel, student: LanguageModel) -> list[str]:
+def differ(first: LanguageModel, second: LanguageModel) -> bool:
+    """Whether two models have tokenizers of their own."""
+    try:
+        check_ids(first, second, names=("", ""))
+    except ModelError:
+        return True
+    return False
+
+
+def share_ids(teacher: LanguageModel, student: LanguageModel, *, instead: str = "") -> list[str]:
     """Let both models predict the same ids: those of tokens that both have, and have a row for.
+
+    Args:
+        teacher: one of them.
+        student: the other.
+        instead: what else can be done where they have tokenizers of their own.
 
     Returns:
         Added tokens that one of the tokenizers has alone, by id.
@@ -57,7 +72,7 @@ def share_ids(teacher: LanguageModel, student: LanguageModel) -> list[str]:
             split one.
     """
     left, right = student.tokenizer.get_vocab(), teacher.tokenizer.get_vocab()
-    alone = check_ids(student, teacher, names=("student.name", "teacher.name"))
+    alone = check_ids(student, teacher, names=("student.name", "teacher.name"), instead=instead)
     both = {left[token] for token in left.keys() - alone}
     scored = both - teacher.prompts.unscored - student.prompts.unscored
     for side, model in (("student", student), ("teacher", teacher)):

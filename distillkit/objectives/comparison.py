@@ -11,8 +11,10 @@ from distillkit.core.spec import name_of
 from distillkit.core.types import LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence, log_probs
 from distillkit.opinions.base import Heard, Opinion
+from distillkit.supports.aligned import Pushed
 from distillkit.supports.base import Support
 from distillkit.supports.sampled import Sampled
+from distillkit.supports.shared_ids import Shared
 
 
 class Control(StrEnum):
@@ -37,10 +39,15 @@ class Comparison:
         """The opinion that the student is held against."""
         return opinion if self.control is Control.none else opinion.rolled()
 
-    def slope(self, heard: Heard, student: LogProbs, targets: Targets) -> tuple[PerToken, LogProbs]:
+    def slope(
+        self, heard: Heard | Pushed, student: LogProbs, targets: Targets
+    ) -> tuple[PerToken, LogProbs]:
         """Values [n], and their derivative by the student's log-probs [n, V]."""
-        logits = isinstance(heard, Tensor)
-        teacher = log_probs(heard, self.teacher_temperature) if logits else heard
+        teacher: object = heard
+        if isinstance(heard, Tensor):
+            teacher = log_probs(heard, self.teacher_temperature)
+        elif isinstance(heard, Shared):
+            teacher = heard._replace(values=log_probs(heard.values, self.teacher_temperature))
         return self.support.slope(self.divergence, teacher, student, targets)
 
     def check_told(self, told: Sequence[Support], teacher: str) -> None:

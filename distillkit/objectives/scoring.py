@@ -4,6 +4,7 @@ Both are put together at the student's log-probabilities, so that one projection
 through the softmax serve the two.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,12 +13,16 @@ from torch import Tensor
 from distillkit.core.clock import Clock
 from distillkit.core.types import PerToken
 from distillkit.divergences.base import log_probs, through_softmax
-from distillkit.models.likelihood import Scorer, rows_within
+from distillkit.models.likelihood import Scorer, rows_within, token_odds
 from distillkit.objectives.base import Scored
 from distillkit.objectives.chunked import LossOf, backward_in_chunks, blocks, fused
 from distillkit.objectives.comparison import Comparison
+from distillkit.objectives.noise import Noise
 from distillkit.objectives.pulls import Pull
-from distillkit.opinions.base import Heard
+from distillkit.opinions.aligned import AlignedOpinion
+from distillkit.opinions.base import Heard, Opinion
+from distillkit.opinions.matched import MatchedOpinion
+from distillkit.supports.aligned import Aligned, Pushed
 
 
 class Pulled(NamedTuple):
@@ -57,19 +62,29 @@ def compare(
         pulled: reads the student at temperature 1, so ``exact`` must too.
     """
     rows = rows_within(chunk_mb, student.head.vocabulary)
-    with torch.no_grad(), clock("teacher"):
-        assert batch.opinion is not None
-        theirs = exact.heard(batch.opinion).opened(rows)
-        if batch.noise is not None:
-            theirs = batch.noise.on(theirs)
+    assert batch.opinion is not None
+    opinion = exact.heard(batch.opinion)
+    theirs: Callable[[slice], Heard | Pushed]
+    if isinstance(opinion, AlignedOpinion):
+        hidden = _read(batch, student, clock)
+        with torch.no_grad(), clock("loss"):
+            theirs = _pushed(exact, opinion, hidden, batch, weights, student, chunk_mb).part
+        weights = torch.ones_like(weights)
+    else:
+        with torch.no_grad(), clock("teacher"):
+            theirs = _opened(opinion, batch.noise, rows)
+        hidden = _read(batch, student, clock)
+    if isinstance(opinion, MatchedOpinion):
+        weights = weights * opinion.matched
     both = fused(_both, batch.weights.device)
     pull, known = pulled or (None, weights[:, None])
     targets = batch.student.targets
 
     def loss_of(given: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         heard, total = theirs(part), weights.new_zeros(3)
-        # The teacher's logits are used block by block: there is no third buffer.
-        gradient = heard if isinstance(heard, Tensor) else torch.empty_like(given)
+        # Logits of as many ids are used block by block: there is no third buffer.
+        fits = isinstance(heard, Tensor) and heard.shape == given.shape
+        gradient = heard if isinstance(heard, Tensor) and fits else torch.empty_like(given)
         for block in blocks(given):
             said = heard[block] if isinstance(heard, Tensor) else heard.part(block)
             where = targets[part][block], weights[part][block], known[part][block]
@@ -77,7 +92,7 @@ def compare(
             total += sums
         return total, gradient
 
-    return _sums(loss_of, batch, student, rows=rows, clock=clock)
+    return _sums(loss_of, hidden, student, rows=rows, clock=clock)
 
 
 def pull_tokens(
@@ -97,19 +112,50 @@ def pull_tokens(
         return total, gradient
 
     rows = rows_within(chunk_mb, student.head.vocabulary)
-    return _sums(loss_of, batch, student, rows=rows, clock=clock)
+    hidden = _read(batch, student, clock)
+    return _sums(loss_of, hidden, student, rows=rows, clock=clock)
 
 
-def _sums(loss_of: LossOf, batch: Scored, student: Scorer, *, rows: int, clock: Clock) -> LossSums:
+def _opened(opinion: Opinion, noise: Noise | None, rows: int) -> Callable[[slice], Heard]:
+    told = opinion.opened(rows)
+    return told if noise is None else noise.on(told)
+
+
+def _read(batch: Scored, student: Scorer, clock: Clock) -> Tensor:
+    """The student's last hidden states at the packed positions [N, D]."""
     with clock("student"):
-        hidden = student.hidden(batch.student)
+        return student.hidden(batch.student)
+
+
+def _pushed(
+    exact: Comparison,
+    opinion: AlignedOpinion,
+    hidden: Tensor,
+    batch: Scored,
+    weights: PerToken,
+    student: Scorer,
+    chunk_mb: int,
+) -> Pushed:
+    """What comparing chunks does to each position: they reach over positions, so all come first."""
+    assert isinstance(exact.support, Aligned)
+    ours = token_odds(
+        hidden,
+        batch.student.targets,
+        student.head,
+        chunk_mb=chunk_mb,
+        temperature=exact.student_temperature,
+    )
+    return exact.support.pushed(exact.divergence, opinion.chunks, ours, weights)
+
+
+def _sums(loss_of: LossOf, hidden: Tensor, student: Scorer, *, rows: int, clock: Clock) -> LossSums:
     return LossSums(*backward_in_chunks(hidden, student.head, loss_of, rows=rows, clock=clock))
 
 
 def _both(
     exact: Comparison,
     pull: Pull | None,
-    heard: Heard,
+    heard: Heard | Pushed,
     given: Tensor,
     targets: Tensor,
     weights: Tensor,

@@ -6,17 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from jaxtyping import Float
+from torch import Tensor
+
 from distillkit.core.costs import Costs
-from distillkit.core.types import Author, Example, LogProbs, PerToken, Response, Rollout
+from distillkit.core.types import Author, Example, PerToken, Response, Rollout
 from distillkit.models.pretrained import Readable
 from distillkit.models.sampling import Sampling
 from distillkit.supports.base import Support, Told
+from distillkit.supports.shared_ids import Shared
 
 if TYPE_CHECKING:  # it loads transformers, and this module is loaded for every composing
     from distillkit.models.language_model import LanguageModel
 
-Heard = LogProbs | Told
-"""A teacher's logits of some positions [n, V], or log-probabilities of the entries it tells."""
+Heard = Float[Tensor, "N W"] | Told | Shared
+"""A teacher's logits of some positions [n, W], of its own ids beside those that both have, or
+log-probabilities of the entries it tells."""
 
 
 class Opinion(Protocol):
@@ -60,6 +65,10 @@ class Reader(ABC):
     @abstractmethod
     def prompt_length(self, example: Example) -> int:
         """Tokens that stand before a response as it is read."""
+
+    def length(self, rollout: Rollout) -> int:
+        """Tokens of prompt and response as it reads them."""
+        return self.prompt_length(rollout.example) + len(rollout.response.tokens)
 
     @abstractmethod
     def read(self, rollouts: Sequence[Rollout]) -> Opinion:

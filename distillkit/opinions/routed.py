@@ -9,7 +9,7 @@ from torch import Tensor
 
 from distillkit.core.types import Index, PerToken
 from distillkit.opinions.base import Heard, Opinion
-from distillkit.supports.base import Told
+from distillkit.supports.base import Drawn, Sparse, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +115,7 @@ def _laid(said: Mapping[int, Heard], owners: Index, into: Tensor) -> Tensor:
 
 def _together(said: Mapping[int, Heard], owners: Index) -> Told:
     """What each reader tells of its own rows, as many entries of each."""
-    told = [own for own in said.values() if not isinstance(own, Tensor)]
+    told = [own for own in said.values() if isinstance(own, Sparse | Drawn)]
     assert len(told) == len(said), "all members tell entries then"
     order = torch.cat([(owners == number).nonzero()[:, 0] for number in said])
     order = order.argsort().to(told[0].ids.device)

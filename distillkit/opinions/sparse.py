@@ -10,7 +10,7 @@ from torch import Tensor
 from distillkit.core.types import PerToken, Targets
 from distillkit.divergences.base import log_probs
 from distillkit.opinions.base import Opinion
-from distillkit.supports.base import Support, Told
+from distillkit.supports.base import Drawn, Sparse, Support, Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +95,6 @@ def told(
         if isinstance(found, Tensor):
             parts.append(support.told(log_probs(found), targets[part], generator))
         else:
+            assert isinstance(found, Sparse | Drawn), "refused when composing"
             parts.append(found if support.UNBIASED else support.among(found))
     return SparseOpinion(_end_to_end(parts), opinion.drawn(chunk_mb=chunk_mb))

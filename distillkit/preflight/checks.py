@@ -21,6 +21,7 @@ from distillkit.preflight import (
     weights,
 )
 from distillkit.preflight.finding import Finding, Severity, fatal
+from distillkit.preflight.foreign import one_vocabulary
 from distillkit.preflight.pace import pace
 from distillkit.preflight.subject import MissingPartError, Subject
 from distillkit.preflight.tracking import tracking
@@ -60,13 +61,13 @@ CHECKS = (
     Check("chats", texts.chats, quick=True),
     Check("lengths", lengths.lengths),
     # From here on models read and write: each says what it costs before it begins.
-    Check("mask", mask.mask, price=1),
-    Check("signal", signal.teacher_signal, price=8),
-    Check("zero", signal.zero, price=7),
-    Check("peak", memory.peak, price=2),
+    Check("mask", one_vocabulary(mask.mask), price=1),
+    Check("signal", one_vocabulary(signal.teacher_signal), price=8),
+    Check("zero", one_vocabulary(signal.zero), price=7),
+    Check("peak", one_vocabulary(memory.peak), price=2),
     Check("writing", memory.writing),
     # Last, because it trains the student.
-    Check("pace", pace, price=30),
+    Check("pace", one_vocabulary(pace), price=30),
 )
 
 

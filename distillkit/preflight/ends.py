@@ -7,6 +7,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.pair import agree_on_the_end
 from distillkit.models.pretrained import PromptStyle
 from distillkit.preflight.finding import Finding, ok, warning
+from distillkit.preflight.foreign import is_foreign
 from distillkit.preflight.subject import Subject
 
 RUNS_ON = "a response that never meets its end token runs on to the length limit"
@@ -24,6 +25,10 @@ def each_side(subject: Subject) -> Iterator[Finding]:
 
 def between_sides(subject: Subject) -> Iterator[Finding]:
     """From one model to the other; from here on both stop at either's end, as in a run."""
+    if is_foreign(subject):
+        ours, theirs = (_names(each, [each.end_id]) for each in (subject.student, subject.teacher))
+        yield ok(f"each side ends its own text: the student's {ours} is the teacher's {theirs}")
+        return
     notes = agree_on_the_end(subject.teacher, subject.student)
     for note in notes:
         yield warning(

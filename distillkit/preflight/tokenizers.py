@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from distillkit.models.shared_ids import share_ids
 from distillkit.preflight.finding import Finding, fatal, ok
+from distillkit.preflight.foreign import aligned_share, is_foreign, overlap
 from distillkit.preflight.subject import Subject
 
 PROBES = (
@@ -22,12 +23,18 @@ PROBES = (
 
 def vocabulary(subject: Subject) -> Iterator[Finding]:
     """Every entry has one id on both sides, and pieces are joined by the same rules."""
+    if is_foreign(subject):
+        yield from overlap(subject)
+        return
     share_ids(subject.teacher, subject.student)
     yield ok(f"{subject.student.head.real} real ids with the same tokens and merges on both sides")
 
 
 def encodings(subject: Subject) -> Iterator[Finding]:
-    """Both sides split text of many kinds alike."""
+    """Both sides split text of many kinds alike; of two tokenizers, how far that goes."""
+    if is_foreign(subject):
+        yield from aligned_share(subject)
+        return
     teacher, student = subject.teacher.tokenizer, subject.student.tokenizer
     differing = [
         text

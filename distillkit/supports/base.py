@@ -59,6 +59,9 @@ class Support(ABC):
     reports is a bound, never nonsense, and mass that leaves the chosen entries is still seen.
     """
 
+    FOREIGN: ClassVar = False
+    """Whether the two tokenizers may be different ones, so that no ids are shared."""
+
     @abstractmethod
     def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         """Ids [N, K] that keep an entry of their own.
@@ -104,18 +107,27 @@ class Support(ABC):
     def slope(
         self,
         divergence: Divergence,
-        teacher: LogProbs | Told,
+        teacher: object,
         student: LogProbs,
         targets: Targets,
     ) -> tuple[PerToken, LogProbs]:
         """The divergence on this support [N], and its derivative by all log-probs [N, V].
 
+        Args:
+            divergence: what is compared by.
+            teacher: its log-probabilities [N, V], or what is told of them; supports of other
+                tokenizers are given what their readers tell.
+            student: log-probabilities [N, V].
+            targets: the token that the response holds at each position [N].
+
         As with :meth:`Divergence.slope`, a multiple of the student's probabilities is left open.
         """
         if not isinstance(teacher, Tensor):
+            assert isinstance(teacher, Sparse | Drawn), "refused when composing"
             told = self.among(teacher)
             ids, theirs = told.ids, torch.cat([told.log_probs, told.rest[:, None]], dim=-1)
         else:
+            assert isinstance(teacher, Tensor)
             ids = self.chosen(teacher, student, targets)
             theirs = merge(teacher, ids)[0]
         ours, rest = merge(student, ids)

@@ -69,7 +69,7 @@ class Draws(Support):
     def slope(
         self,
         divergence: Divergence,
-        teacher: LogProbs | Told,
+        teacher: object,
         student: LogProbs,
         targets: Targets,
     ) -> tuple[PerToken, LogProbs]:

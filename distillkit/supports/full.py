@@ -6,7 +6,7 @@ from torch import Tensor
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence
-from distillkit.supports.base import Support, Told
+from distillkit.supports.base import Support
 
 
 @spec("support/full")
@@ -23,7 +23,7 @@ class Full(Support):
     def slope(
         self,
         divergence: Divergence,
-        teacher: LogProbs | Told,
+        teacher: object,
         student: LogProbs,
         targets: Targets,
     ) -> tuple[PerToken, LogProbs]:

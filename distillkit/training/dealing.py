@@ -107,9 +107,10 @@ def idle(rollouts: Sequence[Rollout]) -> Rollout:
 
 def _widths(rollouts: Sequence[Rollout], sides: Sides) -> list[int]:
     """Tokens of prompt and response, as the one reads them who needs the most."""
-    readers = sides.readers
-    return [
-        max(reader.prompt_length(rollout.example) for reader in readers)
-        + len(rollout.response.tokens)
+    widths = [
+        sides.student.prompt_length(rollout.example) + len(rollout.response.tokens)
         for rollout in rollouts
     ]
+    if (reader := sides.reader) is None:
+        return widths
+    return [max(width, reader.length(each)) for width, each in zip(widths, rollouts, strict=True)]

@@ -20,6 +20,8 @@ class Sides:
     """A model of this process, which may write and is measured."""
     reader: Reader | None = None
     """Who has opinions of rollouts."""
+    same_ids: bool = True
+    """Whether student and teacher give every token the same id."""
 
     @classmethod
     def of(cls, student: LanguageModel, teacher: LanguageModel | None) -> Self:

@@ -46,7 +46,9 @@ def test_numbers_are_those_of_dense_distributions_one_passage_at_a_time() -> Non
         apart += (right.exp() * (right - own)).sum().item()
         count += len(text) - 1
     numbers = found(teacher).numbers()
+    size = sum(len(passage.reference.encode()) for passage in PASSAGES)
     assert numbers == {
+        "bits_per_byte": pytest.approx(nats / size / math.log(2), rel=1e-5),
         "nll": pytest.approx(nats / count, rel=1e-5),
         "perplexity": pytest.approx(math.exp(nats / count), rel=1e-5),
         "kl_to_teacher": pytest.approx(apart / count, rel=1e-5),
@@ -56,7 +58,7 @@ def test_numbers_are_those_of_dense_distributions_one_passage_at_a_time() -> Non
 def test_the_better_of_two_is_the_likelier_one() -> None:
     quality = found()
     assert quality.score == -quality.nll
-    assert set(quality.numbers()) == {"nll", "perplexity"}
+    assert set(quality.numbers()) == {"nll", "perplexity", "bits_per_byte"}
 
 
 def test_samples_go_on_from_the_beginnings_of_passages() -> None:
@@ -94,6 +96,7 @@ def test_a_run_on_text_tells_perplexity_and_distance_to_the_teacher(
     assert done.code == 0, done.err
     assert "perplexity" in done.out
     assert "KL to the teacher" in done.out
+    assert "bits / byte" in done.out
     assert "truncated" not in done.out
     folder = tmp_path / "outputs/train/run"
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -102,3 +105,23 @@ def test_a_run_on_text_tells_perplexity_and_distance_to_the_teacher(
     assert not any("validation/truncated_share" in row for row in validated)
     samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
     assert all(sample["prompt"].startswith("Tom has") for sample in samples)
+
+
+def test_bits_per_byte_are_those_of_the_text_that_was_read() -> None:
+    """A context cuts what is scored, and an end token has bits and no byte."""
+    model = build(context=16)
+    passages = [
+        Example(id=str(row), prompt=(), reference=text, closed=row == 0)
+        for row, text in enumerate(
+            ["12", "Tom has 12 apples and buys 30 more pens, and so on, twice."]
+        )
+    ]
+    quality = measure(model, Text(path="none"), passages, sampling=SHORT)
+    assert isinstance(quality, PassageQuality)
+    prompt = len(model.prompts.prompt_ids(passages[0]))
+    read = [model.reference_ids(each)[: model.context - prompt] for each in passages]
+    assert read[0][-1] == model.end_id
+    size = sum(len(model.tokenizer.decode(ids, skip_special_tokens=True)) for ids in read)
+    tokens = sum(map(len, read))
+    expected = quality.nll * tokens / size / math.log(2)
+    assert quality.bits_per_byte == pytest.approx(expected, rel=1e-9)

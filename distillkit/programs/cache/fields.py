@@ -23,7 +23,7 @@ def check_cache(run: CacheRun) -> None:
             "has learned. Use policy=off_policy for the dataset's text, or policy=seq_kd for the "
             "teacher's."
         )
-    if isinstance(run.support, StudentTopK):
+    if isinstance(run.support, StudentTopK) or run.support.FOREIGN:
         raise ConfigError(
             f"support={support} depends on the student. Use support=teacher_top_k, draws, sampled "
             "or full."

@@ -29,6 +29,7 @@ from distillkit.programs.estimate.table import estimate_table
 from distillkit.programs.train.assemble import Assembled, assemble
 from distillkit.programs.train.authors import ready_authors
 from distillkit.programs.train.fields import check_fields
+from distillkit.programs.train.foreign import foreign_support
 from distillkit.programs.train.program import directory_of
 from distillkit.run import TrainRun
 from distillkit.training.authors import write_rollouts
@@ -89,6 +90,11 @@ def estimate(
         raise ConfigError(
             f"objective={name_of(objective)} is no divergence alone and no policy gradient, so "
             "there is nothing to estimate. Use objective=divergence."
+        )
+    if (support := foreign_support(run)) is not None:
+        raise ConfigError(
+            f"support={name_of(support)} is for a teacher of another tokenizer, and estimators are "
+            "compared on one vocabulary. Use support=full and a teacher of the student's family."
         )
     if isinstance(run.teacher, OnlyReads):
         _check_reader(run.teacher, objective)

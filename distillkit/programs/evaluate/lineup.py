@@ -18,7 +18,7 @@ from distillkit.models.identity import digest_of_writer
 from distillkit.models.loading import load, pick_device
 from distillkit.models.pair import agree_on_the_end
 from distillkit.models.pretrained import Pretrained, SelfTeacher, Teacher, of_folder, start_of
-from distillkit.models.shared_ids import share_ids
+from distillkit.models.shared_ids import differ, share_ids
 from distillkit.programs.train.assemble import check_evaluated
 from distillkit.run import EvalRun, TrainRun
 
@@ -102,13 +102,15 @@ class Lineup:
         known = teacher if who == "teacher" else None
         subject = known or self._load(who, self.everybody[who])
         others = [other.model for other in (teacher, self._reference) if other is not None]
-        for other in others:
+        apart = not self._compares and any(differ(other, subject.model) for other in others)
+        for other in () if apart else others:
             share_ids(other, subject.model)
         check_evaluated(self.judged.examples, [subject.model, *others])
         digests = {who: subject.digest}
         if teacher is not None:
-            agree_on_the_end(teacher.model, subject.model)
             digests["teacher"] = teacher.digest
+        if teacher is not None and not apart:
+            agree_on_the_end(teacher.model, subject.model)
         bind(digests)
         evidence = ModelEvidence(
             who,
@@ -135,6 +137,11 @@ class Lineup:
             }
             for row, example in enumerate(self.judged.examples)
         ]
+
+    @property
+    def _compares(self) -> bool:
+        """Whether a metric sets a model beside another one, id by id."""
+        return any(metric.COMPARES for metric in self._asked.metric.values())
 
     def _load(self, who: str, source: Pretrained) -> Measured:
         device = pick_device(self._asked.device)

@@ -34,6 +34,11 @@ def check_learning(run: OsdRun | ServeRun) -> None:
             f"objective={name_of(run.objective)} does not compare with the target at every "
             "position, which is all that serving tells of. Use objective=divergence."
         )
+    if run.objective.support.FOREIGN:
+        raise ConfigError(
+            f"support={name_of(run.objective.support)} is for a teacher of another tokenizer, and "
+            "a draft proposes the target's own ids. Use support=full."
+        )
     if run.objective.teacher_noise:
         raise ConfigError(
             f"objective.teacher_noise={run.objective.teacher_noise} is drawn for the updates of "

@@ -14,9 +14,10 @@ from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.adapted import below
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
-from distillkit.models.pair import load_pair
+from distillkit.models.pair import load_both
 from distillkit.models.pretrained import SelfTeacher, Teacher
 from distillkit.opinions.base import Asked, OnlyReads, Reader
+from distillkit.programs.train.foreign import as_pair
 from distillkit.rewards.base import Judge
 from distillkit.run import Distillation, TrainRun
 from distillkit.training.authors import writer_of
@@ -90,16 +91,19 @@ def assemble(run: TrainRun, placement: Placement = ALONE) -> Assembled:
 def _sides(run: TrainRun, device: torch.device, placement: Placement) -> tuple[Sides, list[str]]:
     """The student and whom it learns from, and notes on how they fit."""
     teacher = run.teacher if isinstance(run.teacher, Teacher) else None
-    student, model, notes = load_pair(
+    student, model = load_both(
         run.student, teacher, device=device, precision=run.precision, placement=placement
     )
+    pair = None if model is None else as_pair(run, student, model)
     student.begin(child_seed(run.seed, "init"))
+    if pair is not None:
+        return pair
     if isinstance(run.teacher, OnlyReads):
         reader = run.teacher.open(student, asked_of(run))
-        return Sides(student, reader=reader), [*notes, *reader.notes]
+        return Sides(student, reader=reader), [*reader.notes]
     if isinstance(run.teacher, SelfTeacher):
-        model = below(student, run.teacher)
-    return Sides.of(student, model), notes
+        return Sides.of(student, below(student, run.teacher)), []
+    return Sides(student), []
 
 
 def asked_of(run: Distillation) -> Asked:

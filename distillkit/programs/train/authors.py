@@ -1,12 +1,15 @@
 """Everyone whom a run's policy may name, ready to write."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
+from distillkit.core.errors import DataError
 from distillkit.core.seeds import child_seed
-from distillkit.core.types import Author, Example, Rollout
+from distillkit.core.types import Author, Example, Response, Rollout
 from distillkit.models.identity import identity
+from distillkit.models.language_model import LanguageModel
 from distillkit.models.pretrained import Pretrained, SelfTeacher
 from distillkit.opinions.base import OnlyReads
 from distillkit.programs.train.assemble import Assembled
@@ -90,4 +93,37 @@ def _kept(
                 say=say,
                 placement=placement,
             )
+        if not sides.same_ids:
+            texts = reread(texts, examples, teacher=sides.teacher, student=sides.student)
     return KeptAuthor(texts, seconds=monotonic() - begun)
+
+
+def reread(
+    texts: Mapping[str, Response],
+    examples: Sequence[Example],
+    *,
+    teacher: LanguageModel,
+    student: LanguageModel,
+) -> dict[str, Response]:
+    """A teacher's responses in the ids of a student of another tokenizer, by example.
+
+    Raises:
+        DataError: one of them has no text, or needs a token that the student cannot learn to write.
+    """
+    found = {}
+    for example in examples:
+        response = texts[example.id]
+        text = teacher.tokenizer.decode(
+            response.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        end = () if response.truncated else (student.end_id,)
+        whole = (*student.prompts.text_ids(text), *end)
+        if not whole:
+            raise DataError(
+                f"the teacher's text for {example.id} is empty and cut, so nothing can be learned "
+                "from it. Raise teacher_rollout.max_new_tokens, or leave the row out."
+            )
+        room = student.context - student.prompt_length(example)
+        cut = response.truncated or len(whole) > room
+        found[example.id] = replace(response, tokens=whole[:room], truncated=cut)
+    return found

@@ -8,6 +8,7 @@ from distillkit.core.types import Author
 from distillkit.models.pretrained import AdapterExport, SelfTeacher
 from distillkit.opinions.base import OnlyReads
 from distillkit.opinions.several import Several
+from distillkit.programs.train.foreign import check_foreign
 from distillkit.run import Distillation, TrainRun, UndoRun
 from distillkit.training.settings import Export
 
@@ -32,6 +33,7 @@ def check_fields(run: TrainRun | UndoRun, overrides: Sequence[str]) -> None:
             "and rollout.temperature, top_k, top_p or min_p makes it write otherwise. Leave "
             "temperature at 1 and the filters off."
         )
+    check_foreign(run)
     if isinstance(run.teacher, OnlyReads):
         check_told(run.teacher, run)
     _check_adapter(run)

@@ -235,13 +235,13 @@ def evaluate(
 ) -> Quality | PassageQuality:
     """Greedy answers at the run's lengths, judged by its dataset; of running text its likelihood.
 
-    A teacher is compared with on running text, unless it is the model itself.
+    A teacher is compared with on running text, unless it is the model itself or has other ids.
     """
     settings, teacher = run.evaluation, parts.sides.teacher
     length = settings.max_new_tokens or run.rollout.max_new_tokens
     sampling = Sampling(max_new_tokens=length, batch_size=settings.batch_size)
     # Nobody else asks it, and to gather a large one for nothing takes room that there may not be.
-    asked = not any(example.prompt for example in examples)
+    asked = parts.sides.same_ids and not any(example.prompt for example in examples)
     other = teacher if asked and teacher is not model else None
     placement = parts.placement
     with placement.whole(*(each.module for each in (model, other) if each is not None)):

@@ -10,7 +10,7 @@ from distillkit.evaluation.quality import Quality
 
 WHO = ("student_before", "student_after", "teacher")
 OF_ANSWERS = ("accuracy", "95 % interval", "n", "nll / token", "truncated")
-OF_TEXT = ("perplexity", "KL to the teacher", "n", "nll / token")
+OF_TEXT = ("perplexity", "KL to the teacher", "n", "nll / token", "bits / byte")
 
 
 def numbers(quality: Quality | PassageQuality | None) -> dict[str, float]:
@@ -39,12 +39,13 @@ def closing_table(summary: Mapping[str, Any]) -> Table:
 
 
 def _of_text(row: Mapping[str, float]) -> tuple[str, ...]:
-    apart = row.get("kl_to_teacher")
+    apart, bits = row.get("kl_to_teacher"), row.get("bits_per_byte")
     return (
         f"{row['perplexity']:.3g}",
         "-" if apart is None else f"{apart:.3f}",
         str(row["n"]),
         f"{row['nll']:.3f}",
+        "-" if bits is None else f"{bits:.4f}",
     )
 
 

@@ -1,0 +1,169 @@
+"""Chunks of text on which two tokenizers agree, against everything else (arXiv:2503.20083)."""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from distillkit.core.bounds import ABOVE_ZERO, check_range
+from distillkit.core.spec import spec
+from distillkit.core.types import Ids, Index, LogProbs, PerToken, Targets
+from distillkit.divergences.base import FLOOR, Divergence
+from distillkit.supports.base import Support, merge
+
+Runs = Int[Tensor, "C"]
+Places = Int[Tensor, "M"]
+PerChunk = Float[Tensor, "C"]
+PerPlace = Float[Tensor, "M"]
+
+
+class Chunked(NamedTuple):
+    """What one side finds of chunks, said at the first position of each [N]; fp64."""
+
+    log_probs: PerToken
+    """Log-probability of a whole chunk."""
+    lengths: Index
+    """Positions that it covers; 0 where none begins."""
+
+    def part(self, where: slice) -> "Chunked":
+        """Some of the positions."""
+        return Chunked(*(each[where] for each in self))
+
+
+class Pushed(NamedTuple):
+    """What comparing chunks does to each position, weights included."""
+
+    values: PerToken
+    """The weighted divergence of a chunk at its first position [N], else 0."""
+    slopes: Float[Tensor, "N 2"]
+    """Its derivative by the log-probability of the position's token, and by that of all others."""
+
+    def part(self, where: slice) -> "Pushed":
+        """Some of the positions."""
+        return Pushed(*(each[where] for each in self))
+
+
+@spec("support/aligned")
+class Aligned(Support):
+    """For a teacher of another tokenizer: how likely both find each chunk of the text.
+
+    Both tokenisations are cut at the bytes where both have a boundary. A chunk's probability and
+    that of everything else are two entries, on which any divergence is compared:
+    ``support=sampled`` with a chunk for a token, and the same where the tokenizers are. It sees
+    only how likely both find what was written. A chunk weighs as much as its positions do together;
+    what belongs to no chunk counts nothing.
+
+    Taken over from the paper: the chunks, the two entries and the temperature. Not taken over: its
+    debiasing, which leaves out chunks by a threshold on how likely their end is a boundary, and
+    what it distils of hidden states beside. The end token is a chunk of its own.
+    """
+
+    FOREIGN: ClassVar = True
+
+    temperature: float = 1.0
+    """The paper's tau: a chunk's probability p counts as p ** (1 / tau), everything else as the
+    rest of that. 1 compares the probabilities themselves."""
+
+    def __post_init__(self) -> None:
+        check_range(self, "support.", ABOVE_ZERO, "temperature", hint="1 leaves it as it is.")
+
+    def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
+        return targets[:, None]
+
+    def within(self, told: Support) -> bool:
+        return isinstance(told, Aligned)
+
+    def pushed(
+        self, divergence: Divergence, theirs: Chunked, ours: "Odds", weights: PerToken
+    ) -> Pushed:
+        """The comparison of all chunks, and how it moves with each of their tokens.
+
+        Args:
+            divergence: of the two entries.
+            theirs: the teacher's chunks.
+            ours: the student's tokens at every position.
+            weights: of every position [N].
+        """
+        (starts,) = theirs.lengths.nonzero(as_tuple=True)
+        chunk, places = covered(starts, theirs.lengths[starts])
+        token = ours.sure()[places]
+        whole = token.new_zeros(len(starts)).index_add(0, chunk, token)
+        weight = token.new_zeros(len(starts)).index_add(0, chunk, weights[places].double())
+        mine, right = (
+            against_all_else(each / self.temperature) for each in (whole, theirs.log_probs[starts])
+        )
+        values, slope = divergence.slope(right, mine)
+        slope = slope * (weight / self.temperature)[:, None]
+        pushes = _by_token(slope[chunk], mine[chunk], token, ours.rest[places].double())
+        found = Pushed(weights.new_zeros(len(weights)), weights.new_zeros(len(weights), 2))
+        found.values[starts] = (values * weight).to(weights.dtype)
+        found.slopes[places] = pushes.to(weights.dtype)
+        return found
+
+    def slope(
+        self,
+        divergence: Divergence,
+        teacher: object,
+        student: LogProbs,
+        targets: Targets,
+    ) -> tuple[PerToken, LogProbs]:
+        assert isinstance(teacher, Pushed)
+        ids = self.chosen(student, student, targets)
+        ours, rest = merge(student, ids)
+        spread = (rest - ours[:, -1:]).exp() * teacher.slopes[:, 1:]
+        return teacher.values, spread.scatter(-1, ids, teacher.slopes[:, :1])
+
+
+class Odds(NamedTuple):
+    """How likely a text's tokens are, each against all others; both are exact near 0 and 1."""
+
+    log_probs: PerToken
+    rest: PerToken
+    """Log-probability of all other entries together."""
+
+    def sure(self) -> PerToken:
+        """Log-probabilities in fp64, by the rest where that is the smaller one."""
+        wide = self.log_probs.double()
+        by_rest = torch.log1p(-self.rest.double().exp())
+        return by_rest.where(self.rest < self.log_probs, wide).clamp_min(FLOOR)
+
+
+def covered(starts: Runs, lengths: Runs) -> tuple[Places, Places]:
+    """For every position of runs: the number of its run, and the position [M] each."""
+    count = torch.arange(len(starts), device=starts.device)
+    run = count.repeat_interleave(lengths)
+    before = lengths.cumsum(0) - lengths
+    inside = torch.arange(len(run), device=starts.device) - before[run]
+    return run, starts[run] + inside
+
+
+def against_all_else(log_probs: PerChunk) -> Float[Tensor, "C 2"]:
+    """Log-probabilities [C], and those of everything else, as the two entries of a support."""
+    rest = torch.log(-torch.expm1(log_probs)).clamp_min(FLOOR)
+    return torch.stack([log_probs, rest], dim=-1)
+
+
+def _by_token(
+    slope: Float[Tensor, "M 2"],
+    mine: Float[Tensor, "M 2"],
+    token: PerPlace,
+    rest: PerPlace,
+) -> Float[Tensor, "M 2"]:
+    """The slope by a chunk's two entries as one by a token's, and by what stands against it.
+
+    Everything else than a chunk is more likely the likelier everything else than one of its tokens
+    is. Where a token is not likely itself, both are said of the token: there that is as exact, and
+    finite.
+    """
+    odds = mine[:, 0] - mine[:, 1]
+    through_rest = slope[:, 1] * (odds + rest - token).exp()
+    through_token = slope[:, 0] - slope[:, 1] * odds.exp()
+    likely = rest < token
+    return torch.stack(
+        [
+            slope[:, 0].where(likely, through_token),
+            through_rest.where(likely, 0.0),
+        ],
+        dim=-1,
+    )
