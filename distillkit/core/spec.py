@@ -22,6 +22,7 @@ COMPONENTS = (
     "distillkit.models.pretrained",
     "distillkit.objectives",
     "distillkit.online.streams",
+    "distillkit.opinions.served.settings",
     "distillkit.policies",
     "distillkit.rewards",
     "distillkit.supports",

@@ -11,6 +11,7 @@ from distillkit.divergences.base import Divergence, log_probs
 from distillkit.opinions.base import Heard, Opinion
 from distillkit.supports.base import Sparse, Support
 from distillkit.supports.sampled import Sampled
+from distillkit.supports.top_k import ANY
 
 
 class Control(StrEnum):
@@ -80,4 +81,4 @@ class Comparison:
 def said(support: Support) -> str:
     """As it is typed."""
     size = getattr(support, "k", None)
-    return name_of(support) + ("" if size is None else f" support.k={size}")
+    return name_of(support) + ("" if size is None or size >= ANY else f" support.k={size}")

@@ -1,7 +1,7 @@
 """What every opinion is, and everyone who has one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
@@ -91,6 +91,14 @@ class Reader(ABC):
             DistillkitError: it has none of them.
         """
         raise NotImplementedError
+
+    @property
+    def identity(self) -> Mapping[str, str]:
+        """What tells it from others that a run's settings do not tell; kept in the run directory.
+
+        A run that goes on with another one says so.
+        """
+        return {}
 
     @property
     def costs(self) -> Costs:
