@@ -31,6 +31,7 @@ COMPONENTS = (
     "distillkit.training.tracker",
     "distillkit.training.weights_and_biases",
     "distillkit.writers.base",
+    "distillkit.writers.served",
 )
 """Packages whose every module may hold specs, and the modules that do among machinery.
 

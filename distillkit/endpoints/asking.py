@@ -71,13 +71,15 @@ class Asking(Generic[Question, Answer]):
     """Bytes of the largest body."""
     explain: Callable[[int, str], str | None] = lambda *_: None
     """A sentence of its own on a status and what the server said, where there is a better one."""
-    mend: Callable[[Any], Awaitable[None]] | None = None
-    """Looks at a server that has failed before it is asked again, for it may be another one."""
+    mend: Callable[[Any], Awaitable[bool]] | None = None
+    """Looks at a server that has failed before it is trusted again, for it may be another one. Says
+    whether what was asked before and answered since may be used."""
 
     def __post_init__(self) -> None:
         self.openai, self.secret = package(), secret(self.access.key_variable)
         self.patience = Patience(self.access.patience_seconds)
         self.pace = Pace(self.access.requests_per_minute)
+        self.suspect, self.mended, self.holds = False, 0, True
 
     async def all(self, poll: Callable[[], None]) -> None:
         """Ask everything; on any error cancel what is under way."""
@@ -125,7 +127,11 @@ class Asking(Generic[Question, Answer]):
                 # The client's own limit is on the time between two bytes.
                 async with asyncio.timeout(self.access.timeout):
                     await self._mended(client)
+                    mended = self.mended
                     answer = await self.put(client, question)
+                    await self._mended(client)
+                if self.mended != mended and not self.holds:
+                    continue
             except DistillkitError:
                 raise
             except TimeoutError:
@@ -140,12 +146,13 @@ class Asking(Generic[Question, Answer]):
             await asyncio.sleep(delay)
 
     async def _mended(self, client: Any) -> None:
-        if self.mend is None:
+        """Trust the server again; others have it looked at side by side with this one."""
+        if self.mend is None or not self.suspect:
             return
         async with self.mending:
-            if self.patience.since is not None:
-                await self.mend(client)
-                self._relieved()
+            if self.suspect:
+                self.holds = await self.mend(client)
+                self.suspect, self.mended = False, self.mended + 1
 
     def _relieved(self) -> None:
         if self.patience.relieve():
@@ -156,20 +163,21 @@ class Asking(Generic[Question, Answer]):
         end, why = self.access, reason(error, self.secret)
         # Nothing is chained, because a server's own words may repeat the key.
         if is_final(error):
-            said = self.explain(status_of(error) or 0, why) or self._refused(error, why)
-            raise EndpointError(f"{said} {self.goes_on()}".rstrip()) from None
-        first = self.patience.since is None
+            if said := self.explain(status_of(error) or 0, why):
+                raise EndpointError(said) from None
+            raise EndpointError(f"{self._refused(error, why)} {self.goes_on()}") from None
+        first, self.suspect = self.patience.since is None, True
         delay = self.patience.delay(failures, at_least=asked_for(error))
         if delay is None:
-            told = f"{end.url} gave no reply for {end.patience_seconds:g} s ({why})."
-            raise EndpointError(f"{told} {self.goes_on()}".rstrip()) from None
+            told = f"{end.FIELD}.url={end.url} gave no reply for {end.patience_seconds:g} s"
+            raise EndpointError(f"{told} ({why}). {self.goes_on()}") from None
         if first:
             self.say(f"{end.url}: {why}; waiting for up to {end.patience_seconds:g} s")
         return delay
 
     def _refused(self, error: Exception, why: str) -> str:
         end, status = self.access, status_of(error) or 0
-        what = f"{end.url} refused model={end.model} with status {status}"
+        what = f"{end.FIELD}.url={end.url} refused model={end.model} with status {status}"
         if status in (401, 403):
             state = "holds a key that it does not accept" if self.secret else "is not set"
             return f"{what}: the environment variable {end.key_variable} {state}."

@@ -64,7 +64,7 @@ class Correspondent:
     """What is kept, in a word for the user."""
     explain: Callable[[int, str], str | None] = lambda *_: None
     """A sentence of its own on a status and what the server said."""
-    mend: Callable[[Any], Awaitable[None]] | None = None
+    mend: Callable[[Any], Awaitable[bool]] | None = None
     """See :class:`Asking`."""
     least: int = 1 << 20
     """Bytes that any answer may have, those to ``mend`` among them."""
@@ -130,7 +130,8 @@ class Correspondent:
             explain=self.explain,
             mend=self.mend,
         )
-        asyncio.run(asking.all(self.poll))
+
+        asyncio.run(asking.all(_in_trouble(asking, self.poll)))
 
     async def _put(self, client: Any, wanted: Wanted) -> tuple[bytes, int]:
         answer = await put(client, wanted.question)
@@ -174,10 +175,20 @@ def converse(
         waiting={"": None},
         put=once,
         take=lambda *_: None,
-        goes_on=lambda: "The same command tries again.",
+        goes_on=lambda: "The same command tries it again.",
         workers=1,
         say=say,
         largest=max([1 << 20, *(each.largest for each in questions)]),
         explain=explain,
     )
-    asyncio.run(asking.all(poll))
+    asyncio.run(asking.all(_in_trouble(asking, poll)))
+
+
+def _in_trouble(asking: Asking[Any, Any], poll: Callable[[], None]) -> Callable[[], None]:
+    """A stop waits for what is under way, unless that may never end."""
+
+    def look() -> None:
+        if asking.patience.since is not None:
+            poll()
+
+    return look

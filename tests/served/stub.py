@@ -45,8 +45,8 @@ class Stub:
     v2: bool = False
     fault: str = ""
     """What goes wrong from now on."""
-    failing: int = 0
-    """Scoring requests that are answered with 503 before any is answered."""
+    swapped_at: int | None = None
+    """Scored requests after which one fails, and another model is there."""
     scored: list[tuple[int, ...]] = field(default_factory=list)
     """Ids of every request that was scored, less the probe's."""
     paths: list[str] = field(default_factory=list)
@@ -114,8 +114,9 @@ class Stub:
         return {"count": len(tokens), "max_model_len": 512, "tokens": tokens, "token_strs": None}
 
     def note(self, ids: list[int], own: bool = False) -> None:
-        if self.failing:
-            self.failing -= 1
+        if self.swapped_at is not None and len(self.scored) >= self.swapped_at:
+            self.swapped_at = None
+            self.load(EMBEDDED / "student")
             raise Refusal(503, "overloaded", "ServiceUnavailableError")
         if self.fault.isdecimal():
             raise Refusal(int(self.fault), "trouble", "InternalServerError")

@@ -127,6 +127,7 @@ class ServedReader(Reader):
         """By the same server: ids come back, and the token that ended a text is one of them."""
         written: dict[str, Response] = {}
         for start in range(0, len(examples), sampling.batch_size):
+            self._asks.poll()
             part = examples[start : start + sampling.batch_size]
             asked = {each.id: self._writing(each, sampling, seed) for each in part}
             keys = {name: self._text_key(each) for name, each in asked.items()}
@@ -227,8 +228,10 @@ class ServedReader(Reader):
         return Wanted(engine.writing(self._settings.model, asked), read)
 
 
-async def _meet(settings: ServedTeacher, meeting: Meeting, client: object) -> None:
+async def _meet(settings: ServedTeacher, meeting: Meeting, client: object) -> bool:
+    """The same model is still there, so what it said holds."""
     try:
         await meeting.talk(client)
     except Misfit as words:
         raise settings.misfit(words) from None
+    return True
