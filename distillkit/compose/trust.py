@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.secrets import refuse_secrets
-from distillkit.endpoints.chat import ChatEndpoint
+from distillkit.endpoints.access import Access
 from distillkit.rewards.python import PythonFunction
 
 LARGEST = 2**63
@@ -58,7 +58,7 @@ def check_typed(run: Any, config: dict[str, Any], overrides: Sequence[str]) -> N
     for path, part in components(run, ""):
         if isinstance(part, PythonFunction):
             _ask(f"{path}.function", part.function, overrides, "importing it runs its code")
-        if isinstance(part, ChatEndpoint):
+        if isinstance(part, Access):
             _check_endpoint(path, part, overrides)
 
 
@@ -84,7 +84,7 @@ def components(value: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from components(inner, f"{path}.{name}" if path else str(name))
 
 
-def _check_endpoint(path: str, endpoint: ChatEndpoint, overrides: Sequence[str]) -> None:
+def _check_endpoint(path: str, endpoint: Access, overrides: Sequence[str]) -> None:
     variable = endpoint.key_variable
     if not os.environ.get(variable):
         return

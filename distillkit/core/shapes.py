@@ -27,6 +27,7 @@ class Record(TypedDict):
     git: NotRequired[dict[str, Any] | None]
     device: NotRequired[str]
     seed: NotRequired[int]
+    reader: NotRequired[dict[str, str]]
     files: NotRequired[dict[str, str]]
 
 

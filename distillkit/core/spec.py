@@ -24,6 +24,7 @@ COMPONENTS = (
     "distillkit.online.streams",
     "distillkit.opinions.cached",
     "distillkit.opinions.several",
+    "distillkit.opinions.served.settings",
     "distillkit.policies",
     "distillkit.rewards",
     "distillkit.supports",
@@ -32,6 +33,7 @@ COMPONENTS = (
     "distillkit.training.tracker",
     "distillkit.training.weights_and_biases",
     "distillkit.writers.base",
+    "distillkit.writers.served",
 )
 """Packages whose every module may hold specs, and the modules that do among machinery.
 

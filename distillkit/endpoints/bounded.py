@@ -1,12 +1,12 @@
 """Bodies that end: however a server packs them, no more is read than a reply can need."""
 
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import cache
 from typing import Any
 
 LARGEST = 8 * 2**20
-"""Bytes of the largest body; a reply of a hundred thousand tokens has one."""
+"""Bytes of the largest body of text; a reply of a hundred thousand tokens has one."""
 
 _UNPACKED = ("", "identity")
 _PACKED = ("gzip", "x-gzip", "deflate")
@@ -24,19 +24,24 @@ class Malformed(Exception):  # noqa: N818 (a reply, not yet an error)
         self.status_code = status_code
 
 
-async def bound(response: Any) -> None:
-    """Make a response whose body is still to come fail where that grows too large.
+def bounding(largest: int = LARGEST) -> Callable[[Any], Awaitable[None]]:
+    """A hook of the HTTP client's: a body that is still to come fails where it grows too large.
 
-    A hook of the HTTP client's. It also unpacks the body, which the client would do without bound.
+    It also unpacks the body, which the client would do without bound.
 
-    Raises:
-        Malformed: it is packed in a way that was not asked for.
+    Args:
+        largest: bytes of the largest body.
     """
-    packing = response.headers.pop("content-encoding", "").strip().lower()
-    if packing not in (*_UNPACKED, *_PACKED):
-        raise Malformed(f"a body packed as {packing[:20]!r}", status_code=200)
-    base = next(kind for kind in type(response.stream).__mro__ if kind.__name__ == _STREAM)
-    response.stream = _bounded(base)(response.stream, packed=packing in _PACKED)
+
+    async def bound(response: Any) -> None:
+        packing = response.headers.pop("content-encoding", "").strip().lower()
+        if packing not in (*_UNPACKED, *_PACKED):
+            raise Malformed(f"a body packed as {packing[:20]!r}", status_code=200)
+        base = next(kind for kind in type(response.stream).__mro__ if kind.__name__ == _STREAM)
+        packed = packing in _PACKED
+        response.stream = _bounded(base)(response.stream, packed=packed, largest=largest)
+
+    return bound
 
 
 _STREAM = "AsyncByteStream"
@@ -48,12 +53,12 @@ def _bounded(base: type) -> type:
     class Bounded(base):  # type: ignore[misc]
         """A body, unpacked, that fails beyond the largest size."""
 
-        def __init__(self, body: Any, *, packed: bool) -> None:
-            self._body, self._packed = body, packed
+        def __init__(self, body: Any, *, packed: bool, largest: int) -> None:
+            self._body, self._packed, self._largest = body, packed, largest
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32) if self._packed else None
-            room = LARGEST
+            room = self._largest
             async for chunk in self._body:
                 try:
                     part = unpack.decompress(chunk, room + 1) if unpack else chunk
@@ -61,7 +66,9 @@ def _bounded(base: type) -> type:
                     raise Malformed("a damaged body") from error
                 room -= len(part)
                 if room < 0:
-                    raise Malformed(f"a body of more than {LARGEST >> 20} MB", status_code=200)
+                    raise Malformed(
+                        f"a body of more than {max(1, self._largest >> 20)} MB", status_code=200
+                    )
                 yield part
 
         async def aclose(self) -> None:

@@ -1,5 +1,7 @@
 """Teacher and student as a pair: ids, splitting of text, and ends that they must share."""
 
+from typing import Any, Protocol
+
 import torch
 
 from distillkit.distributed.placement import ALONE, Placement
@@ -7,6 +9,17 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.models.shared_ids import share_ids
+
+
+class Ends(Protocol):
+    """Who ends its text with some tokens."""
+
+    stop_ids: frozenset[int]
+    end_id: int
+
+    @property
+    def tokenizer(self) -> Any:
+        """A transformers tokenizer."""
 
 
 def load_pair(
@@ -53,7 +66,7 @@ def load_both(
     return below, above
 
 
-def agree_on_the_end(teacher: LanguageModel, student: LanguageModel) -> list[str]:
+def agree_on_the_end(teacher: Ends, student: LanguageModel) -> list[str]:
     """Let both models stop at either's end tokens, and close references with the teacher's.
 
     A base student under an instruct teacher would otherwise never stop where the teacher does.

@@ -28,7 +28,17 @@ def check_ids(
     Raises:
         ModelError: they differ in more than added tokens, or in how they split a text.
     """
-    ours, theirs = first.tokenizer, second.tokenizer
+    return check_tokenizers(first.tokenizer, second.tokenizer, names=names, instead=instead)
+
+
+def check_tokenizers(
+    ours: Any, theirs: Any, *, names: tuple[str, str], instead: str = ""
+) -> frozenset[str]:
+    """:func:`check_ids` of two models by their tokenizers alone.
+
+    Raises:
+        ModelError: as there.
+    """
     left, right = ours.get_vocab(), theirs.get_vocab()
     added = {str(each) for side in (ours, theirs) for each in side.get_added_vocab()}
     alone = only_added(left, right, added=added) if left != right else frozenset[str]()
@@ -87,6 +97,25 @@ def share_ids(teacher: LanguageModel, student: LanguageModel, *, instead: str = 
             model.confine(ids)
     every = left | right
     return sorted(alone, key=lambda token: every[token])
+
+
+def share_with(tokenizer: Any, student: LanguageModel, *, name: str) -> None:
+    """Let a student predict no id that a model which is served elsewhere does not know.
+
+    Args:
+        tokenizer: of that model, whose head is not here.
+        student: predicts from now on the ids that both have.
+        name: of the tokenizer's field, for error messages.
+
+    Raises:
+        ModelError: the two differ in more than added tokens, or in how they split a text.
+    """
+    alone = check_tokenizers(student.tokenizer, tokenizer, names=("student.name", name))
+    ours = student.tokenizer.get_vocab()
+    known = {number for token, number in ours.items() if token not in alone}
+    ids = among(known - student.prompts.unscored, ours.values())
+    if (student.vocabulary, student.prompts.unscored) != (ids.end, ids.unscored):
+        student.confine(ids)
 
 
 def merges_of(tokenizer: Any) -> Any:

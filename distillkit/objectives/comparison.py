@@ -15,6 +15,7 @@ from distillkit.supports.aligned import Pushed
 from distillkit.supports.base import Support
 from distillkit.supports.sampled import Sampled
 from distillkit.supports.shared_ids import Shared
+from distillkit.supports.top_k import ANY
 
 
 class Control(StrEnum):
@@ -89,4 +90,4 @@ class Comparison:
 def said(support: Support) -> str:
     """As it is typed."""
     size = getattr(support, "k", None)
-    return name_of(support) + ("" if size is None else f" support.k={size}")
+    return name_of(support) + ("" if size is None or size >= ANY else f" support.k={size}")

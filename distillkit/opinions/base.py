@@ -113,7 +113,10 @@ class Reader(ABC):
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """What tells who is asked from others: name, version and digest, as far as it has them."""
+        """What tells it from others that a run's settings do not tell: name, version, digest.
+
+        Kept in the run directory; a run that goes on with another one says so.
+        """
         return {}
 
     @property

@@ -7,6 +7,9 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, Targets
 from distillkit.supports.base import Sparse, Support, Told
 
+ANY = 1 << 30
+"""As many entries as are asked for, of who may be asked for more or fewer."""
+
 
 @dataclass(kw_only=True, slots=True)
 class TopK(Support):
@@ -43,3 +46,15 @@ class StudentTopK(TopK):
 
     def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
         return self._likeliest(student)
+
+    def within(self, told: Support) -> bool:
+        """Also within what a teacher tells of the student's entries.
+
+        Such a teacher is asked about the student as it is then: an opinion that is kept keeps the
+        entries of the time of reading, though the student moves on.
+        """
+        return told.dense or (isinstance(told, StudentTopK) and self.k <= told.k)
+
+    def among(self, told: Told) -> Sparse:
+        assert isinstance(told, Sparse)
+        return told.kept(self.k)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from omegaconf import MISSING
 
@@ -40,6 +40,15 @@ class Writer(Protocol):
 
     def follow(self, student: "LanguageModel", *, version: int) -> None:
         """Write from now on what the student would, as it is after so many updates."""
+        ...
+
+
+@runtime_checkable
+class Waits(Protocol):
+    """A writer that may have to wait for somebody else."""
+
+    def attend(self, *, poll: Callable[[], None], say: Callable[[str], None]) -> None:
+        """Told whom to ask whether to stop while it waits, and how to speak to the user."""
         ...
 
 

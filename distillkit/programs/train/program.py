@@ -60,12 +60,15 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
     parts = replace(parts, notes=(*parts.notes, *screen(run, parts, directory.path)))
     device, layout = str(parts.sides.student.device), placement.layout
     record = {**provenance(), "device": device, "layout": layout, "seed": run.seed}
+    reader = parts.sides.reader
+    if reader is not None and reader.identity:
+        record["reader"] = dict(reader.identity)
     placement.told(lambda: _continue(directory, composed, record))
     with (
         stopping() as stop,
         placement.led(lambda: directory.claim(**composed.asked(), provenance=record)) as notes,
     ):
-        parts = replace(parts, notes=(*parts.notes, *notes))
+        parts = replace(parts, notes=(*parts.notes, *notes, *_other_reader(directory, record)))
         standing = placement.told(
             lambda: where_it_stands(directory, parts.train, fingerprint=composed.fingerprint)
         )
@@ -91,6 +94,16 @@ def _continue(directory: RunDirectory, composed: Composed, record: Mapping[str, 
     """Make the directory anew where it holds a shorter run that this one goes on with."""
     if (plan := continuation(directory, composed)) is not None:
         extend(directory, plan, composed, record)
+
+
+def _other_reader(directory: RunDirectory, record: Mapping[str, Any]) -> list[str]:
+    """A note where a run goes on with another reader than it began with."""
+    begun, now = (directory.record or {}).get("reader", {}), record.get("reader", {})
+    return [
+        f"the run began with {name} {begun[name]} of the teacher, and goes on with {now[name]}"
+        for name in begun.keys() & now.keys()
+        if begun[name] != now[name]
+    ]
 
 
 def directory_of(composed: Composed) -> RunDirectory:

@@ -33,6 +33,7 @@ from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from distillkit.training.tracker import Sample, Tracked
 from distillkit.training.weights import save_weights
+from distillkit.writers.base import Waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,8 @@ class Session:
         self.spending = Spending(parts.sides.reader, standing.progress.costs, parts.placement)
         if (reader := parts.sides.reader) is not None:
             reader.attend(poll=job.stop.poll, say=display.say)
+        if isinstance(parts.writer, Waits):
+            parts.writer.attend(poll=job.stop.poll, say=display.say)
         self._assembled, self._student = parts, parts.sides.student
         self._placement = parts.placement
         self._parts = Parts(

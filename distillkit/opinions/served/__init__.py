@@ -1,0 +1,1 @@
+"""A teacher behind a server that scores our token ids."""

@@ -1,0 +1,1 @@
+"""A teacher and a writer behind a server."""
