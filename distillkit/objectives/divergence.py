@@ -41,7 +41,9 @@ class Comparing(Objective):
         both, hint = ("teacher_temperature", "student_temperature"), "1 leaves it as it is."
         check_range(self, "objective.", ABOVE_ZERO, *both, hint=hint)
         check_range(self, "objective.", FROM_ZERO, "teacher_noise", hint="0 adds none.")
-        if self.support.UNBIASED and not self.divergence.LINEAR:
+        # What is not chosen yet is a text of question marks.
+        chosen = isinstance(self.support, Support)
+        if chosen and self.support.UNBIASED and not self.divergence.LINEAR:
             raise ConfigError(
                 f"divergence={name_of(self.divergence)} is not linear in the teacher, so what "
                 f"support={name_of(self.support)} estimates without a bias would give it one. Use "
