@@ -36,6 +36,8 @@ REQUIRED = {
     "metric=judge": ["metric.judge.endpoint.model=a-judge"],
     "experiment=smollm2_recover": ["dataset.path=stories"],
     "teacher=endpoint": ["teacher.model=a-teacher"],
+    "teacher=served": ["teacher.model=a-teacher"],
+    "writer=served": ["writer.model=a-student", "writer.folder=weights"],
     "reward=classifier": ["reward.name=a/model"],
     "reward=python": ["reward.function=a.module:name"],
     "writer=speculative": ["writer.draft=a/model"],
