@@ -42,6 +42,8 @@ REQUIRED = {
         "+teacher@teacher.members.market=embedded",
         "teacher.route.field=domain",
     ],
+    "teacher=served": ["teacher.model=a-teacher"],
+    "writer=served": ["writer.model=a-student", "writer.folder=weights"],
     "reward=classifier": ["reward.name=a/model"],
     "reward=python": ["reward.function=a.module:name"],
     "writer=speculative": ["writer.draft=a/model"],

@@ -2,7 +2,8 @@
 
 ``/collective_rpc`` with ``reload_weights`` is a route of vLLM's development mode. What the server
 kept of prompts under the old weights is dropped, and the new ones are proved: it scores a few
-positions as the student does.
+positions as the student does. Before the first text it is given shaken weights, and must score as
+a model with these: vLLM 0.32 on a CPU says nothing and keeps a head that is tied to the embedding.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from distillkit.core.errors import EndpointError
 from distillkit.core.files import new_folder
@@ -40,6 +42,9 @@ POSITIONS = 16
 CHUNK_MB = 64
 SIDE_BY_SIDE = 16
 """Responses that the student reads together."""
+SHAKEN, FOLLOWED = 0.3, 0.25
+"""Noise on each weight in parts of its tensor's spread, and how much of what that changes the
+server may leave out."""
 
 
 class ServedWriter:
@@ -55,7 +60,7 @@ class ServedWriter:
         ids = tuple(student.tokenizer.encode(PROBE, add_special_tokens=False))[: POSITIONS + 1]
         self._probe = Scoring(ids[:1], ids[1:])
         self._version: int | None = None
-        self._digest = ""
+        self._weights, self._digest, self._allowed = self._folder, "", settings.tolerance
         self._asks = Correspondent(
             settings=settings,
             store=Store(self._folder / NAME),
@@ -71,19 +76,49 @@ class ServedWriter:
         """Put the weights into the folder, and have the server read them."""
         if version == self._version:
             return
-        weights = self._folder / f"step-{version:06d}"
-        shutil.rmtree(weights, ignore_errors=True)
+        older, self._version = self._weights, version
+        if self._digest == "":
+            self._try_out()
         with student.plain():
             self._digest = digest_of(student.module)
-            with new_folder(weights) as made:
-                student.module.save_pretrained(made, safe_serialization=True)
-                student.tokenizer.save_pretrained(made)
-        older, self._version = self._version, version
-        settings = self._settings
+        self._put(f"step-{version:06d}")
+        if older not in (self._folder, self._weights):
+            shutil.rmtree(older, ignore_errors=True)
+
+    def _put(self, name: str) -> None:
+        """Save the weights as they are, and have the server read them."""
+        settings, student = self._settings, self._student
+        self._weights = self._folder / name
+        with student.plain(), new_folder(self._weights) as made:
+            student.module.save_pretrained(made, safe_serialization=True)
+            student.tokenizer.save_pretrained(made)
         asks = [self._engine.scoring(settings.model, settings.root, self._probe)]
         converse(settings, self._give, questions=asks, poll=self._asks.poll, say=self._asks.say)
-        if older is not None:
-            shutil.rmtree(self._folder / f"step-{older:06d}", ignore_errors=True)
+
+    def _try_out(self) -> None:
+        """Shaken weights must reach the server whole."""
+        student, generator = self._student, torch.Generator().manual_seed(0)
+        still, settings = self._thinks(), self._settings
+        held = [(each, each.detach().clone()) for each in student.module.parameters()]
+        try:
+            with torch.no_grad():
+                for each, _ in held:
+                    noise = torch.randn(each.shape, generator=generator).to(each)
+                    each.add_(SHAKEN * each.std(correction=0) * noise)
+            moved = float(np.abs(self._thinks() - still).mean())
+            self._allowed = settings.tolerance + FOLLOWED * moved
+            self._put("trial")
+        finally:
+            with torch.no_grad():
+                for each, before in held:
+                    each.copy_(before)
+            self._allowed = settings.tolerance
+            shutil.rmtree(self._folder / "trial", ignore_errors=True)
+
+    def _thinks(self) -> NDArray[np.float32]:
+        """What the student, as it is, thinks of the probe."""
+        nlls = self._nlls([self._probe.prompt], [self._probe.response])
+        return (-nlls).float().cpu().numpy()
 
     def write(
         self,
@@ -171,7 +206,7 @@ class ServedWriter:
     async def _give(self, client: Any) -> None:
         """Have the newest weights read, and see whether they are there."""
         settings, root = self._settings, self._settings.root
-        weights = str(self._folder / f"step-{self._version:06d}")
+        weights = str(self._weights)
         body = {"method": "reload_weights", "kwargs": {"weights_path": weights}}
         statuses = frozenset({403, 404, 405, 500})
         answer = await put(client, Question(f"{root}/collective_rpc", body, tolerates=statuses))
@@ -191,9 +226,11 @@ class ServedWriter:
             raise Malformed("what it kept of prompts could not be dropped yet")
         question = self._engine.scoring(settings.model, root, self._probe)
         theirs = self._engine.scores(await put(client, question), self._probe).drawn
-        ours = -self._nlls([self._probe.prompt], [self._probe.response]).float().cpu().numpy()
-        if (apart := float(np.abs(theirs - ours).mean())) > settings.tolerance:
+        apart = float(np.abs(theirs - self._thinks()).mean())
+        if apart > self._allowed:
             raise Misfit(
-                f"has not taken the student's weights: its scores of {POSITIONS} tokens differ by "
-                f"{apart:.3g} nats in the mean, and writer.tolerance={settings.tolerance:g}"
+                f"has not taken all of the student's weights: its scores of {POSITIONS} tokens "
+                f"differ by {apart:.3g} nats in the mean, where {self._allowed:.3g} are allowed. On"
+                " a CPU vLLM keeps a head that is tied to the embedding: serve on a GPU, train a "
+                "student whose head is its own, or use writer=local"
             )

@@ -49,6 +49,8 @@ class Stub:
     """Scored requests after which one fails, and another model is there."""
     scored: list[tuple[int, ...]] = field(default_factory=list)
     """Ids of every request that was scored, less the probe's."""
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+    """Requests for text."""
     paths: list[str] = field(default_factory=list)
     reloads: list[str] = field(default_factory=list)
     keys: set[str | None] = field(default_factory=set)
@@ -84,10 +86,7 @@ class Stub:
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
         if path == "/collective_rpc":
-            self.reloads.append(body["kwargs"]["weights_path"])
-            if self.fault != "stale weights":
-                self.load(Path(self.reloads[-1]))
-            return {"results": [None]}
+            return self.reload(body["kwargs"]["weights_path"])
         if path == "/reset_prefix_cache":
             return {"success": self.fault != "full cache"}
         if body.get("model") != NAME:
@@ -99,6 +98,20 @@ class Stub:
             return self.own(body)
         assert path == "/v1/completions", path
         return self.complete(body)
+
+    def reload(self, folder: str) -> Any:
+        self.reloads.append(folder)
+        if self.fault == "no dev mode":
+            raise Refusal(404, "Not Found", "NotFoundError")
+        if self.fault == "other shape":
+            said = "Call to collective_rpc method failed: Worker failed with error ''"
+            raise Refusal(500, said, "InternalServerError")
+        if self.fault != "stale weights":
+            head = self.module.lm_head.weight.detach().clone()
+            self.load(Path(folder))
+            if self.fault == "stale head":
+                self.module.lm_head.weight = torch.nn.Parameter(head)
+        return {"results": [None]}
 
     def tokenize(self, body: dict[str, Any]) -> Any:
         if "prompt" in body:
@@ -139,7 +152,10 @@ class Stub:
             written, why = [int(table[-1].argmax())], "length"
         else:
             self.note(ids, own=True)
+            self.bodies.append(body)
             written, why = self.write(body)
+            if self.fault == "strange end":
+                written, why = [5, 6], "stop"
         choice |= {"token_ids": written, "finish_reason": why}
         if self.fault == "wrong ids":
             choice["prompt_token_ids"] = [*ids[:-1], ids[-1] + 1]
