@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from distillkit.models.language_model import LanguageModel
@@ -17,6 +17,15 @@ WORDS = ["🙂", "Tom", "▁has", "▁12", "ple", "app", "les", "▁▁", "How",
 def byte_level() -> PreTrainedTokenizerFast:
     """One token a byte."""
     return byte_tokenizer()
+
+
+def pieces_after_one_space() -> PreTrainedTokenizerFast:
+    """The same, with a space before every text that has none, as T5's kind does."""
+    tokenizer = pieces(first_space=True)
+    backend = tokenizer.backend_tokenizer
+    backend.normalizer = None
+    backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="first", split=False)
+    return tokenizer
 
 
 def pieces(*, first_space: bool = False) -> PreTrainedTokenizerFast:

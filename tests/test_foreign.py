@@ -153,11 +153,3 @@ def test_an_evaluation_measures_all_three_and_compares_none(
     refused = distillkit("eval", run, "metric=agreement", "limit=4")
     assert refused.code == 2
     assert "different tokenizers" in refused.err
-
-
-def test_settings_of_other_supports_have_no_other_fingerprint() -> None:
-    assert compose("train", []).fingerprint == FINGERPRINT
-
-
-FINGERPRINT = "299a0562d0ddf7c1"
-"""Of a run with all defaults."""

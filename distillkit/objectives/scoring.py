@@ -61,21 +61,12 @@ def compare(
         clock: counts the phases.
         pulled: reads the student at temperature 1, so ``exact`` must too.
     """
-    rows = rows_within(chunk_mb, student.head.vocabulary)
     assert batch.opinion is not None
-    opinion = exact.heard(batch.opinion)
-    theirs: Callable[[slice], Heard | Pushed]
-    if isinstance(opinion, AlignedOpinion):
-        hidden = _read(batch, student, clock)
-        with torch.no_grad(), clock("loss"):
-            theirs = _pushed(exact, opinion, hidden, batch, weights, student, chunk_mb).part
-        weights = torch.ones_like(weights)
-    else:
-        with torch.no_grad(), clock("teacher"):
-            theirs = _opened(opinion, batch.noise, rows)
-        hidden = _read(batch, student, clock)
-    if isinstance(opinion, MatchedOpinion):
-        weights = weights * opinion.matched
+    widest = student.head.vocabulary
+    if isinstance(batch.opinion, MatchedOpinion):
+        widest = max(widest, batch.opinion.vocabulary)
+    rows = rows_within(chunk_mb, widest)
+    theirs, hidden, weights = _met(exact, batch, weights, student=student, rows=rows, clock=clock)
     both = fused(_both, batch.weights.device)
     pull, known = pulled or (None, weights[:, None])
     targets = batch.student.targets
@@ -116,6 +107,33 @@ def pull_tokens(
     return _sums(loss_of, hidden, student, rows=rows, clock=clock)
 
 
+def _met(
+    exact: Comparison,
+    batch: Scored,
+    weights: PerToken,
+    *,
+    student: Scorer,
+    rows: int,
+    clock: Clock,
+) -> tuple[Callable[[slice], Heard | Pushed], Tensor, PerToken]:
+    """What is heard of the teacher, the student's states, and the weights of what is compared."""
+    assert batch.opinion is not None
+    opinion = exact.heard(batch.opinion)
+    theirs: Callable[[slice], Heard | Pushed]
+    if isinstance(opinion, AlignedOpinion):
+        hidden = _read(batch, student, clock)
+        with torch.no_grad(), clock("loss"):
+            theirs = _pushed(exact, opinion, hidden, batch, weights, student, rows).part
+        weights = torch.ones_like(weights)
+    else:
+        with torch.no_grad(), clock("teacher"):
+            theirs = _opened(opinion, batch.noise, rows)
+        hidden = _read(batch, student, clock)
+    if isinstance(opinion, MatchedOpinion):
+        weights = weights * opinion.matched
+    return theirs, hidden, weights
+
+
 def _opened(opinion: Opinion, noise: Noise | None, rows: int) -> Callable[[slice], Heard]:
     told = opinion.opened(rows)
     return told if noise is None else noise.on(told)
@@ -134,7 +152,7 @@ def _pushed(
     batch: Scored,
     weights: PerToken,
     student: Scorer,
-    chunk_mb: int,
+    rows: int,
 ) -> Pushed:
     """What comparing chunks does to each position: they reach over positions, so all come first."""
     assert isinstance(exact.support, Aligned)
@@ -142,7 +160,7 @@ def _pushed(
         hidden,
         batch.student.targets,
         student.head,
-        chunk_mb=chunk_mb,
+        rows=rows,
         temperature=exact.student_temperature,
     )
     return exact.support.pushed(exact.divergence, opinion.chunks, ours, weights)

@@ -8,7 +8,7 @@ import torch
 
 from distillkit.core.types import Example, Rollout
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.likelihood import token_odds
+from distillkit.models.likelihood import rows_within, token_odds
 from distillkit.opinions.aligned import AlignedOpinion
 from distillkit.opinions.base import Reader
 from distillkit.opinions.matched import MatchedOpinion
@@ -48,7 +48,8 @@ class ModelScores:
         prompts, responses = [each.prompt for each in translations], [e.ids for e in translations]
         batch = self.model.batch(prompts, responses)
         states = self.model.hidden(batch)
-        return token_odds(states, batch.targets, self.model.head, chunk_mb=CHUNK_MB)
+        rows = rows_within(CHUNK_MB, self.model.vocabulary)
+        return token_odds(states, batch.targets, self.model.head, rows=rows)
 
 
 class ForeignReader(Reader):

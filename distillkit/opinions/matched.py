@@ -28,6 +28,11 @@ class MatchedOpinion:
     def __len__(self) -> int:
         return len(self.inner)
 
+    @property
+    def vocabulary(self) -> int:
+        """Entries of the teacher's logits."""
+        return self.inner.model.head.vocabulary
+
     def opened(self, rows: int) -> Callable[[slice], LogProbs | Shared]:
         """The teacher's logits of all its own ids."""
         logits, pairs = self.inner.opened(rows), self.pairs

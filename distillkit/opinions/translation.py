@@ -91,7 +91,7 @@ class Translator:
         without = prompts.unread | prompts.unscored
         known = next((place for place, each in enumerate(ids) if each in without), len(ids))
         ids = ids[: min(known, room)]
-        theirs = self.theirs.of(ids)
+        theirs = self.theirs.of(ids, whole)
         found = chunks(ours, theirs)
         if closed and len(ids) < room and b"".join(each or b"" for each in theirs) == whole:
             ends = (range(len(side), len(side) + 1) for side in (ours, ids))

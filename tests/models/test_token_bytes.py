@@ -9,7 +9,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from distillkit.core.errors import ModelError
 from distillkit.models.plain_text import PlainText
 from distillkit.models.token_bytes import PROBES, TokenBytes
-from tests.foreign import byte_level, pieces
+from distillkit.opinions.alignment import chunks
+from tests.foreign import byte_level, pieces, pieces_after_one_space
 from tests.tiny import TOKENIZER
 
 
@@ -23,6 +24,7 @@ KINDS = {
     "embedded": lambda: AutoTokenizer.from_pretrained(TOKENIZER),
     "pieces": pieces,
     "pieces after a space": lambda: pieces(first_space=True),
+    "pieces after one space": pieces_after_one_space,
 }
 
 
@@ -32,7 +34,7 @@ def test_the_bytes_of_a_texts_tokens_are_the_texts(kind: str, text: str) -> None
     tokenizer = KINDS[kind]()
     found = bytes_of(tokenizer)
     ids = PlainText(tokenizer).ids(text)
-    assert b"".join(each or b"" for each in found.of(ids)) == text.encode()
+    assert b"".join(each or b"" for each in found.of(ids, text.encode())) == text.encode()
 
 
 def test_a_character_may_be_one_token_or_a_token_for_each_byte() -> None:
@@ -79,3 +81,15 @@ def test_what_does_not_say_its_bytes_or_loses_some_is_refused(made: Any, words: 
         bytes_of(made())
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tokenizer_that_composes_characters_is_taken_and_aligned_up_to_one() -> None:
+    """Qwen's puts text into NFC, so that an accent written apart becomes another text."""
+    tokenizer = byte_level()
+    tokenizer.backend_tokenizer.normalizer = normalizers.NFC()
+    found = bytes_of(tokenizer)
+    apart = "ne\u0301e"
+    composed = found.of(PlainText(tokenizer).ids(apart), apart.encode())
+    assert [len(chunk.ours) for chunk in chunks([*map(bytes, zip(apart.encode()))], composed)] == [
+        1
+    ]

@@ -196,7 +196,7 @@ def test_the_same_in_float64_to_the_last_digits(case: Case) -> None:
 
 
 def _chunked(teacher: TableModel, states: Tensor, targets: Tensor) -> Chunked:
-    odds = token_odds(states, targets, teacher.head, chunk_mb=1)
+    odds = token_odds(states, targets, teacher.head, rows=4)
     return Chunked(odds.sure(), torch.ones_like(targets))
 
 
