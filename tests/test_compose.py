@@ -248,6 +248,19 @@ def test_the_fingerprint_tells_components_without_fields_apart() -> None:
     assert len(set(kl)) == 2
 
 
+def test_the_fingerprint_tells_components_by_name_apart_and_their_order() -> None:
+    pinned = ["dataset=mixed", "+dataset@dataset.parts.other=maze"]
+    found = {
+        train(*typed, *(["dataset.parts.one.revision=main"])).fingerprint
+        for typed in (
+            [*pinned, "+dataset@dataset.parts.one=strategyqa"],
+            [*pinned, "+dataset@dataset.parts.one=commonsenseqa"],
+            [pinned[0], "+dataset@dataset.parts.one=strategyqa", pinned[1]],
+        )
+    }
+    assert len(found) == 3
+
+
 @pytest.mark.parametrize(
     "overrides",
     [

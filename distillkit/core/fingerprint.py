@@ -60,15 +60,15 @@ def _counted(component: Any, value: Any) -> Any:
 
 
 def _with_parts(component: Any, value: Any) -> Any:
-    """A component's values, where those of components by name in it come with their classes."""
+    """A component's values; of components by name in it also their classes and their order."""
     if not is_dataclass(component) or not isinstance(value, dict):
         return value
     counted = {}
     for key, inner in value.items():
-        part = getattr(component, key)
+        part = getattr(component, key, None)
         if isinstance(part, dict) and any(map(is_dataclass, part.values())):
-            inner = {
-                name: [_class_of(part[name]), _counted(part[name], inner[name])] for name in part
-            }
-        counted[key] = inner
+            each = ((name, part[name], inner[name]) for name in part)
+            counted[key] = [[name, _class_of(one), _counted(one, own)] for name, one, own in each]
+        else:
+            counted[key] = inner
     return counted
