@@ -64,6 +64,7 @@ def test_the_student_is_written_by_a_server_that_follows_it(
     assert rows(tmp_path / "train" / "run") == rows(tmp_path / "train" / "again")
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_given_the_weights_before_it_writes(
     stub: Stub, distillkit: CommandLine, tmp_path: Path
 ) -> None:
