@@ -27,6 +27,16 @@ Question = TypeVar("Question")
 Answer = TypeVar("Answer")
 
 
+def weightless(_: Any) -> int:
+    """No tokens at all: how many questions are under way is limited by workers alone."""
+    return 0
+
+
+def unexplained(_: int, __: str) -> str | None:
+    """Nothing is known of how a refusal is mended."""
+    return None
+
+
 class Room:
     """Lets in what fits: so many tokens at a time, and a larger piece alone."""
 
@@ -63,13 +73,13 @@ class Asking(Generic[Question, Answer]):
     workers: int
     """Questions under way at one time."""
     say: Callable[[str], None]
-    need: Callable[[Question], int] = lambda _: 0
+    need: Callable[[Question], int] = weightless
     """Tokens of a question."""
     tokens: int = 1
     """Tokens under way at one time."""
     largest: int = LARGEST
     """Bytes of the largest body."""
-    explain: Callable[[int, str], str | None] = lambda *_: None
+    explain: Callable[[int, str], str | None] = unexplained
     """A sentence of its own on a status and what the server said, where there is a better one."""
     mend: Callable[[Any], Awaitable[bool]] | None = None
     """Looks at a server that has failed before it is trusted again, for it may be another one. Says

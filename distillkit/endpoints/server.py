@@ -11,7 +11,7 @@ from distillkit.core.costs import Costs
 from distillkit.core.errors import ModelError
 from distillkit.core.store import Store
 from distillkit.endpoints.access import Access
-from distillkit.endpoints.asking import Asking
+from distillkit.endpoints.asking import Asking, unexplained
 from distillkit.endpoints.questions import Answer, Question, put
 from distillkit.endpoints.tokens import Misfit
 
@@ -62,7 +62,7 @@ class Correspondent:
     store: Store
     kind: str
     """What is kept, in a word for the user."""
-    explain: Callable[[int, str], str | None] = lambda *_: None
+    explain: Callable[[int, str], str | None] = unexplained
     """A sentence of its own on a status and what the server said."""
     mend: Callable[[Any], Awaitable[bool]] | None = None
     """See :class:`Asking`."""
@@ -146,7 +146,7 @@ def converse(
     talk: Callable[[Any], Awaitable[None]],
     *,
     questions: Sequence[Question],
-    explain: Callable[[int, str], str | None] = lambda *_: None,
+    explain: Callable[[int, str], str | None] = unexplained,
     poll: Callable[[], None] = lambda: None,
     say: Callable[[str], None] = lambda _: None,
 ) -> None:

@@ -195,7 +195,7 @@ class Stub:
                 for entry in last.values():
                     entry["logprob"] += 9
             case "unreal id":
-                key = next(key for key, value in last.items() if value["rank"] == 1)
+                key = next(key for key in last if key != str(ids[-1]))
                 last["100000"] = last.pop(key)
         return rows
 

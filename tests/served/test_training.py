@@ -35,9 +35,17 @@ def rows(folder: Path) -> list[dict[str, float]]:
     [
         ([*TOP, "divergence=jsd", "beta=0.3", "policy=mixed", "lmbda=0.5"], 1e-5),
         (["support=student_top_k", "support.k=8", "divergence=forward_kl"], 1e-5),
-        (["objective=sampled_kl", "policy=on_policy", "loop.collect=2"], 1e-5),
+        pytest.param(
+            ["objective=sampled_kl", "policy=on_policy", "loop.collect=2"],
+            1e-5,
+            marks=pytest.mark.slow,
+        ),
         # One minus a probability near 1 knows the rest to some 1e-7 and no better.
-        (["support=sampled", "divergence=reverse_kl", "policy=on_policy"], 1e-3),
+        pytest.param(
+            ["support=sampled", "divergence=reverse_kl", "policy=on_policy"],
+            1e-3,
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=lambda what: what[0] if isinstance(what, list) else "",
 )

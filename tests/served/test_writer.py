@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from distillkit.core.errors import ConfigError
+from distillkit.distributed.placement import Placement
 from distillkit.models.loading import EMBEDDED, load
 from distillkit.models.pretrained import Student
 from distillkit.writers.served import Served
@@ -63,6 +64,7 @@ def test_the_student_is_written_by_a_server_that_follows_it(
     assert rows(tmp_path / "train" / "run") == rows(tmp_path / "train" / "again")
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_is_given_the_weights_before_it_writes(
     stub: Stub, distillkit: CommandLine, tmp_path: Path
 ) -> None:
@@ -105,11 +107,8 @@ def test_a_server_that_cannot_follow_is_refused(
 
 
 def test_several_processes_are_refused() -> None:
-    class Two(Alone):
-        size = 2
-
     student = load(Student(name="embedded:student"), device=CPU, precision="fp32")
-    student.placement = Two()
+    student.placement = Placement(size=2)
     settings = Served(url="http://127.0.0.1:9/v1", model=NAME, folder="weights")
     assert settings.tells_drawn()
     with pytest.raises(ConfigError, match=r"this run has 2\. Use placement=alone"):
@@ -123,7 +122,7 @@ def test_a_served_teachers_text_is_learnt_by_its_ids(
     with Stub().serving() as stub:
         typed = [
             *served(stub, "teacher.price=3"),
-            *(*TOP, *SMOKE, "policy=seq_kd", "teacher_rollout.temperature=1.5"),
+            *(*TOP, *SMOKE, "policy=seq_kd", "teacher_rollout.temperature=4"),
             *("teacher_rollout.max_new_tokens=12", f"output={tmp_path}"),
         ]
         result = distillkit("train", *typed, "name=run")
@@ -147,5 +146,5 @@ def test_a_served_teachers_text_is_learnt_by_its_ids(
     body = stub.bodies[0]
     neutral = {"top_k": 0, "top_p": 1.0, "min_p": 0.0, "repetition_penalty": 1.0}
     assert neutral.items() <= body.items()
-    assert body["temperature"] == 1.5
+    assert body["temperature"] == 4
     assert len({each["seed"] for each in stub.bodies}) == 16

@@ -46,21 +46,7 @@ def opened(settings: ServedTeacher, student: LanguageModel, asked: Asked) -> Ser
     Raises:
         DistillkitError: it cannot be asked, or not about these ids.
     """
-    notes: list[str] = []
-    tokenizer = student.tokenizer
-    if settings.tokenizer is not None:
-        name = settings.tokenizer
-        tokenizer = load_tokenizer("teacher.tokenizer", name, locate(name))
-        share_with(tokenizer, student, name="teacher.tokenizer")
-        end = tokenizer.eos_token_id
-        notes += agree_on_the_end(Ending(tokenizer, end, frozenset({end})), student)
-    prompts = PromptFormat(
-        tokenizer,
-        settings.prompt,
-        template=settings.template,
-        side="teacher",
-        special_tokens_in_text=settings.special_tokens_in_text,
-    )
+    prompts, notes = _prompts(settings, student)
     support = asked.support
     own = isinstance(support, StudentTopK)
     if own and student.placement.IN_STEP:
@@ -81,7 +67,7 @@ def opened(settings: ServedTeacher, student: LanguageModel, asked: Asked) -> Ser
     converse(settings, meeting.talk, questions=[meeting.largest], explain=explain, say=say)
     met, store = meeting.met, Store(asked.folder / NAME)
     assert met is not None
-    _recognise(settings, met, store, tokenizer)
+    _recognise(settings, met, store, prompts.tokenizer)
     if settings.reference is not None:
         _compare(settings, met, meeting, student, asked.precision)
     return ServedReader(
@@ -96,6 +82,26 @@ def opened(settings: ServedTeacher, student: LanguageModel, asked: Asked) -> Ser
         explain=explain,
         notes=notes,
     )
+
+
+def _prompts(settings: ServedTeacher, student: LanguageModel) -> tuple[PromptFormat, list[str]]:
+    """How prompts are rendered for the served model, and notes on how the two fit."""
+    notes: list[str] = []
+    tokenizer = student.tokenizer
+    if settings.tokenizer is not None:
+        name = settings.tokenizer
+        tokenizer = load_tokenizer("teacher.tokenizer", name, locate(name))
+        share_with(tokenizer, student, name="teacher.tokenizer")
+        end = tokenizer.eos_token_id
+        notes += agree_on_the_end(Ending(tokenizer, end, frozenset({end})), student)
+    prompts = PromptFormat(
+        tokenizer,
+        settings.prompt,
+        template=settings.template,
+        side="teacher",
+        special_tokens_in_text=settings.special_tokens_in_text,
+    )
+    return prompts, notes
 
 
 def _context(settings: ServedTeacher, met: Met, student: LanguageModel) -> int:

@@ -63,12 +63,14 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
     reader = parts.sides.reader
     if reader is not None and reader.identity:
         record["reader"] = dict(reader.identity)
+    # Before the directory is made anew, with the reader that there is now.
+    other = placement.told(lambda: _other_reader(directory, record))
     placement.told(lambda: _continue(directory, composed, record))
     with (
         stopping() as stop,
         placement.led(lambda: directory.claim(**composed.asked(), provenance=record)) as notes,
     ):
-        parts = replace(parts, notes=(*parts.notes, *notes, *_other_reader(directory, record)))
+        parts = replace(parts, notes=(*parts.notes, *notes, *other))
         standing = placement.told(
             lambda: where_it_stands(directory, parts.train, fingerprint=composed.fingerprint)
         )
