@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, repeat
+from typing import Any
 
 import torch
 
@@ -70,6 +71,15 @@ class Members(Reader):
         """All are told."""
         for reader in self._readers.values():
             reader.attend(poll=poll, say=say)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """Those of all, by member."""
+        return {
+            f"{name}.{key}": value
+            for name, reader in self._readers.items()
+            for key, value in reader.identity.items()
+        }
 
     @property
     def costs(self) -> Costs:

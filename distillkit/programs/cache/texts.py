@@ -61,12 +61,11 @@ class Subject:
         """Who was asked, and how, as a manifest has it."""
         if self.teacher is None:
             told = dict(self.reader.identity)
-            engine, template = str(told.pop("engine", "")), str(told.pop("template", ""))
             return {
                 "teacher": {"kind": name_of(run.teacher), **told},
-                "engine": engine,
+                "engine": str(told.pop("engine", "")),
                 "precision": "",
-                "template": template,
+                "template": "",
             }
         assert isinstance(run.teacher, Teacher)
         return {
