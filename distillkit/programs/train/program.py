@@ -36,6 +36,7 @@ from distillkit.programs.train.standing import (
     where_it_stands,
 )
 from distillkit.programs.train.table import closing_table, numbers
+from distillkit.report.costs import price_of_a_point
 from distillkit.run import TrainRun
 from distillkit.training.checkpoint import BEST
 from distillkit.training.display import Display
@@ -143,6 +144,8 @@ def _train_inside(composed: Composed, job: Job, standing: Standing, console: Con
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
         costs = summary.get("teacher_costs", {})
         final |= {f"teacher/{key}": value for key, value in costs.items()}
+        if (each := price_of_a_point(summary)) is not None:
+            final["teacher/price_a_point"] = each
         placement.told(lambda: _finish(directory, summary))
         failed = False
     finally:
