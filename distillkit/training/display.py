@@ -91,6 +91,11 @@ class Display:
         """Seconds since the loop began here."""
         return time.monotonic() - self._started
 
+    def close(self) -> None:
+        """Let go of the log."""
+        if self._file is not None:
+            self._file.close()
+
     def _keep(self, text: str) -> None:
         if self._file is not None:
             self._file.write(f"{time.strftime('%H:%M:%S')} {text}\n")

@@ -1,6 +1,7 @@
 """``distillkit train``: assemble, claim the directory, distil, measure, leave a student behind."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,13 +120,30 @@ def directory_of(composed: Composed) -> RunDirectory:
 
 
 def _train_inside(composed: Composed, job: Job, standing: Standing, console: Console) -> None:
+    log = job.directory.path / "log.txt" if job.parts.placement.chief else None
+    with closing(Display(console, steps=job.run.steps, log=log)) as display:
+        display.say(f"run directory {job.directory.path}")
+        for note in job.parts.notes:
+            display.say(f"note: {note}")
+        before = _baselines(job)
+        summary = _tracked(composed, job, standing, before, display)
+        if summary["student_after"]:
+            console.print(closing_table(summary))
+        for line in _costs(summary):
+            display.say(line)
+        left = job.directory
+        display.say(f"student  {left.student}\ncurves   {left.path / 'curves.png'}")
+
+
+def _tracked(
+    composed: Composed,
+    job: Job,
+    standing: Standing,
+    before: Mapping[str, dict[str, float]],
+    display: Display,
+) -> dict[str, Any]:
+    """Train, measure and leave the student, before a tracker's eyes; the summary."""
     run, directory, placement = job.run, job.directory, job.parts.placement
-    log = directory.path / "log.txt" if placement.chief else None
-    display = Display(console, steps=run.steps, log=log)
-    display.say(f"run directory {directory.path}")
-    for note in job.parts.notes:
-        display.say(f"note: {note}")
-    before = _baselines(job)
     failed = True
     tracker = run.tracker if placement.chief else NoTracker()
     tracked = tracker.start(
@@ -138,7 +156,8 @@ def _train_inside(composed: Composed, job: Job, standing: Standing, console: Con
     final: dict[str, float] = {}
     try:
         session = Session(job, standing=standing, display=display, tracked=tracked)
-        session.train()
+        with closing(session):
+            session.train()
         summary = _close(job, session, before)
         summary["fingerprint"] = composed.fingerprint
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
@@ -148,13 +167,9 @@ def _train_inside(composed: Composed, job: Job, standing: Standing, console: Con
             final["teacher/price_a_point"] = each
         placement.told(lambda: _finish(directory, summary))
         failed = False
+        return summary
     finally:
         tracked.finish(final, failed=failed)
-    if summary["student_after"]:
-        console.print(closing_table(summary))
-    for line in _costs(summary):
-        display.say(line)
-    display.say(f"student  {directory.student}\ncurves   {directory.path / 'curves.png'}")
 
 
 def _costs(summary: Mapping[str, Any]) -> list[str]:

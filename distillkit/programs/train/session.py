@@ -152,6 +152,9 @@ class Session:
                 if stopped and not last:
                     self._leave(update.step, stopped)
         self.seconds = self._spent()
+
+    def close(self) -> None:
+        """Let go of the journals."""
         for journal in self._journals.values():
             journal.close()
 
