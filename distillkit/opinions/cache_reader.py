@@ -24,7 +24,7 @@ from distillkit.opinions.cache_layout import (
     row_key,
     text_key,
 )
-from distillkit.opinions.cache_rows import Rows
+from distillkit.opinions.cache_rows import Rows, check_files
 from distillkit.opinions.sparse import SparseOpinion
 from distillkit.opinions.states import StatesOpinion
 from distillkit.supports.base import Drawn, Sparse, Support
@@ -55,7 +55,9 @@ class CacheReader(Reader):
         self._path, self._manifest, self._student = path, manifest, student
         self._support = support
         agree(path, manifest, student)
-        self._rows = Rows(path, manifest)
+        # It takes a while for a large one, so of several processes one looks for all.
+        student.placement.told(lambda: check_files(path, manifest))
+        self._rows = Rows(path)
         self._head = head_of(path, manifest, student.device)
         self._costs = Costs()
 

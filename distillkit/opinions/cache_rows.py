@@ -1,6 +1,6 @@
 """The rows of a cache: looked up by what was asked and answered, and read as slices of open files.
 
-Whatever is wrong with a file is found before the first row is given out.
+Whatever is wrong with a file is found by :func:`check_files`, before a row is given out.
 """
 
 import json
@@ -25,23 +25,27 @@ from distillkit.opinions.cache_layout import (
 )
 
 
+def check_files(path: Path, manifest: CacheManifest) -> None:
+    """Compare all files of a cache with what its manifest says of them.
+
+    Raises:
+        RunError: one is missing, new, or not what was written.
+    """
+    names = [SHARDS, INDEX, *([HEAD] if manifest["head"] else [])]
+    check_digests(path, manifest.get("files", {}), names=names, way_out=WAY_OUT)
+
+
 class Rows:
-    """The shards of a cache.
+    """The shards of a cache whose files were checked.
 
     Args:
         path: the cache.
-        manifest: what it says of itself.
 
     Attributes:
         bytes: read so far.
-
-    Raises:
-        RunError: a file is missing, new, or not what was written.
     """
 
-    def __init__(self, path: Path, manifest: CacheManifest) -> None:
-        names = [SHARDS, INDEX, *([HEAD] if manifest["head"] else [])]
-        check_digests(path, manifest.get("files", {}), names=names, way_out=WAY_OUT)
+    def __init__(self, path: Path) -> None:
         self._path, self._index = path, Store(path / INDEX)
         self._shard = lru_cache(maxsize=None)(self._opened)
         self._known: dict[str, list[int]] = {}

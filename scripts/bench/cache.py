@@ -21,7 +21,7 @@ from distillkit.core.provenance import processor
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.types import Author, Example, Message, Response, Rollout
 from distillkit.opinions.cache_layout import HEAD, INDEX, CacheManifest, ids_type, row_key
-from distillkit.opinions.cache_rows import Rows
+from distillkit.opinions.cache_rows import Rows, check_files
 from distillkit.opinions.cache_writer import CacheWriter, Written
 from scripts.bench.pair import Shape, models_of
 
@@ -80,7 +80,8 @@ def measure(rows: list[Written], folder: Path) -> dict[str, float]:
         with_digests = time.perf_counter() - begun
     manifest = json.loads((folder / "summary.json").read_text())
     begun = time.perf_counter()
-    found = Rows(folder, manifest)
+    check_files(folder, manifest)
+    found = Rows(folder)
     checked = time.perf_counter() - begun
     chosen = random.Random(0).choices(rows, k=READ)
     begun = time.perf_counter()

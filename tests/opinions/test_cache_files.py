@@ -21,7 +21,7 @@ from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
 from distillkit.opinions.base import Asked
 from distillkit.opinions.cache_layout import CacheManifest, manifest_of
-from distillkit.opinions.cache_rows import Rows
+from distillkit.opinions.cache_rows import Rows, check_files
 from distillkit.opinions.cached import Cached
 from distillkit.programs.cache.program import make_cache
 from distillkit.supports.top_k import TeacherTopK
@@ -182,7 +182,8 @@ def test_an_index_entry_that_lies_is_found_when_it_is_read(made: Path, tmp_path:
         index.execute("UPDATE kept SET value = ?", (b"[0, 0, 3]",))
     files = {**manifest["files"], "index.sqlite": digest_of(copy / "index.sqlite")}  # type: ignore[dict-item]
     resealed("files", files)(copy)
-    rows = Rows(copy, manifest_of(copy))
+    check_files(copy, manifest_of(copy))
+    rows = Rows(copy)
     with sqlite3.connect(copy / "index.sqlite") as index:
         (key,) = index.execute("SELECT key FROM kept LIMIT 1").fetchone()
     with pytest.raises(DistillkitError, match="an entry is not what was kept"):

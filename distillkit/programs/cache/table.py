@@ -11,7 +11,7 @@ from rich.table import Table
 from distillkit.core.spec import discover, name_of
 from distillkit.core.terminal import terminal
 from distillkit.opinions.cache_layout import CacheManifest, manifest_of, told_by
-from distillkit.opinions.cache_rows import Rows
+from distillkit.opinions.cache_rows import check_files
 from distillkit.supports.base import Support
 
 
@@ -23,7 +23,7 @@ def show_cache(path: Path, *, console: Console | None = None) -> None:
     """
     console = console or terminal()
     discover()
-    Rows(path, manifest_of(path))
+    check_files(path, manifest_of(path))
     tell_cache(path, console)
 
 
