@@ -6,6 +6,7 @@ from typing import Protocol
 
 import torch
 
+from distillkit.core.costs import Costs
 from distillkit.core.types import Example, Rollout
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.likelihood import rows_within, token_odds
@@ -57,6 +58,18 @@ class ForeignReader(Reader):
 
     def __init__(self, translator: Translator) -> None:
         self.translator = translator
+        self._tokens = 0
+
+    @property
+    def costs(self) -> Costs:
+        """Tokens of its own that the teacher read; its seconds are counted by who asks."""
+        return Costs(tokens=self._tokens)
+
+    def translated(self, rollouts: Sequence[Rollout]) -> list[Translation]:
+        """What is read of rollouts, and counted."""
+        found = [self.translator.of(each) for each in rollouts]
+        self._tokens += sum(len(each.prompt) + len(each.ids) for each in found)
+        return found
 
     @property
     def context(self) -> int:
@@ -93,7 +106,7 @@ class AlignedReader(ForeignReader):
 
     def read(self, rollouts: Sequence[Rollout]) -> AlignedOpinion:
         """One question for all rows."""
-        translations = [self.translator.of(rollout) for rollout in rollouts]
+        translations = self.translated(rollouts)
         likely = self._scores.score(translations).sure()
         ours = _Places(self._device)
         theirs = _Places(likely.device)
@@ -132,7 +145,7 @@ class MatchedReader(ForeignReader):
 
     def read(self, rollouts: Sequence[Rollout]) -> MatchedOpinion:
         """One forward pass, all rows side by side."""
-        model, translations = self._model, [self.translator.of(each) for each in rollouts]
+        model, translations = self._model, self.translated(rollouts)
         batch = model.batch([t.prompt for t in translations], [t.ids for t in translations])
         read = model.hidden(batch)
         places: list[int] = []
