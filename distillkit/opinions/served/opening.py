@@ -1,6 +1,7 @@
 """A served teacher made ready: met, compared with who was there, and put on the student's ids."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -19,7 +20,8 @@ from distillkit.models.pretrained import Teacher
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.shared_ids import share_with
 from distillkit.models.tokenizer_files import load_tokenizer
-from distillkit.opinions.base import Asked
+from distillkit.opinions.base import Asked, Reader
+from distillkit.opinions.served.foreign import own_tokenizer, translating
 from distillkit.opinions.served.meeting import Meeting, Met, another
 from distillkit.opinions.served.reader import ServedReader
 from distillkit.opinions.served.settings import ServedTeacher
@@ -40,13 +42,26 @@ class Ending:
     stop_ids: frozenset[int]
 
 
-def opened(settings: ServedTeacher, student: LanguageModel, asked: Asked) -> ServedReader:
+def opened(settings: ServedTeacher, student: LanguageModel, asked: Asked) -> Reader:
     """Meet the server.
 
     Raises:
         DistillkitError: it cannot be asked, or not about these ids.
     """
-    prompts, notes = _prompts(settings, student)
+    if asked.support is not None and asked.support.FOREIGN:
+        prompts = _format(settings, own_tokenizer(settings))
+        return translating(student, _met(settings, student, asked, prompts, []), prompts)
+    return _met(settings, student, asked, *_prompts(settings, student))
+
+
+def _met(
+    settings: ServedTeacher,
+    student: LanguageModel,
+    asked: Asked,
+    prompts: PromptFormat,
+    notes: Sequence[str],
+) -> ServedReader:
+    """Whoever answers there, as a reader."""
     support = asked.support
     own = isinstance(support, StudentTopK)
     if own and student.placement.IN_STEP:
@@ -94,14 +109,17 @@ def _prompts(settings: ServedTeacher, student: LanguageModel) -> tuple[PromptFor
         share_with(tokenizer, student, name="teacher.tokenizer")
         end = tokenizer.eos_token_id
         notes += agree_on_the_end(Ending(tokenizer, end, frozenset({end})), student)
-    prompts = PromptFormat(
+    return _format(settings, tokenizer), notes
+
+
+def _format(settings: ServedTeacher, tokenizer: Any) -> PromptFormat:
+    return PromptFormat(
         tokenizer,
         settings.prompt,
         template=settings.template,
         side="teacher",
         special_tokens_in_text=settings.special_tokens_in_text,
     )
-    return prompts, notes
 
 
 def _context(settings: ServedTeacher, met: Met, student: LanguageModel) -> int:

@@ -93,6 +93,11 @@ class ServedReader(Reader):
         return {"engine": version, "model": self._settings.model, "context": str(self._context)}
 
     @property
+    def notes(self) -> Sequence[str]:
+        """On how the two fit."""
+        return self._notes
+
+    @property
     def costs(self) -> Costs:
         """Of what this process has asked; what was kept costs nothing."""
         return self._asks.costs
@@ -104,22 +109,30 @@ class ServedReader(Reader):
     def attend(self, *, poll: Callable[[], None], say: Callable[[str], None]) -> None:
         """A server that is down is waited for as long as nobody asks to stop."""
         self._asks.poll, self._asks.say = poll, say
-        for note in self._notes:
-            say(f"note: {note}")
 
     def expect(self, rollouts: Sequence[Rollout]) -> None:
         """Have all of them scored, side by side; they are kept until the next batch."""
-        asked = self._scorings(rollouts)
+        self.expect_scores(self._scorings(rollouts))
+
+    def expect_scores(self, asked: Sequence[Scoring]) -> None:
+        """The same of ids."""
         self._known = self._ask({self._key(each): each for each in asked})
 
     def read(self, rollouts: Sequence[Rollout]) -> SparseOpinion:
         """From memory where they were expected."""
         asked = self._scorings(rollouts)
+        parts = [self._opinion(*pair) for pair in zip(self._told(asked), asked, strict=True)]
+        return parts[0].join(parts[1:])
+
+    def score(self, asked: Sequence[Scoring]) -> list[NDArray[np.float32]]:
+        """Log-probabilities of the tokens of responses, [T] each."""
+        return [each.drawn for each in self._told(asked)]
+
+    def _told(self, asked: Sequence[Scoring]) -> list[Scores]:
         keys = [self._key(each) for each in asked]
         lacking = {k: e for k, e in zip(keys, asked, strict=True) if k not in self._known}
         known = {**self._known, **self._ask(lacking)}
-        parts = [self._opinion(known[key], each) for key, each in zip(keys, asked, strict=True)]
-        return parts[0].join(parts[1:])
+        return [known[key] for key in keys]
 
     def texts(
         self, examples: Sequence[Example], sampling: Sampling, *, seed: int

@@ -13,6 +13,7 @@ from distillkit.endpoints.tokens import Engine
 from distillkit.endpoints.vllm import VLLM
 from distillkit.models.pretrained import PromptStyle
 from distillkit.opinions.base import Asked, OnlyReads, Reader
+from distillkit.supports.aligned import Aligned
 from distillkit.supports.base import Support
 from distillkit.supports.sampled import Sampled
 from distillkit.supports.top_k import ANY, StudentTopK, TeacherTopK
@@ -80,7 +81,7 @@ class ServedTeacher(TokenServer, OnlyReads):
 
     def gives(self) -> Sequence[Support]:
         own = [StudentTopK(k=ANY)] if self.spoken.OWN else []
-        return [TeacherTopK(k=ANY), *own, Sampled()]
+        return [TeacherTopK(k=ANY), *own, Sampled(), Aligned()]
 
     def tells_drawn(self) -> bool:
         return True

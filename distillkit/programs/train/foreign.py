@@ -13,7 +13,7 @@ from distillkit.models.pair import agree_on_the_end
 from distillkit.models.pretrained import SelfTeacher
 from distillkit.models.shared_ids import differ, share_ids
 from distillkit.objectives.comparison import Comparison, Control
-from distillkit.opinions.base import Reader
+from distillkit.opinions.base import OnlyReads, Reader
 from distillkit.opinions.foreign import AlignedReader, MatchedReader, ModelScores
 from distillkit.opinions.translation import Translator, shared_tokens
 from distillkit.run import Distillation, TrainRun, UndoRun
@@ -53,6 +53,12 @@ def check_foreign(run: TrainRun | UndoRun) -> None:
         raise ConfigError(
             f"{typed} is for a teacher of another tokenizer, and teacher=self has the student's "
             "own. Use support=sampled or support=full."
+        )
+    if isinstance(run.teacher, OnlyReads) and Author.teacher in run.policy.may_write():
+        raise ConfigError(
+            f"policy={name_of(run.policy)} has the teacher write, and with {typed} "
+            f"teacher={name_of(run.teacher)} would write in its own ids. Use policy=off_policy or "
+            "policy=on_policy."
         )
     if Author.mixture in run.policy.may_write():
         raise ConfigError(
