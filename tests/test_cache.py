@@ -150,6 +150,7 @@ def test_what_is_inside_is_shown_with_what_may_be_trained_from_it(
         (["support=student_top_k"], "support=student_top_k depends on the student"),
         (["teacher=self"], "teacher=self has nothing of its own to keep"),
         (["shard_mb=0"], "shard_mb must be at least 1"),
+        (["dataset.labelled=0"], "no training example of dataset=arithmetic has a reference"),
         (["max_prompt_tokens=2"], "max_prompt_tokens=2 drops every training prompt"),
     ],
 )

@@ -6,6 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
+from distillkit.core.errors import DataError
 from distillkit.core.seeds import child_seed
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author, Rollout, Split
@@ -104,6 +105,11 @@ def texts_of(
         say(f"note: dropped {dropped} prompts over max_prompt_tokens")
     if not own:
         known = Pool.of(kept).labelled
+        if not known:
+            raise DataError(
+                f"no training example of dataset={name_of(run.dataset)} has a reference, which is "
+                "the text that policy=off_policy reads. Use policy=seq_kd for the teacher's own."
+            )
         if len(known) < len(kept):
             say(f"note: {len(kept) - len(known)} examples have no reference, which is what is read")
         written = DatasetAuthor(subject.student, readers).write(known, step=0)
