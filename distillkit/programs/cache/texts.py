@@ -1,6 +1,6 @@
 """Who is asked for a cache, and about which texts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import Any, Self
 from distillkit.core.errors import DataError
 from distillkit.core.seeds import child_seed
 from distillkit.core.spec import name_of
-from distillkit.core.types import Author, Rollout, Split
+from distillkit.core.types import Author, Example, Response, Rollout, Split
 from distillkit.models.identity import digest_of_template, identity
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import pick_device
@@ -114,20 +114,31 @@ def texts_of(
             say(f"note: {len(kept) - len(known)} examples have no reference, which is what is read")
         written = DatasetAuthor(subject.student, readers).write(known, step=0)
         return [Rollout(*pair) for pair in zip(known, written, strict=True)]
+    texts = _written(run, subject, kept, poll=poll, say=say)
+    return [Rollout(each, texts[each.id]) for each in kept]
+
+
+def _written(
+    run: CacheRun,
+    subject: Subject,
+    examples: Sequence[Example],
+    *,
+    poll: Callable[[], None],
+    say: Callable[[str], None],
+) -> dict[str, Response]:
+    """The teacher's own text for each example, by id."""
     seed = child_seed(run.seed, "teacher")
     if subject.teacher is None:
-        texts = reader.texts(kept, run.teacher_rollout, seed=seed)
-    else:
-        assert isinstance(run.teacher, Teacher)
-        texts = kept_text(
-            Path(run.output) / "kept",
-            kept,
-            teacher=subject.teacher,
-            writer=LocalWriter(subject.teacher, Author.teacher),
-            identity=identity(run.teacher, subject.teacher),
-            sampling=run.teacher_rollout,
-            seed=seed,
-            poll=poll,
-            say=say,
-        )
-    return [Rollout(each, texts[each.id]) for each in kept]
+        return subject.reader.texts(examples, run.teacher_rollout, seed=seed)
+    assert isinstance(run.teacher, Teacher)
+    return kept_text(
+        Path(run.output) / "kept",
+        examples,
+        teacher=subject.teacher,
+        writer=LocalWriter(subject.teacher, Author.teacher),
+        identity=identity(run.teacher, subject.teacher),
+        sampling=run.teacher_rollout,
+        seed=seed,
+        poll=poll,
+        say=say,
+    )
