@@ -1,7 +1,7 @@
 """What every opinion is, and everyone who has one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -77,7 +77,7 @@ class Reader(ABC):
     def know(self, examples: Sequence[Example]) -> None:  # noqa: B027 (most need not)
         """Told of the examples that it will be asked about, before anything else."""
 
-    def foresee(self, rollouts: Sequence[Rollout]) -> None:  # noqa: B027 (most need not)
+    def foresee(self, rollouts: Iterable[Rollout]) -> None:  # noqa: B027 (most need not)
         """Told of all text that is known before the first update; refuses what it cannot read.
 
         Raises:

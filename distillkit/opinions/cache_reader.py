@@ -1,7 +1,7 @@
 """Opinions that were kept: tells of any text in a cache what its teacher said of it."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -84,11 +84,11 @@ class CacheReader(Reader):
         """Look up what is asked."""
         self._rows.preload([prompt_key(each) for each in examples])
 
-    def foresee(self, rollouts: Sequence[Rollout]) -> None:
+    def foresee(self, rollouts: Iterable[Rollout]) -> None:
         """Look up all that was read, so that the first lack is found before the first update."""
-        keys = [row_key(each.example, each.response.tokens) for each in rollouts]
-        self._rows.preload(keys)
-        for key, rollout in zip(keys, rollouts, strict=True):
+        known = {row_key(each.example, each.response.tokens): each for each in rollouts}
+        self._rows.preload(list(known))
+        for key, rollout in known.items():
             self._found(key, rollout.example, "no such text of")
 
     def read(self, rollouts: Sequence[Rollout]) -> Opinion:

@@ -1,6 +1,6 @@
 """Readers of several teachers, opened together on the ids that all of them share."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, repeat
 from typing import Any
 
@@ -56,11 +56,12 @@ class Members(Reader):
         for name, reader in self._readers.items():
             reader.know([each for each in examples if name in self._settings.readers_of(each)])
 
-    def foresee(self, rollouts: Sequence[Rollout]) -> None:
+    def foresee(self, rollouts: Iterable[Rollout]) -> None:
         """Each is told of its own."""
-        for name, rows in self.rows(rollouts).items():
+        known = list(rollouts)
+        for name, rows in self.rows(known).items():
             with naming(name):
-                self._readers[name].foresee([rollouts[row] for row in rows])
+                self._readers[name].foresee([known[row] for row in rows])
 
     def expect(self, rollouts: Sequence[Rollout]) -> None:
         """Each is told of its own."""

@@ -16,11 +16,14 @@ from distillkit.compose import compose
 from distillkit.core.errors import DistillkitError
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.sealed import digest_of, sealed
+from distillkit.core.store import Store
+from distillkit.core.types import Author, Response, Rollout, Split
+from distillkit.datasets.arithmetic import Arithmetic
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import load
 from distillkit.models.pretrained import Student
 from distillkit.opinions.base import Asked
-from distillkit.opinions.cache_layout import CacheManifest, manifest_of
+from distillkit.opinions.cache_layout import CacheManifest, manifest_of, row_key
 from distillkit.opinions.cache_rows import Rows, check_files
 from distillkit.opinions.cached import Cached
 from distillkit.programs.cache.program import make_cache
@@ -188,6 +191,28 @@ def test_an_index_entry_that_lies_is_found_when_it_is_read(made: Path, tmp_path:
         (key,) = index.execute("SELECT key FROM kept LIMIT 1").fetchone()
     with pytest.raises(DistillkitError, match="an entry is not what was kept"):
         rows.entry(key)
+
+
+def test_a_row_that_is_another_text_is_found_when_it_is_read(
+    made: Path, student: LanguageModel, tmp_path: Path
+) -> None:
+    """Whoever rewrites the index with all digests still cannot give one text another's opinion."""
+    copy = tmp_path / "copy"
+    shutil.copytree(made, copy)
+    first, second = Arithmetic(train=300).examples(Split.train)[:2]
+    texts = [student.reference_ids(each) for each in (first, second)]
+    keys = [row_key(each, tokens) for each, tokens in zip((first, second), texts, strict=True)]
+    index = Store(copy / "index.sqlite")
+    place = json.loads(index.get(keys)[keys[1]])
+    index.forget(keys[:1])
+    index.put({keys[0]: json.dumps([*place[:2], len(texts[0])]).encode()})
+    files = json.loads((copy / "summary.json").read_text())["files"]
+    resealed("files", {**files, "index.sqlite": digest_of(copy / "index.sqlite")})(copy)
+    asked = Asked(support=TeacherTopK(k=4), drawn=True, precision="fp32", folder=copy)
+    reader = Cached(path=str(copy)).open(student, asked)
+    response = Response(texts[0], truncated=False, author=Author.dataset)
+    with pytest.raises(DistillkitError, match="the row of market-train-0 is another's"):
+        reader.read([Rollout(first, response)])
 
 
 def test_a_student_of_another_tokenizer_is_refused(made: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Everyone whom a run's policy may name, ready to write."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -49,15 +49,13 @@ def ready_authors(
 
 def _known(
     run: TrainRun, authors: Mapping[Author, AnyAuthor], examples: Sequence[Example]
-) -> list[Rollout]:
-    """All text that is there before the first update."""
+) -> Iterator[Rollout]:
+    """All text that is there before the first update, made as it is looked at: most do not look."""
     by = [each for each in (Author.dataset, Author.teacher) if each in run.policy.may_write()]
     asked = {Author.dataset: Pool.of(examples).labelled, Author.teacher: examples}
-    return [
-        Rollout(*pair)
-        for author in by
-        for pair in zip(asked[author], authors[author].write(asked[author], step=0), strict=True)
-    ]
+    for author in by:
+        written = authors[author].write(asked[author], step=0)
+        yield from map(Rollout, asked[author], written)
 
 
 def _kept(
