@@ -164,8 +164,6 @@ class Batch:
     """Column whose hidden state predicts the packed position's target [N]."""
     targets: Targets
     """Response ids to be predicted [N]."""
-    even: bool = False
-    """Whether all rows are known to be of one length, so that nothing is padding."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 A forward pass is made with torch's fake tensors, which have shapes and types but no memory, and
 every tensor that autograd saves is counted once. So there is no formula of our own for any family:
 the sizes are those of the operations that a CPU would run (attention included, which saves query,
-key, value, its result and its mask, as the memory-efficient kernels of CUDA do).
+key, value and its result, as the memory-efficient kernels of CUDA do).
 https://docs.pytorch.org/docs/stable/torch.compiler_fake_tensor.html
 """
 
@@ -11,14 +11,15 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from inspect import signature
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, UntypedStorage, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
+from transformers import masking_utils
 
-from distillkit.models.sharding import layers_of
+from distillkit.models.layers import layers_of
 from distillkit.models.sketch import Sketch
 
 
@@ -35,7 +36,7 @@ class Kept:
 def kept_for_backward(
     sketch: Sketch, *, length: int, narrow: bool, checkpointing: bool
 ) -> Kept | None:
-    """Of rows of so many tokens, some of them padded.
+    """Of rows of so many tokens, all of them read: of a prompt the last layer keeps less.
 
     Two sizes of batch tell what grows with the rows from what does not.
 
@@ -114,17 +115,14 @@ class _Count:
     def of(self, sketch: Sketch, *, rows: int, length: int) -> int:
         """Bytes, for a batch of so many rows."""
         body, hooks = self._module.base_model, self._hooks()
-        given: dict[str, Any] = {"input_ids": torch.zeros(rows, length, dtype=torch.long)}
-        if not sketch.packs:
-            given["attention_mask"] = torch.ones(rows, 1, length, length, dtype=torch.bool)
-            if "position_ids" in signature(body.forward).parameters:
-                # Some families else look for them in a mask of two axes.
-                given["position_ids"] = torch.arange(length)[None]
+        ids = torch.zeros(rows, length, dtype=torch.long)
         with (
+            # Without numbers transformers cannot see that a row holds one text, and keeps a mask.
+            patch.object(masking_utils, "find_packed_sequence_indices", return_value=None),
             torch.autograd.graph.saved_tensors_hooks(self._note, lambda tensor: tensor),
             torch.autocast("cpu", dtype=torch.bfloat16, enabled=sketch.autocast),
         ):
-            body(**given, use_cache=False)
+            body(input_ids=ids, use_cache=False)
         for hook in hooks:
             hook.remove()
         if not self._checkpointing:

@@ -20,6 +20,7 @@ from distillkit.models.forms.decoder_only import DecoderOnly
 from distillkit.models.full_decoder import FullDecoder
 from distillkit.models.head import Head
 from distillkit.models.module_decoder import ModuleDecoder
+from distillkit.models.narrowing import where_read
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.reading import UNCACHED, Way, quickest, written
 from distillkit.models.rereading import Opens, reread
@@ -51,6 +52,7 @@ class LanguageModel:
         notes: what was mended while it was loaded, for the user.
         draft: proposes what this model writes; None where it writes alone.
         placement: the processes that hold it.
+        narrowed: the block of the last layer, where it may work at single positions.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class LanguageModel:
         self.notes: Sequence[str] = ()
         self.draft: Draft | None = None
         self.placement = ALONE
+        self.narrowed: nn.Module | None = None
 
     def whole(self) -> AbstractContextManager[None]:
         """All of its weights are here inside; called by all processes that hold it."""
@@ -192,7 +195,8 @@ class LanguageModel:
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        return self.form.hidden(self.body, batch)
+        with where_read(None if self.packs else self.narrowed, batch):
+            return self.form.hidden(self.body, batch)
 
     @property
     def form(self) -> Form:

@@ -52,6 +52,19 @@ def times_transposed(left: Tensor, right: Tensor, bias: Tensor | None = None) ->
     return torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
 
 
+def transposed_times(left: Tensor, right: Tensor) -> Tensor:
+    """The transpose of left [n, V] times right [n, D]: [V, D], no gradient.
+
+    oneDNN takes one factor as it is and the other one laid out anew, which is done to the smaller.
+    """
+    if not suits(left, right):
+        return left.T @ right
+    (rows, height), width = left.shape, right.shape[1]
+    if rows * height <= (rows + height) * width:
+        return times_transposed(left.T.contiguous(), right.T)
+    return times_transposed(right.T.contiguous(), left.T).T.contiguous()
+
+
 def suits(left: Tensor, right: Tensor) -> bool:
     """Whether oneDNN can multiply the two as they are."""
     return (
@@ -112,7 +125,7 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
             of_left = times_transposed(gradient, weight.T)
         flat = gradient.flatten(0, -2)
         if ctx.needs_input_grad[1]:
-            of_weight = times_transposed(flat.T.contiguous(), left.flatten(0, -2).T)
+            of_weight = transposed_times(flat, left.flatten(0, -2))
         if ctx.needs_input_grad[2]:
             of_bias = flat.sum(0)
         return of_left, of_weight, of_bias

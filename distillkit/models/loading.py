@@ -12,22 +12,21 @@ from transformers.utils import logging
 
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.memory import keep_freed_pages
-from distillkit.distributed.holding import is_sharded, own_class
+from distillkit.distributed.holding import own_class
 from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.adapted import AdaptedModel
 from distillkit.models.adapter_folder import through_adapter
 from distillkit.models.adapters import inject
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
-from distillkit.models.language_model import Draft, LanguageModel, evaluating
+from distillkit.models.language_model import Draft, LanguageModel
 from distillkit.models.linear import keep_fewer_products, quicken
 from distillkit.models.pretrained import DType, Pretrained, Student, Teacher
 from distillkit.models.prompts import PromptFormat
-from distillkit.models.reading import PROBE, check_scoring, check_training, passes
-from distillkit.models.saving import rehearse
 from distillkit.models.sharding import deal_out, read_in_parts
 from distillkit.models.shared_ids import check_ids
 from distillkit.models.tokenizer_files import load_tokenizer
+from distillkit.models.trial import try_out
 from distillkit.models.vocabulary import real_ids
 
 EMBEDDED = Path(__file__).parent / "embedded"
@@ -93,12 +92,7 @@ def load(
     model = _model(source, module, tokenizer, side=side, autocast=autocast)
     model.placement = placement
     _confine(model, side)
-    with passes(side, source.name, module):
-        _check_head(model, side)
-        check_scoring(model, side)
-        if learns:
-            check_training(model)
-            model.notes = rehearse(module, tokenizer, f"{side}.name={source.name}")
+    try_out(model, side, source.name, learns=learns)
     placement.reshard(module)
     keep_freed_pages()
     quicken(module)
@@ -271,29 +265,3 @@ def _stop_ids(module: Any, tokenizer: Any, side: str) -> frozenset[int]:
                 f"of this model is a number from 0 to {rows - 1}. Mend the file."
             )
     return frozenset({tokenizer.eos_token_id, *several})
-
-
-def _check_head(model: LanguageModel, side: str) -> None:
-    """The head applied to hidden states must give the logits of the model's own forward pass."""
-    probe = model.tokenizer.encode(PROBE)[:16] or [model.end_id]
-    ids = torch.tensor([probe], device=model.device)
-    with evaluating(model):
-        # Layers that were dealt out to compute in bf16 do so for whoever calls them.
-        narrow = model.autocast and is_sharded(model.module)
-        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=narrow):
-            logits = model.module(input_ids=ids, use_cache=False).logits
-        expected = logits[0, :, : model.head.vocabulary].float()
-        finite, largest = expected.isfinite().all(), expected.abs().max()
-        expected = model.head.masked(expected)
-        found = model.head.logits(model.body(input_ids=ids, use_cache=False).last_hidden_state[0])
-    if not finite:
-        raise ModelError(
-            f"{side}.name: the logits are not finite. The weights are damaged, or {side}.dtype="
-            "float32 is needed."
-        )
-    tolerance = 1e-3 if model.module.dtype == torch.float32 and not model.autocast else 5e-2
-    if not torch.allclose(found, expected, rtol=tolerance, atol=tolerance * largest):
-        raise ModelError(
-            f"{side}.name: {type(model.module).__name__} computes its logits in a way "
-            "unknown to distillkit, so its loss would be wrong. Please report it."
-        )

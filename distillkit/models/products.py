@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from distillkit.models.linear import times_transposed
+from distillkit.models.linear import times_transposed, transposed_times
 
 TILE = 16384
 """Rows of a weight that the CPU multiplies at a time, so that its memory is used again."""
@@ -67,15 +67,15 @@ def add_outer(
         hidden: any type.
         dtype: type of the operands, that of the weight.
     """
-    left, right = gradient.to(dtype).T, hidden.to(dtype)
+    left, right = gradient.to(dtype), hidden.to(dtype)
     if not total.is_cuda:
-        right = right.to(total.dtype).T
+        right = right.to(total.dtype)
         for part in _tiles(total):
-            total[part] += times_transposed(left[part].to(total.dtype).contiguous(), right)
+            total[part] += transposed_times(left[:, part].to(total.dtype), right)
     elif dtype == total.dtype:
-        total.addmm_(left, right)
+        total.addmm_(left.T, right)
     else:
-        torch.addmm(total, left, right, out_dtype=torch.float32, out=total)
+        torch.addmm(total, left.T, right, out_dtype=torch.float32, out=total)
 
 
 def wide_type(weight: Tensor) -> torch.dtype:

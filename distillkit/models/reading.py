@@ -16,6 +16,7 @@ from torch import Tensor
 
 from distillkit.core.errors import DistillkitError, ModelError
 from distillkit.distributed.holding import without_gradient
+from distillkit.models.narrowing import last_block
 from distillkit.models.voice import Opened, Voice
 
 if TYPE_CHECKING:
@@ -115,6 +116,24 @@ def check_scoring(model: "LanguageModel", side: str) -> None:
             "follows it or stands beside it, so its loss would be wrong. Choose a causal language "
             "model."
         )
+
+
+def narrow(model: "LanguageModel") -> None:
+    """Let the block of the last layer work where it is read, if that changes nothing that is."""
+    texts = _texts(model, reach=0)
+    whole = _scored(model, texts)
+    try:
+        model.narrowed = last_block(model.module)
+        found = _scored(model, texts)
+    except torch.OutOfMemoryError:
+        raise
+    except Exception:
+        # A stranger's block wants more than states, or gives something else.
+        model.narrowed = None
+        return
+    limit = EXACT if _is_exact(model) else ROUNDED
+    if not _deviation(found, whole) <= limit:
+        model.narrowed = None
 
 
 Found = Iterator[tuple[list[int], int, Tensor]]

@@ -11,11 +11,11 @@ from typing import Any
 from warnings import filterwarnings
 
 import torch
-from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, DistributedConfig
 
 from distillkit.distributed.holding import is_sharded
 from distillkit.distributed.placement import Placement
+from distillkit.models.layers import layers_of
 
 
 def read_in_parts(
@@ -60,12 +60,6 @@ def deal_out(module: Any, placement: Placement, *, narrow: bool) -> None:
     module.states = MethodType(_states, module)
     torch.distributed.fsdp.register_fsdp_forward_method(module, "states")
     sum_gradients(module)
-
-
-def layers_of(module: Any) -> list[nn.Module]:
-    """The layers of a transformer: what its longest list of modules holds."""
-    lists = [each for each in module.base_model.modules() if isinstance(each, nn.ModuleList)]
-    return [*max(lists, key=len)]
 
 
 def _states(module: Any, **inputs: Any) -> Any:

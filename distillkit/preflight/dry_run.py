@@ -17,8 +17,8 @@ from distillkit.distributed.imagined import Holding, holding_of, imagined
 from distillkit.distributed.placement import Placement
 from distillkit.models.activations import Kept, kept_for_backward
 from distillkit.models.decoder import decodes
+from distillkit.models.layers import layers_of
 from distillkit.models.pretrained import Student, Teacher
-from distillkit.models.sharding import layers_of
 from distillkit.models.sketch import Sketch
 from distillkit.opinions.base import OnlyReads
 from distillkit.preflight.memory import PASSING, TENSORS_BESIDE_WEIGHTS, cache_of, logit_bytes

@@ -63,8 +63,11 @@ def local(tensors: Any) -> int:
 
 
 def kept_by(model: LanguageModel, batch: Batch) -> tuple[int, torch.Tensor]:
-    """What a forward pass saves beside weights, wherever those are, and its hidden states."""
-    storages = {}
+    """What a forward pass saves beside weights, wherever those are, and its hidden states.
+
+    The last layer works at all positions, which is what is counted.
+    """
+    storages, model.narrowed = {}, None
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
         storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage()
@@ -182,6 +185,18 @@ def test_what_a_pass_keeps_is_counted_to_the_byte(
         seen, _ = kept_by(model, rows_of(model, rows))
         counted = kept.fixed + rows * kept.row
         assert counted == pytest.approx(seen, rel=NEARLY.get(family, 0))
+
+
+def test_of_prompts_the_last_layer_keeps_less(tmp_path: Path) -> None:
+    model = load(Student(name=str(save(tmp_path))), device=CPU, precision="fp32")
+    batch, less = model.batch([[5] * 40], [[6, 7]]), []
+    for narrowed in (model.narrowed, None):
+        with Living() as living:
+            model.narrowed = narrowed
+            states = model.hidden(batch)
+            less.append(living.total())
+        del states
+    assert 0 < less[0] < 0.9 * less[1]
 
 
 class Living(TorchDispatchMode):

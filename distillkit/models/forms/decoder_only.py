@@ -48,15 +48,17 @@ class DecoderOnly:
         where, which, wanted = (
             torch.tensor(part, dtype=torch.long, device=device) for part in (rows, columns, targets)
         )
-        even = bool(mask.all())
-        return Batch(tokens.to(device), mask.to(device), where, which, wanted, even=even)
+        return Batch(tokens.to(device), mask.to(device), where, which, wanted)
 
     def hidden(self, body: Body, batch: Batch) -> Tensor:
-        """A batch without padding needs no mask, and attention is quicker without one."""
+        """What follows a text changes none of its states, so no mask has to hide padding.
+
+        :func:`distillkit.models.reading.check_scoring` refuses models of which that is not true,
+        and attention is quicker without a mask.
+        """
         if self.packs:
             return _unpadded(body, batch)
-        mask = None if batch.even else batch.mask
-        output = body(input_ids=batch.tokens, attention_mask=mask, use_cache=False)
+        output = body(input_ids=batch.tokens, use_cache=False)
         return output.last_hidden_state[batch.rows, batch.columns]
 
 
