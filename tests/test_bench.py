@@ -2,15 +2,19 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import AutoModelForCausalLM
 
 from distillkit.core.types import Author
-from scripts.bench import compare, layer, measure, pair, steps, updates
+from scripts.bench import compare, layer, measure, pair, roofline, steps, updates
 from tests.conftest import Start
+from tests.tiny import ENTRIES, build
 
 ROOT = Path(__file__).parent.parent
 needs_trl = pytest.mark.skipif(
@@ -39,6 +43,40 @@ def test_a_step_trains_on_the_preset_lengths(name: str) -> None:
     with steps.built(name, steps.TINY) as run:
         assert all(run() > 0 for _ in range(3))
     assert run.tokens[:3] == [steps.TINY.tokens] * 3
+
+
+def test_the_roofline_counts_the_products_that_torch_counts() -> None:
+    """Of a real model: torch counts attention whole, of which a causal one needs half."""
+    model = build("llama")
+    sizes, lengths = roofline.Sizes.of(model), (40, 40, 40)
+    ids = torch.full((3, 40), 5)
+    # Plain layers, since torch knows no operations of oneDNN's.
+    bare = AutoModelForCausalLM.from_config(model.module.config, attn_implementation="eager")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        bare(ids, use_cache=False)
+    counted = replace(sizes, attention=2 * sizes.attention).forward(lengths, 120)
+    vectors = sum(each.numel() for each in model.module.parameters() if each.ndim < 2)
+    assert sizes.head == 16 * ENTRIES
+    counted += 2 * 120 * (16 * len(bare.lm_head.weight) - vectors)
+    assert counter.get_total_flops() == counted
+    # The block of the last layer works where it is read.
+    assert sizes.block == 3 * 16 * 24
+    assert sizes.forward(lengths, 30) == sizes.forward(lengths, 120) - 2 * 90 * sizes.block
+
+
+def test_a_step_takes_as_long_as_its_products_and_what_it_reads() -> None:
+    sizes = roofline.Sizes(body=10, head=5, block=4, attention=0, learning=15)
+    slow, narrow = roofline.Rates(1.0, 1e12), roofline.Rates(1e12, 1.0)
+    found = roofline.limits(sizes, sizes, [3, 2], [2, 1], slow)
+    # Six of the eight tokens are prompt, three are read: 2 (10 x 8 - 4 x 5).
+    assert found["teacher"] == 120
+    assert found["student"] == 360
+    assert found["loss"] == 2 * 3 * (15 + 5)
+    # The prompt's last positions, then two rows, then one.
+    assert found["rollout"] == 2 * (10 * 5 - 4 * 3) + 2 * 15 * 2 + 2 * 15
+    found = roofline.limits(sizes, sizes, [3, 2], [2, 1], narrow)
+    assert found["rollout"] == pytest.approx(2 * 4 * 15)
+    assert found["optimizer"] == 7 * 4 * 15
 
 
 def test_ends_accepts_all_rows_or_the_live_ones() -> None:

@@ -1,7 +1,7 @@
 """``python -m scripts.bench [loss] [step] [ragged] [pair] ...``: time and memory.
 
 Distillkit beside other libraries, and its objectives beside each other. ``make bench`` installs the
-peers into an environment of their own and runs everything, ``pair`` after ``make smollm`` alone.
+peers into an environment of their own and runs everything; the real pair after ``make smollm``.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ BENCHMARKS: dict[str, Callable[[Options, Console], Comparison]] = {
     "ragged": steps.run_ragged,
     "pair": steps.run_pair,
     "accounts": accounts.run,
+    "pair_accounts": accounts.run_pair,
     "objectives": objectives.run,
 }
 """A new benchmark is one line here and a file beside this one."""
@@ -46,7 +47,8 @@ def main(
     console = Console()
     folder = output or Path("outputs/bench/quick" if quick else "outputs/bench")
     options = Options(quick=quick, rounds=rounds, divergence=divergence)
-    possible = [name for name in BENCHMARKS if name != "pair" or all(map(Path.is_dir, REAL))]
+    real = all(map(Path.is_dir, REAL))
+    possible = [name for name in BENCHMARKS if real or not name.startswith("pair")]
     for name in names or possible:
         surroundings = report.environment()
         if surroundings["load_before"] > BUSY:

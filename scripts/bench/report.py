@@ -11,6 +11,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -20,12 +21,15 @@ from scripts.bench.measure import THREADS, quartiles
 
 PACKAGES = ("distillkit", "torch", "transformers", "trl", "accelerate", "liger_kernel", "numpy")
 MEGABYTE = 1e6
+MULTIPLIERS = ("avx2", "avx512_f", "avx512_bf16", "amx_bf16")
+"""Instruction sets that products are made of."""
 
 
 def comparison_table(title: str, result: Comparison, console: Console) -> None:
     """Seconds, memory, and both over the base's; above 1 is slower or larger than that."""
     over_base = f"over {result.base}"
-    table = Table("", "seconds", "quartiles", over_base, "quartiles", title=title)
+    heads = ("", "seconds", "quartiles", over_base, "quartiles")
+    table = Table(*heads, title=title, caption=machine())
     table.add_column("extra peak MB")
     table.add_column(over_base)
     times, memory, over = result.time_ratios(), result.memory(), result.memory_ratios()
@@ -48,10 +52,16 @@ def comparison_table(title: str, result: Comparison, console: Console) -> None:
 
 def plain_table(title: str, rows: Mapping[str, Mapping[str, str]], console: Console) -> None:
     """One row for each key, one column for each key of the first row."""
-    table = Table("", *next(iter(rows.values())), title=title)
+    table = Table("", *next(iter(rows.values())), title=title, caption=machine())
     for name, cells in rows.items():
         table.add_row(name, *cells.values())
     console.print(table)
+
+
+def machine() -> str:
+    """The processor, and what it multiplies with: ratios move with both."""
+    has = torch.cpu.get_capabilities()
+    return ", ".join([processor(), *(name for name in MULTIPLIERS if has.get(name))])
 
 
 def environment() -> dict[str, Any]:
@@ -59,7 +69,7 @@ def environment() -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": processor(),
+        "processor": machine(),
         "cores": os.cpu_count(),
         "threads": THREADS,
         "memory_gb": round(memory / 1e9, 1),

@@ -59,11 +59,15 @@ def run_ragged(options: Options, console: Console) -> Comparison:
 
 def run_pair(options: Options, console: Console) -> Comparison:
     """SmolLM2-135M and its cut of ten layers on word problems; two new tokens where it is quick."""
+    return _run("pair", pair_shape(options), options, console, contenders=PADDED)
+
+
+def pair_shape(options: Options) -> Shape:
+    """Of the real pair, where it is here."""
     if missing := [str(folder) for folder in REAL if not folder.is_dir()]:
         raise SystemExit(f"pair: {missing[0]} is not here; make smollm makes it")
     limit = 2 if options.quick else STEP.limit
-    shape = Shape(lengths=(limit,) * len(STEP.lengths), limit=limit, real=True)
-    return _run("pair", shape, options, console, contenders=PADDED)
+    return Shape(lengths=(limit,) * len(STEP.lengths), limit=limit, real=True)
 
 
 def _run(
