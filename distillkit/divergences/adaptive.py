@@ -1,11 +1,14 @@
 """Adaptive KL (AKL, arXiv:2404.02657): forward where the head disagrees, reverse for the tail."""
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
 from distillkit.core.bounds import INSIDE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
+from distillkit.divergences.apart import Logs
 from distillkit.divergences.base import Divergence, kl
 from distillkit.divergences.kl import ForwardKL, ReverseKL
 
@@ -19,6 +22,8 @@ class AdaptiveKL(Divergence):
     weigh, and take no gradient. This is no f-divergence: merging entries may raise it.
     """
 
+    APART: ClassVar = True
+
     head_mass: float = 0.5
     """Most teacher probability that the head may hold, strictly between 0 and 1."""
 
@@ -26,19 +31,19 @@ class AdaptiveKL(Divergence):
         hint = "The paper's value is 0.5."
         check_range(self, "divergence.", INSIDE, "head_mass", hint=hint)
 
-    def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
+    def __call__(self, teacher: Logs, student: Logs) -> PerToken:
         with torch.no_grad():
             head_share = self._head_share(teacher, student)
         return head_share * kl(teacher, student) + (1 - head_share) * kl(student, teacher)
 
-    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+    def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         head_share = self._head_share(teacher, student)
         forward, forward_slope = ForwardKL().slope(teacher, student)
         reverse, reverse_slope = ReverseKL().slope(teacher, student)
         values = head_share * forward + (1 - head_share) * reverse
         return values, torch.lerp(reverse_slope, forward_slope, head_share[:, None])
 
-    def _head_share(self, teacher: LogProbs, student: LogProbs) -> PerToken:
+    def _head_share(self, teacher: Logs, student: Logs) -> PerToken:
         p = teacher.exp()
         # Compared by value, not by rank: entries that tie (bf16 teachers have many) fall on the
         # same side whatever their order. The likeliest is always head, so that none is empty.

@@ -11,9 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from distillkit.core.types import LogProbs, PerToken
-
-FLOOR = -1e30
-"""Stands for log 0: finite, so that 0 * log 0 is 0 and no gradient becomes NaN."""
+from distillkit.divergences.apart import FLOOR, Apart, Logs
 
 
 @dataclass(kw_only=True, slots=True)
@@ -23,6 +21,10 @@ class Divergence(ABC):
     LINEAR: ClassVar = False
     """Whether the student's gradient is linear in the teacher's probabilities, so that an unbiased
     estimate of these gives one of that."""
+
+    APART: ClassVar = False
+    """Whether :meth:`slope` asks for differences and exponentials of its arguments alone, so that
+    it may be given :class:`Apart` and is more exact. Others are given tensors."""
 
     @abstractmethod
     def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
@@ -36,13 +38,15 @@ class Divergence(ABC):
             One number in nats for each position [N], zero where both agree.
         """
 
-    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+    def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         """Values [N], and their derivative by each student log-probability on its own [N, V].
 
         Any multiple of the student's probabilities may be added to a row of the derivative: it
         vanishes on the way through the softmax. By autograd here; a divergence whose formula is
         short overrides it, because that takes half the time.
         """
+        assert isinstance(teacher, Tensor)
+        assert isinstance(student, Tensor)
         with torch.enable_grad():
             leaf = student.detach().requires_grad_()
             values = self(teacher, leaf)
@@ -61,24 +65,32 @@ def log_probs(logits: Float[Tensor, "N V"], temperature: float = 1.0) -> LogProb
         [N, V] in fp32, or fp64 for fp64 logits.
     """
     wide = logits if logits.dtype == torch.float64 else logits.float()
-    return torch.log_softmax(wide / temperature, dim=-1).clamp_min(FLOOR)
+    wide = wide if temperature == 1 else wide / temperature
+    # log_softmax adds a whole vocabulary up in one sum on a CPU, which is wrong by 1e-6.
+    shifted = wide - wide.detach().amax(-1, keepdim=True)
+    return (shifted - shifted.logsumexp(-1, keepdim=True)).clamp_min(FLOOR)
 
 
-def through_softmax(slope: LogProbs, student: LogProbs) -> LogProbs:
-    """Derivative by the student's scaled logits [N, V] from that by its log-probs; overwrites both.
+def through_softmax(slope: LogProbs, student: Logs) -> LogProbs:
+    """Derivative by the student's scaled logits [N, V] from that by its log-probs.
 
-    Entries on the floor do not move, and the probabilities take their share of the whole slope.
+    Overwrites the slope, and log-probabilities that are one tensor. Entries on the floor do not
+    move, and the probabilities take their share of the whole slope.
     """
-    slope = slope.mul_(student > FLOOR)
-    return slope.addcmul_(student.exp_(), slope.sum(-1, keepdim=True), value=-1)
+    if isinstance(student, Apart):
+        slope, probabilities = slope.mul_(student.logits > FLOOR), student.probabilities
+    else:
+        slope = slope.mul_(student > FLOOR)
+        probabilities = student.exp_()
+    return slope.addcmul_(probabilities, slope.sum(-1, keepdim=True), value=-1)
 
 
-def kl(left: LogProbs, right: LogProbs) -> PerToken:
+def kl(left: Logs, right: Logs) -> PerToken:
     """KL(left || right) at each position, in nats [N]."""
     return (left.exp() * (left - right)).sum(-1)
 
 
-def over_mixture(left: LogProbs, right: LogProbs, *, weight: float) -> LogProbs:
+def over_mixture(left: Logs, right: Logs, *, weight: float) -> LogProbs:
     """log(left / (weight left + (1 - weight) right)) [N, V].
 
     Made of the difference alone: a mixture's own logarithm, near -12 in a large vocabulary, would
@@ -88,7 +100,7 @@ def over_mixture(left: LogProbs, right: LogProbs, *, weight: float) -> LogProbs:
     if weight == 0:
         return left - right
     if weight == 1:
-        return torch.zeros_like(left)
+        return torch.zeros_like(left.exp())
     odds = log1p(-weight) - log(weight)
     # Beyond the threshold softplus(x) is x, to the last digit of fp64.
     return -functional.softplus(right - left + odds, threshold=40) - log(weight)

@@ -1,8 +1,11 @@
 """Generalised Jensen-Shannon divergence (GKD, arXiv:2306.13649, eq. 1)."""
 
+from typing import ClassVar
+
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
+from distillkit.divergences.apart import Logs
 from distillkit.divergences.base import Divergence, over_mixture
 
 
@@ -13,6 +16,8 @@ class JensenShannon(Divergence):
     Small beta points like forward KL, large beta like reverse KL. The raw value and gradient
     vanish at both ends, so beta is a step size too unless ``normalize`` divides that out.
     """
+
+    APART: ClassVar = True
 
     beta: float = 0.5
     """Weight of the teacher in the mixture, strictly between 0 and 1."""
@@ -26,10 +31,10 @@ class JensenShannon(Divergence):
                 "For the endpoints use divergence=forward_kl or divergence=reverse_kl."
             )
 
-    def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
+    def __call__(self, teacher: Logs, student: Logs) -> PerToken:
         return self.slope(teacher, student)[0]
 
-    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+    def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         left = teacher.exp() * over_mixture(teacher, student, weight=self.beta)
         terms = student.exp() * over_mixture(student, teacher, weight=1 - self.beta)
         terms = (1 - self.beta) * terms

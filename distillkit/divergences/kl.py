@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
+from distillkit.divergences.apart import Logs
 from distillkit.divergences.base import Divergence, kl
 
 
@@ -11,12 +12,13 @@ from distillkit.divergences.base import Divergence, kl
 class ForwardKL(Divergence):
     """KL(teacher || student): the student must cover all that the teacher might say."""
 
+    APART: ClassVar = True
     LINEAR: ClassVar = True
 
-    def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
+    def __call__(self, teacher: Logs, student: Logs) -> PerToken:
         return kl(teacher, student)
 
-    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+    def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         p = teacher.exp()
         return (p * (teacher - student)).sum(-1), -p
 
@@ -25,9 +27,11 @@ class ForwardKL(Divergence):
 class ReverseKL(Divergence):
     """KL(student || teacher): the student must not say what the teacher would not."""
 
-    def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
+    APART: ClassVar = True
+
+    def __call__(self, teacher: Logs, student: Logs) -> PerToken:
         return kl(student, teacher)
 
-    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+    def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         terms = student.exp() * (student - teacher)
         return terms.sum(-1), terms

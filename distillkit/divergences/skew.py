@@ -1,10 +1,12 @@
 """Skewed Kullback-Leibler divergences (DistiLLM, arXiv:2402.03898)."""
 
 from math import log, log1p
+from typing import ClassVar
 
 from distillkit.core.bounds import BELOW_ONE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import LogProbs, PerToken
+from distillkit.divergences.apart import Logs
 from distillkit.divergences.base import Divergence, over_mixture
 
 
@@ -12,16 +14,18 @@ from distillkit.divergences.base import Divergence, over_mixture
 class SkewForwardKL(Divergence):
     """KL(teacher || alpha teacher + (1 - alpha) student)."""
 
+    APART: ClassVar = True
+
     alpha: float = 0.1
     """Weight of the teacher in the mixture, in [0, 1). Near 1 there is almost no gradient."""
 
     def __post_init__(self) -> None:
         check_range(self, "divergence.", BELOW_ONE, "alpha", hint="The usual value is 0.1.")
 
-    def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
+    def __call__(self, teacher: Logs, student: Logs) -> PerToken:
         return (teacher.exp() * over_mixture(teacher, student, weight=self.alpha)).sum(-1)
 
-    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+    def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         # The student's share of the mixture, (1 - alpha) student / mixture, is at most 1.
         ratio = over_mixture(student, teacher, weight=1 - self.alpha)
         share = (ratio + log1p(-self.alpha)).exp()
@@ -32,16 +36,18 @@ class SkewForwardKL(Divergence):
 class SkewReverseKL(Divergence):
     """KL(student || (1 - alpha) teacher + alpha student)."""
 
+    APART: ClassVar = True
+
     alpha: float = 0.1
     """Weight of the student in the mixture, in [0, 1). Near 1 there is almost no gradient."""
 
     def __post_init__(self) -> None:
         check_range(self, "divergence.", BELOW_ONE, "alpha", hint="The usual value is 0.1.")
 
-    def __call__(self, teacher: LogProbs, student: LogProbs) -> PerToken:
+    def __call__(self, teacher: Logs, student: Logs) -> PerToken:
         return (student.exp() * over_mixture(student, teacher, weight=self.alpha)).sum(-1)
 
-    def slope(self, teacher: LogProbs, student: LogProbs) -> tuple[PerToken, LogProbs]:
+    def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         ratio, q = over_mixture(student, teacher, weight=self.alpha), student.exp()
         values = (q * ratio).sum(-1)
         if self.alpha > 0:

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from distillkit.core.bounds import MANY, check_bound
 from distillkit.core.errors import ConfigError
+from distillkit.divergences.apart import Apart, together
 from distillkit.divergences.base import log_probs
 from distillkit.divergences.kl import ReverseKL
 from distillkit.evaluation.estimators import (
@@ -94,6 +95,8 @@ class _Chunk:
     targets: Tensor
     weights: Tensor
     dense: Tensor
+    apart: Apart
+    """The student's, as training has them."""
 
 
 class Estimates:
@@ -174,17 +177,19 @@ class Estimates:
         objective = self._comparison
         assert isinstance(theirs, Tensor), "refused before anything is loaded"
         logits = self._ours.logits(reading.student[part])
-        student = log_probs(logits, objective.student_temperature)
-        teacher = log_probs(theirs, objective.teacher_temperature)
+        student = Apart.of(logits, objective.student_temperature)
+        teacher = Apart.of(theirs, objective.teacher_temperature)
         targets, weights = reading.targets[part], reading.weights[part]
         values, slope = on_support(Full(), objective.divergence, teacher, student, targets)
         dense = self._through_head(slope, logits, weights)
         self._dense.add(values, weights, dense, dense.double())
-        return _Chunk(logits, student, teacher, targets, weights, dense.double())
+        told = together(student), log_probs(theirs, objective.teacher_temperature)
+        return _Chunk(logits, *told, targets, weights, dense.double(), student)
 
     def _count_support(self, chunk: _Chunk, support: Support, tally: EstimateTally) -> None:
         read = (chunk.teacher, chunk.student, chunk.targets)
-        values, slope = on_support(support, self._comparison.divergence, *read)
+        asked = support, self._comparison.divergence, chunk.teacher
+        values, slope = on_support(*asked, chunk.apart, chunk.targets)
         gradient = self._through_head(slope, chunk.logits, chunk.weights)
         tally.add(values, chunk.weights, gradient, chunk.dense)
         tally.add_outside(outside(support, *read), chunk.weights)

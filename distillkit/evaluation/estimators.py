@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import LogProbs, PerToken
+from distillkit.divergences.apart import Apart, Logs, together
 from distillkit.divergences.base import Divergence, through_softmax
 from distillkit.models.head import Head
 from distillkit.models.products import project
 from distillkit.supports.base import Support, merge
+from distillkit.supports.full import Full
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,14 @@ KINDS = (
 
 
 def on_support(
-    support: Support,
-    divergence: Divergence,
-    teacher: LogProbs,
-    student: LogProbs,
-    targets: Tensor,
+    support: Support, divergence: Divergence, teacher: Logs, student: Apart, targets: Tensor
 ) -> tuple[PerToken, Tensor]:
     """The divergence on a support [n], and its gradient by the student's scaled logits [n, V]."""
-    values, slope = support.slope(divergence, teacher, student, targets)
-    return values, through_softmax(slope, student.clone())
+    if isinstance(support, Full):
+        values, slope = support.slope(divergence, teacher, student, targets)
+    else:
+        values, slope = support.slope(divergence, together(teacher), together(student), targets)
+    return values, through_softmax(slope, student)
 
 
 def outside(

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from distillkit.core.types import Author, Response
-from distillkit.divergences.base import FLOOR
+from distillkit.divergences.apart import FLOOR
 from distillkit.models.acceptance import overlap, shaped, verify
 from distillkit.models.drawing import check_room, cut, draws
 from distillkit.models.language_model import evaluating

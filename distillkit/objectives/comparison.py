@@ -9,10 +9,12 @@ from torch import Tensor
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import name_of
 from distillkit.core.types import LogProbs, PerToken, Targets
+from distillkit.divergences.apart import Apart, together
 from distillkit.divergences.base import Divergence, log_probs
 from distillkit.opinions.base import Heard, Opinion
 from distillkit.supports.aligned import Pushed
 from distillkit.supports.base import Support
+from distillkit.supports.full import Full
 from distillkit.supports.sampled import Sampled
 from distillkit.supports.shared_ids import Shared
 from distillkit.supports.top_k import ANY
@@ -41,15 +43,18 @@ class Comparison:
         return opinion if self.control is Control.none else opinion.rolled()
 
     def slope(
-        self, heard: Heard | Pushed, student: LogProbs, targets: Targets
+        self, heard: Heard | Pushed, student: Apart, targets: Targets
     ) -> tuple[PerToken, LogProbs]:
         """Values [n], and their derivative by the student's log-probs [n, V]."""
         teacher: object = heard
+        if isinstance(self.support, Full) and isinstance(heard, Tensor):
+            apart = Apart.of(heard, self.teacher_temperature)
+            return self.support.slope(self.divergence, apart, student, targets)
         if isinstance(heard, Tensor):
             teacher = log_probs(heard, self.teacher_temperature)
         elif isinstance(heard, Shared):
             teacher = heard._replace(values=log_probs(heard.values, self.teacher_temperature))
-        return self.support.slope(self.divergence, teacher, student, targets)
+        return self.support.slope(self.divergence, teacher, together(student), targets)
 
     def check_told(self, told: Sequence[Support], teacher: str) -> None:
         """Refuse a teacher that tells less than is compared.

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import PerToken
-from distillkit.divergences.base import log_probs, through_softmax
+from distillkit.divergences.apart import Apart
+from distillkit.divergences.base import through_softmax
 from distillkit.models.likelihood import Scorer, rows_within, token_odds
 from distillkit.objectives.base import Scored
 from distillkit.objectives.chunked import LossOf, backward_in_chunks, blocks, fused
@@ -180,14 +181,14 @@ def _both(
     known: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """The sums [3], and their gradient by the student's logits ``given`` [n, V]."""
-    student = log_probs(given, exact.student_temperature)
+    student = Apart.of(given, exact.student_temperature)
     values, slope = exact.slope(heard, student, targets)
     slope *= (weights / exact.student_temperature)[:, None]
     loss = (values * weights).sum()
     sums = torch.stack([loss, torch.zeros_like(loss), torch.zeros_like(loss)])
     if pull is not None:
         token = targets[:, None]
-        value, push, cut = pull(student.gather(-1, token)[:, 0], known)
+        value, push, cut = pull(student.at(token)[:, 0], known)
         slope.scatter_add_(-1, token, push[:, None])
         sums = torch.stack([loss, value, cut.to(loss.dtype)])
     return sums, through_softmax(slope, student)
@@ -195,10 +196,10 @@ def _both(
 
 def _alone(pull: Pull, given: Tensor, targets: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
     """The same without a teacher."""
-    student, token = given.log_softmax(-1), targets[:, None]
-    likelihood = student.gather(-1, token)
+    student, token = Apart.of(given), targets[:, None]
+    likelihood = student.at(token)
     value, push, cut = pull(likelihood[:, 0], known)
-    gradient = student.exp_()
+    gradient = student.probabilities
     gradient.scatter_add_(-1, token, torch.full_like(likelihood, -1))
     sums = torch.stack([torch.zeros_like(value), value, cut.to(value.dtype)])
     return sums, gradient * -push[:, None]

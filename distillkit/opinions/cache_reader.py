@@ -12,7 +12,7 @@ from distillkit.core.costs import Costs
 from distillkit.core.errors import DataError
 from distillkit.core.reading import damaged
 from distillkit.core.types import Author, Example, Response, Rollout
-from distillkit.divergences.base import FLOOR
+from distillkit.divergences.apart import FLOOR
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.sampling import Sampling
 from distillkit.opinions.base import Opinion, Reader

@@ -9,7 +9,8 @@ from torch import Tensor
 from distillkit.core.bounds import ABOVE_ZERO, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, Index, LogProbs, PerToken, Targets
-from distillkit.divergences.base import FLOOR, Divergence
+from distillkit.divergences.apart import FLOOR
+from distillkit.divergences.base import Divergence
 from distillkit.supports.base import Support, merge
 
 Runs = Int[Tensor, "C"]

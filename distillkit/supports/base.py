@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
-from distillkit.divergences.base import FLOOR, Divergence
+from distillkit.divergences.apart import FLOOR
+from distillkit.divergences.base import Divergence
 
 
 class Sparse(NamedTuple):

@@ -13,7 +13,8 @@ from torch import Tensor
 from distillkit.core.bounds import FROM_ZERO, POSITIVE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
-from distillkit.divergences.base import FLOOR, Divergence
+from distillkit.divergences.apart import FLOOR
+from distillkit.divergences.base import Divergence
 from distillkit.supports.base import Drawn, Sparse, Support, Told
 
 

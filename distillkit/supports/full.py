@@ -5,6 +5,7 @@ from torch import Tensor
 
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
+from distillkit.divergences.apart import Apart, Logs, together
 from distillkit.divergences.base import Divergence
 from distillkit.supports.base import Support
 
@@ -24,8 +25,10 @@ class Full(Support):
         self,
         divergence: Divergence,
         teacher: object,
-        student: LogProbs,
+        student: Logs,
         targets: Targets,
     ) -> tuple[PerToken, LogProbs]:
-        assert isinstance(teacher, Tensor), "refused when composing"
-        return divergence.slope(teacher, student)
+        assert isinstance(teacher, Tensor | Apart), "refused when composing"
+        if divergence.APART:
+            return divergence.slope(teacher, student)
+        return divergence.slope(together(teacher), together(student))

@@ -10,7 +10,8 @@ from torch.nn import functional
 from distillkit.core.bounds import POSITIVE, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
-from distillkit.divergences.base import FLOOR, Divergence
+from distillkit.divergences.apart import FLOOR
+from distillkit.divergences.base import Divergence
 from distillkit.supports.base import Support, merge
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from distillkit.core.clock import Clock
 from distillkit.core.types import Author, Response, Rollout
-from distillkit.divergences.base import FLOOR, log_probs
+from distillkit.divergences.apart import FLOOR
+from distillkit.divergences.base import log_probs
 from distillkit.divergences.tvd import TotalVariation
 from distillkit.models.forms.decoder_only import DecoderOnly
 from distillkit.models.language_model import LanguageModel

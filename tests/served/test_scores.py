@@ -9,7 +9,8 @@ import torch
 
 from distillkit.core.costs import Costs
 from distillkit.core.types import Author, Response, Rollout
-from distillkit.divergences.base import FLOOR, Divergence
+from distillkit.divergences.apart import FLOOR
+from distillkit.divergences.base import Divergence
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ForwardKL, ReverseKL
 from distillkit.endpoints.questions import Answer

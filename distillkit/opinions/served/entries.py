@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from distillkit.core.types import Rollout
-from distillkit.divergences.base import FLOOR
+from distillkit.divergences.apart import FLOOR
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.likelihood import rows_within
 

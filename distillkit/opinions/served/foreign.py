@@ -10,7 +10,7 @@ import torch
 from distillkit.core.costs import Costs
 from distillkit.core.errors import ConfigError
 from distillkit.core.types import Rollout
-from distillkit.divergences.base import FLOOR
+from distillkit.divergences.apart import FLOOR
 from distillkit.endpoints.tokens import Scoring
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import locate

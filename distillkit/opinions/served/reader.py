@@ -14,7 +14,7 @@ from distillkit.core.costs import Costs
 from distillkit.core.seeds import child_seed
 from distillkit.core.store import Store, key_of
 from distillkit.core.types import Author, Example, Response, Rollout
-from distillkit.divergences.base import FLOOR
+from distillkit.divergences.apart import FLOOR
 from distillkit.endpoints.questions import Answer
 from distillkit.endpoints.server import Correspondent, Wanted
 from distillkit.endpoints.tokens import Misfit, Scores, Scoring, Writing

@@ -7,7 +7,8 @@ import torch
 from distillkit.core.errors import ConfigError, ModelError
 from distillkit.core.spec import name_of
 from distillkit.core.types import Author
-from distillkit.divergences.base import FLOOR, Divergence
+from distillkit.divergences.apart import FLOOR
+from distillkit.divergences.base import Divergence
 from distillkit.models.language_model import LanguageModel
 from distillkit.models.pair import agree_on_the_end
 from distillkit.models.pretrained import SelfTeacher
