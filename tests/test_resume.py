@@ -13,6 +13,8 @@ import pytest
 
 from distillkit.compose import compose
 from distillkit.core.errors import Interrupted
+from distillkit.models import library
+from distillkit.models.library import Library
 from distillkit.programs.train.program import train
 from distillkit.training.kept_text import NAME
 from tests.conftest import Start
@@ -76,6 +78,29 @@ def test_a_signal_saves_where_the_run_stands(
     assert list((folder / "checkpoints").glob("step-*"))
     assert not list(folder.rglob("*.partial"))
     assert contents(run(tmp_path, "policy=mixed")) == uninterrupted
+
+
+def test_a_run_goes_on_with_the_products_that_it_began_with(
+    uninterrupted: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two libraries add up in different orders, and a processor may be measured anew."""
+    other = {Library.onednn: Library.blas, Library.blas: Library.onednn}
+    choice = {name: other[chosen] for name, chosen in library._kept().items()}
+    folder = tmp_path / "train" / "run"
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(library, "_kept", lambda: choice)
+        whole = contents(run(tmp_path / "whole", "policy=mixed"))
+        sender = threading.Thread(
+            target=lambda: (wait_for_step(folder, 1), os.kill(os.getpid(), signal.SIGTERM))
+        )
+        sender.start()
+        with pytest.raises(Interrupted):
+            run(tmp_path, "policy=mixed")
+        sender.join()
+    assert whole != uninterrupted
+    assert contents(run(tmp_path, "policy=mixed")) == whole
+    # The next run of this process has its own again.
+    assert contents(run(tmp_path / "again", "policy=mixed")) == uninterrupted
 
 
 def test_another_seed_gives_other_bytes(uninterrupted: dict[str, bytes], tmp_path: Path) -> None:

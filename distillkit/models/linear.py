@@ -1,9 +1,9 @@
-"""Linear layers on a CPU through oneDNN.
+"""Linear layers on a CPU through the faster library.
 
-In fp32 ``torch.nn.functional.linear`` goes to the BLAS that torch was built with, which on AMD
-processors takes about twice as long, for the few rows of a decoding step as for a whole batch. In
-bf16 it is oneDNN's, but lays the weights out anew at every call. Elsewhere, and for every other
-type, this is ``functional.linear``.
+In fp32 ``torch.nn.functional.linear`` goes to the BLAS that torch was built with; where
+:mod:`distillkit.models.library` finds oneDNN faster, products go there. In bf16 it is oneDNN's, but
+lays the weights out anew at every call. Elsewhere, and for every other type, this is
+``functional.linear``.
 """
 
 import os
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from distillkit.models.library import FEW, HERE, Kind, onednn
 
 KEPT = [
     name
@@ -36,18 +38,20 @@ def keep_fewer_products(parameters: int) -> None:
         os.environ |= dict.fromkeys(KEPT, "128")
 
 
-_ONEDNN = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+TRAINING = (Kind.forward, Kind.by_input, Kind.by_weight)
 _NARROW = (
-    _ONEDNN
+    HERE
     and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
     and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 )
 """Whether this processor multiplies bf16."""
 
 
-def times_transposed(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+def times_transposed(
+    left: Tensor, right: Tensor, bias: Tensor | None = None, *, kind: Kind = Kind.forward
+) -> Tensor:
     """left [..., D] times the transpose of right [V, D], plus bias [V]: [..., V], no gradient."""
-    if not suits(left, right):
+    if not (suits(left, right) and onednn(kind, left.numel() * len(right))):
         return functional.linear(left, right, bias)
     return torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
 
@@ -57,18 +61,18 @@ def transposed_times(left: Tensor, right: Tensor) -> Tensor:
 
     oneDNN takes one factor as it is and the other one laid out anew, which is done to the smaller.
     """
-    if not suits(left, right):
-        return left.T @ right
     (rows, height), width = left.shape, right.shape[1]
+    if not (suits(left, right) and onednn(Kind.by_weight, rows * height * width)):
+        return left.T @ right
     if rows * height <= (rows + height) * width:
-        return times_transposed(left.T.contiguous(), right.T)
-    return times_transposed(right.T.contiguous(), left.T).T.contiguous()
+        return times_transposed(left.T.contiguous(), right.T, kind=Kind.by_weight)
+    return times_transposed(right.T.contiguous(), left.T, kind=Kind.by_weight).T.contiguous()
 
 
 def suits(left: Tensor, right: Tensor) -> bool:
     """Whether oneDNN can multiply the two as they are."""
     return (
-        _ONEDNN
+        HERE
         and left.dtype == right.dtype == torch.float32
         and left.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")
@@ -83,6 +87,9 @@ class Linear(nn.Linear):  # type: ignore[misc]
             return functional.linear(input, self.weight, self.bias)
         if not torch.is_grad_enabled():
             return times_transposed(input, self.weight, self.bias)
+        size = input.numel() * len(self.weight)
+        if not any(onednn(kind, size) for kind in TRAINING):
+            return functional.linear(input, self.weight, self.bias)
         return _Product.apply(input, self.weight, self.bias)
 
 
@@ -103,7 +110,8 @@ def laid_out(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Callabl
     """A linear layer for many calls with the weights as they are now, in the order oneDNN likes."""
     weight, bias = weight.detach().to(dtype), None if bias is None else bias.detach().to(dtype)
     narrow = _NARROW and dtype == torch.bfloat16 and weight.device.type == "cpu"
-    if not (narrow or suits(weight, weight)):
+    quick = suits(weight, weight) and onednn(Kind.step, FEW * weight.numel())
+    if not (narrow or quick):
         return lambda state: functional.linear(state.to(dtype), weight, bias)
     ordered = torch.ops.mkldnn._reorder_linear_weight(weight, None)
     product = torch.ops.mkldnn._linear_pointwise
@@ -122,7 +130,7 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
         left, weight = ctx.saved_tensors
         of_left = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
-            of_left = times_transposed(gradient, weight.T)
+            of_left = times_transposed(gradient, weight.T, kind=Kind.by_input)
         flat = gradient.flatten(0, -2)
         if ctx.needs_input_grad[1]:
             of_weight = transposed_times(flat, left.flatten(0, -2))

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from distillkit.models.library import Kind
 from distillkit.models.linear import times_transposed, transposed_times
 
 TILE = 16384
@@ -43,13 +44,14 @@ def project(
 def pull_back(gradient: Float[Tensor, "n V"], weight: Float[Tensor, "V D"]) -> Float[Tensor, "n D"]:
     """gradient [n, V] times weight [V, D]: the gradient of the hidden states [n, D]."""
     if _is_wide(weight):
-        return times_transposed(gradient, weight.T)
+        return times_transposed(gradient, weight.T, kind=Kind.by_input)
     narrow = gradient.to(weight.dtype)
     if weight.is_cuda:
         return torch.mm(narrow, weight, out_dtype=torch.float32)
     result = gradient.new_zeros(len(gradient), weight.shape[1])
     for part in _tiles(weight):
-        result += times_transposed(narrow[:, part].float(), weight[part].float().T)
+        wide = narrow[:, part].float(), weight[part].float().T
+        result += times_transposed(*wide, kind=Kind.by_input)
     return result
 
 

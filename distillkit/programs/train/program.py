@@ -18,6 +18,7 @@ from distillkit.core.spec import name_of
 from distillkit.core.stopping import stopping
 from distillkit.core.terminal import terminal
 from distillkit.evaluation.quality import Quality
+from distillkit.models import library
 from distillkit.models.loading import pick_device
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.programs.train.assemble import assemble
@@ -58,10 +59,19 @@ def train(composed: Composed, *, console: Console | None = None) -> RunDirectory
     directory, placement = directory_of(composed), run.placement.open(pick_device(run.device))
     if placement.told(lambda: _was_done(directory, composed, console)):
         return directory
+    # A run goes on with the products that it began with, in all of its processes.
+    products = placement.told(lambda: library.settle((directory.record or {}).get("products")))
+    library.settle(products)
     parts = assemble(run, placement)
     parts = replace(parts, notes=(*parts.notes, *screen(run, parts, directory.path)))
     device, layout = str(parts.sides.student.device), placement.layout
-    record = {**provenance(), "device": device, "layout": layout, "seed": run.seed}
+    record = {
+        **provenance(),
+        "device": device,
+        "layout": layout,
+        "products": products,
+        "seed": run.seed,
+    }
     reader = parts.sides.reader
     if reader is not None and reader.identity:
         record["reader"] = dict(reader.identity)
