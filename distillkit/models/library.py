@@ -1,10 +1,10 @@
 """Which library multiplies fp32 matrices on a CPU: oneDNN, or the BLAS that torch was built with.
 
 Neither is the faster one everywhere: with AVX-512 oneDNN takes half of MKL's time on an AMD
-processor, without it twice MKL's for the gradients of weights, and small products are over in MKL
-before oneDNN has begun. So every kind of product is timed once with both, small and large. What was
-chosen is kept for the processor in the user's cache, and recorded by runs, since the two add up in
-different orders: a run goes on with the library that it began with.
+processor, without it nearly all of it, and small products are over in MKL before oneDNN has begun.
+So every kind of product is timed once with both, small and large. What was chosen is kept for the
+processor in the user's cache, and recorded by runs, since the two add up in different orders: a run
+goes on with the library that it began with.
 """
 
 import json
@@ -95,7 +95,7 @@ def _kept() -> Choice:
     """What the first process measured that ran with this processor and torch."""
     told = [processor(), torch.backends.cpu.get_cpu_capability(), torch.__version__]
     told.append(os.environ.get("ONEDNN_MAX_CPU_ISA", ""))
-    place = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distillkit"
+    place = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "distillkit"
     file = place / f"products-{sha256(json.dumps(told).encode()).hexdigest()[:16]}.json"
     if (found := _read(file)) is not None:
         return found

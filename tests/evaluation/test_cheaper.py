@@ -72,8 +72,8 @@ def compared(
     return made.rows()
 
 
-def wide(seed: int) -> States:
-    return States(seed=seed, dtype=torch.float64)
+def wide(seed: int, vocabulary: int = V) -> States:
+    return States(seed=seed, vocabulary=vocabulary, dtype=torch.float64)
 
 
 def objective(case: Case, support: Support | None = None, **fields: float) -> DivergenceObjective:
@@ -193,8 +193,8 @@ def test_chunks_of_any_size_give_the_same_rows() -> None:
             DivergenceObjective(
                 divergence=Case("reverse_kl").build(), support=Full(), chunk_mb=chunk_mb
             ),
-            student=lambda: States(seed=1, vocabulary=40_000),
-            teacher=lambda: States(seed=50, vocabulary=40_000),
+            student=lambda: wide(1, vocabulary=40_000),
+            teacher=lambda: wide(50, vocabulary=40_000),
         )
         for chunk_mb in (1, 1000)
     )
