@@ -67,6 +67,12 @@ class _OnlyWhenLoading:
         return sys._getframe(1).f_code.co_name == "load"
 
 
+def one_library() -> None:
+    """MKL, which is quicker for products so small, rounds a row by how many stand beside it."""
+    alike = dict.fromkeys(library.NAMES, Library.onednn)
+    patch.object(library, "_kept", lambda: alike).start()
+
+
 MUTATIONS = {each.__name__: each for each in (the_mean, no_idle_pass)}
 """What would be wrong, by name."""
 
@@ -78,6 +84,7 @@ def run_ranks(
     commands: Sequence[Sequence[str]],
     *,
     mutation: str = "",
+    rounded_alike: bool = False,
     patience: float = 400,
 ) -> list[list[dict[str, Any]]]:
     """Give the commands in so many processes; by rank, what came of each.
@@ -89,7 +96,7 @@ def run_ranks(
     port = free_port()
     ranks = [
         started(
-            *(rank, folder, mutation),
+            *(rank, folder, mutation, "alike" if rounded_alike else ""),
             folder=ROOT,
             module=__name__,
             environment=environment(rank, size, port) if size > 1 else {},
@@ -131,9 +138,6 @@ def work(rank: int, folder: Path) -> None:
     from distillkit import cli
 
     torch.set_num_threads(1)
-    # MKL, which is quicker for products so small, rounds a row by how many stand beside it.
-    alike = dict.fromkeys(library.NAMES, Library.onednn)
-    patch.object(library, "_kept", lambda: alike).start()
     results = []
     for arguments in json.loads((folder / "commands.json").read_text()):
         calls: list[str] = []
@@ -162,4 +166,6 @@ def _noted(function: Callable[..., Any], calls: list[str]) -> Callable[..., Any]
 if __name__ == "__main__":
     os.chdir(sys.argv[2])
     MUTATIONS.get(sys.argv[3], lambda: None)()
+    if sys.argv[4]:
+        one_library()
     work(int(sys.argv[1]), Path(sys.argv[2]))

@@ -4,6 +4,7 @@ A gradient is read from the first moment that an update leaves in its checkpoint
 """
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ OBJECTIVES = {
     "one_row": ("policy=off_policy", "loop.batch_size=1"),
 }
 """What is learnt; the last leaves all processes but one without a row."""
+alike = partial(run_ranks, rounded_alike=True)
+
 LAYOUTS = {
     "replicas-2": (2, ("placement=replicas",), 1e-6),
     "sharded-2": (2, ("placement=sharded",), 3e-6),
@@ -88,7 +91,7 @@ def alone(started: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every training by one process."""
     root = tmp_path_factory.mktemp("layouts")
     prepare(root)
-    (results,) = run_ranks(started, 1, root / "alone", commands(root / "alone", DIAGONAL))
+    (results,) = alike(started, 1, root / "alone", commands(root / "alone", DIAGONAL))
     assert [each["error"] for each in results] == [None] * len(results)
     return root / "alone"
 
@@ -97,7 +100,7 @@ def alone(started: Start, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def laid_out(request: pytest.FixtureRequest, alone: Path, started: Start):
     size, typed, limit = LAYOUTS[request.param]
     folder = alone.parent / request.param
-    results = run_ranks(
+    results = alike(
         started, size, folder, commands(folder, DIAGONAL, *typed, "placement.timeout=15")
     )
     return folder, results, limit
@@ -132,10 +135,10 @@ def test_every_family_learns_every_objective_as_one_process_does(
     """The tests above take one objective for all families, and one family for all objectives."""
     root = tmp_path_factory.mktemp("every")
     prepare(root)
-    without_error(run_ranks(started, 1, root / "alone", commands(root / "alone", EVERY)))
+    without_error(alike(started, 1, root / "alone", commands(root / "alone", EVERY)))
     size, typed, limit = LAYOUTS[layout]
     given = commands(root / layout, EVERY, *typed, "placement.timeout=60")
-    results = run_ranks(started, size, root / layout, given, patience=1500)
+    results = alike(started, size, root / layout, given, patience=1500)
     far = {}
     for number, (family, objective) in enumerate(EVERY):
         said = [rank[number] for rank in results]
@@ -162,10 +165,10 @@ def test_a_mean_for_a_sum_and_a_pass_that_is_left_out_are_seen(
     if mutation == "no_idle_pass":
         # By gloo, which ends a process, or by the time-out.
         with pytest.raises(AssertionError):
-            without_error(run_ranks(started, 2, folder, given, mutation=mutation))
+            without_error(alike(started, 2, folder, given, mutation=mutation))
         return
     name = "train/llama-untied-kd"
-    without_error(run_ranks(started, 2, folder, given, mutation=mutation))
+    without_error(alike(started, 2, folder, given, mutation=mutation))
     assert distance(gradient(folder / name), gradient(alone / name)) == pytest.approx(0.5, abs=0.01)
 
 
