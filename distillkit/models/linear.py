@@ -39,6 +39,8 @@ def keep_fewer_products(parameters: int) -> None:
 
 
 TRAINING = (Kind.forward, Kind.by_input, Kind.by_weight)
+"""Products of a layer that learns."""
+
 _NARROW = (
     HERE
     and hasattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported")
@@ -80,7 +82,7 @@ def suits(left: Tensor, right: Tensor) -> bool:
 
 
 class Linear(nn.Linear):  # type: ignore[misc]
-    """A linear layer whose product and input gradient are oneDNN's."""
+    """A linear layer whose products are the faster library's."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name that torch gives it)
         if not suits(input, self.weight):

@@ -1,7 +1,7 @@
 """The last layer's feed-forward block works at the positions that are read, and nowhere else.
 
 What a layer makes of a prompt is what the layers above it attend to. Above the last one is the head
-alone, which reads responses. :func:`distillkit.models.reading.narrowed` says for which models that
+alone, which reads responses. :func:`distillkit.models.reading.narrow` tries for which models that
 is so.
 """
 
