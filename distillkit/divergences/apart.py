@@ -37,13 +37,10 @@ class Apart(NamedTuple):
             logits: [N, V] in any floating type; masked entries are -inf.
             temperature: divides them.
         """
-        wide = logits if logits.dtype == torch.float64 else logits.float()
-        wide = (wide if temperature == 1 else wide / temperature).clamp_min(FLOOR)
-        largest = wide.amax(-1, keepdim=True)
-        probabilities = (wide - largest).exp_()
-        total = probabilities.sum(-1, keepdim=True)
-        probabilities *= total.reciprocal()
-        return cls(wide, probabilities, largest, total.double().log())
+        wide = _wide(logits, temperature)
+        largest, exponentials, total = _summed(wide)
+        exponentials *= total.reciprocal()
+        return cls(wide, exponentials, largest, total.double().log())
 
     # The checking of shapes in tests wraps what names one, and no graph leads through a method that
     # is wrapped.
@@ -73,5 +70,35 @@ def together(logs: Logs) -> LogProbs:
     """Log-probabilities as one tensor."""
     if not isinstance(logs, Apart):
         return logs
-    shifted = (logs.logits - logs.largest).sub_(logs.above.to(logs.logits.dtype))
-    return shifted.clamp_min_(FLOOR)
+    return _normalised(logs.logits, logs.largest, logs.above)
+
+
+def log_probs(logits: Float[Tensor, "N V"], temperature: float = 1.0) -> LogProbs:
+    """The same from logits, without probabilities; a gradient may lead through it.
+
+    Args:
+        logits: [N, V] in any floating type; masked entries (-inf) are floored.
+        temperature: divides the logits.
+
+    Returns:
+        [N, V] in fp32, or fp64 for fp64 logits.
+    """
+    wide = _wide(logits, temperature)
+    largest, _, total = _summed(wide)
+    return _normalised(wide, largest, total.double().log())
+
+
+def _wide(logits: Tensor, temperature: float) -> Tensor:
+    wide = logits if logits.dtype == torch.float64 else logits.float()
+    return (wide if temperature == 1 else wide / temperature).clamp_min(FLOOR)
+
+
+def _summed(wide: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The largest logit [N, 1], exponentials of what is above it [N, V], and their sum [N, 1]."""
+    largest = wide.detach().amax(-1, keepdim=True)
+    exponentials = (wide - largest).exp_()
+    return largest, exponentials, exponentials.sum(-1, keepdim=True)
+
+
+def _normalised(wide: Tensor, largest: Tensor, above: Tensor) -> Tensor:
+    return (wide - largest).sub_(above.to(wide.dtype)).clamp_min_(FLOOR)

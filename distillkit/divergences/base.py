@@ -6,7 +6,6 @@ from math import log, log1p
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,23 +51,6 @@ class Divergence(ABC):
             values = self(teacher, leaf)
             (slope,) = torch.autograd.grad(values.sum(), leaf)
         return values.detach(), slope
-
-
-def log_probs(logits: Float[Tensor, "N V"], temperature: float = 1.0) -> LogProbs:
-    """Log-softmax in at least fp32, floored so that masked entries (-inf) stay harmless.
-
-    Args:
-        logits: [N, V] in any floating type.
-        temperature: divides the logits.
-
-    Returns:
-        [N, V] in fp32, or fp64 for fp64 logits.
-    """
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    wide = wide if temperature == 1 else wide / temperature
-    # log_softmax adds a whole vocabulary up in one sum on a CPU, which is wrong by 1e-6.
-    shifted = wide - wide.detach().amax(-1, keepdim=True)
-    return (shifted - shifted.logsumexp(-1, keepdim=True)).clamp_min(FLOOR)
 
 
 def through_softmax(slope: LogProbs, student: Logs) -> LogProbs:

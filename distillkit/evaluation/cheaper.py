@@ -8,8 +8,7 @@ from torch import Tensor
 
 from distillkit.core.bounds import MANY, check_bound
 from distillkit.core.errors import ConfigError
-from distillkit.divergences.apart import Apart, together
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import Apart, log_probs, together
 from distillkit.divergences.kl import ReverseKL
 from distillkit.evaluation.estimators import (
     KINDS,

@@ -9,7 +9,8 @@ import torch
 from distillkit.core.types import Answer, Example
 from distillkit.datasets.judging import answered
 from distillkit.distributed.placement import ALONE, Placement
-from distillkit.divergences.base import kl, log_probs
+from distillkit.divergences.apart import log_probs
+from distillkit.divergences.base import kl
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.likelihood import rows_within

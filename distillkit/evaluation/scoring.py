@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import Batch
-from distillkit.divergences.base import kl, log_probs
+from distillkit.divergences.apart import log_probs
+from distillkit.divergences.base import kl
 from distillkit.metrics.evidence import Compared
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel, evaluating

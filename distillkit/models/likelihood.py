@@ -7,10 +7,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from distillkit.core.types import Batch, PerToken
-from distillkit.divergences.apart import FLOOR
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import FLOOR, log_probs
 from distillkit.models.head import Head
-from distillkit.supports.aligned import Odds
+from distillkit.supports.odds import Odds
 
 
 class Scorer(Protocol):

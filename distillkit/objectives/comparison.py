@@ -9,8 +9,8 @@ from torch import Tensor
 from distillkit.core.errors import ConfigError
 from distillkit.core.spec import name_of
 from distillkit.core.types import LogProbs, PerToken, Targets
-from distillkit.divergences.apart import Apart, together
-from distillkit.divergences.base import Divergence, log_probs
+from distillkit.divergences.apart import Apart, log_probs, together
+from distillkit.divergences.base import Divergence
 from distillkit.opinions.base import Heard, Opinion
 from distillkit.supports.aligned import Pushed
 from distillkit.supports.base import Support

@@ -124,8 +124,8 @@ def _met(
     if isinstance(opinion, AlignedOpinion):
         hidden = _read(batch, student, clock)
         with torch.no_grad(), clock("loss"):
-            theirs = _pushed(exact, opinion, hidden, batch, weights, student, rows).part
-        weights = torch.ones_like(weights)
+            theirs = _pushed(exact, opinion, hidden, batch, student, rows).part
+            weights = opinion.chunks.weights(weights)
     else:
         with torch.no_grad(), clock("teacher"):
             theirs = _opened(opinion, batch.noise, rows)
@@ -151,7 +151,6 @@ def _pushed(
     opinion: AlignedOpinion,
     hidden: Tensor,
     batch: Scored,
-    weights: PerToken,
     student: Scorer,
     rows: int,
 ) -> Pushed:
@@ -164,7 +163,7 @@ def _pushed(
         rows=rows,
         temperature=exact.student_temperature,
     )
-    return exact.support.pushed(exact.divergence, opinion.chunks, ours, weights)
+    return exact.support.pushed(exact.divergence, opinion.chunks, ours)
 
 
 def _sums(loss_of: LossOf, hidden: Tensor, student: Scorer, *, rows: int, clock: Clock) -> LossSums:

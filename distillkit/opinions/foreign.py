@@ -15,7 +15,8 @@ from distillkit.opinions.base import Reader
 from distillkit.opinions.matched import MatchedOpinion
 from distillkit.opinions.states import StatesOpinion
 from distillkit.opinions.translation import Translation, Translator
-from distillkit.supports.aligned import Chunked, Odds, covered
+from distillkit.supports.aligned import Chunked, covered
+from distillkit.supports.odds import Odds
 from distillkit.supports.shared_ids import Pairs
 
 CHUNK_MB = 64

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import PerToken, Targets
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import log_probs
 from distillkit.opinions.base import Opinion
 from distillkit.supports.base import Drawn, Sparse, Support, Told
 

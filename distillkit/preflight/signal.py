@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import Author, Batch
-from distillkit.divergences.base import Divergence, log_probs
+from distillkit.divergences.apart import log_probs
+from distillkit.divergences.base import Divergence
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.objectives.comparison import Comparison, Control
 from distillkit.preflight.finding import Finding, fatal, ok, warning

@@ -9,14 +9,12 @@ from torch import Tensor
 from distillkit.core.bounds import ABOVE_ZERO, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, Index, LogProbs, PerToken, Targets
-from distillkit.divergences.apart import FLOOR
 from distillkit.divergences.base import Divergence
 from distillkit.supports.base import Support, merge
+from distillkit.supports.odds import Odds, against_all_else, by_token
 
 Runs = Int[Tensor, "C"]
 Places = Int[Tensor, "M"]
-PerChunk = Float[Tensor, "C"]
-PerPlace = Float[Tensor, "M"]
 
 
 class Chunked(NamedTuple):
@@ -31,12 +29,20 @@ class Chunked(NamedTuple):
         """Some of the positions."""
         return Chunked(*(each[where] for each in self))
 
+    def weights(self, weights: PerToken) -> PerToken:
+        """A chunk's weight at each of its positions, their weights together; 0 outside [N]."""
+        (starts,) = self.lengths.nonzero(as_tuple=True)
+        chunk, places = covered(starts, self.lengths[starts])
+        each = weights.new_zeros(len(starts), dtype=torch.float64)
+        each = each.index_add(0, chunk, weights[places].double())
+        return torch.zeros_like(weights).index_copy(0, places, each[chunk].to(weights.dtype))
+
 
 class Pushed(NamedTuple):
-    """What comparing chunks does to each position, weights included."""
+    """What comparing chunks does to each position."""
 
     values: PerToken
-    """The weighted divergence of a chunk at its first position [N], else 0."""
+    """The divergence of a chunk at its first position [N], else 0."""
     slopes: Float[Tensor, "N 2"]
     """Its derivative by the log-probability of the position's token, and by that of all others."""
 
@@ -75,32 +81,28 @@ class Aligned(Support):
     def within(self, told: Support) -> bool:
         return isinstance(told, Aligned)
 
-    def pushed(
-        self, divergence: Divergence, theirs: Chunked, ours: "Odds", weights: PerToken
-    ) -> Pushed:
+    def pushed(self, divergence: Divergence, theirs: Chunked, ours: Odds) -> Pushed:
         """The comparison of all chunks, and how it moves with each of their tokens.
 
         Args:
             divergence: of the two entries.
             theirs: the teacher's chunks.
             ours: the student's tokens at every position.
-            weights: of every position [N].
         """
         (starts,) = theirs.lengths.nonzero(as_tuple=True)
         chunk, places = covered(starts, theirs.lengths[starts])
         token = ours.sure()[places]
         whole = token.new_zeros(len(starts)).index_add(0, chunk, token)
-        weight = token.new_zeros(len(starts)).index_add(0, chunk, weights[places].double())
         mine, right = (
             against_all_else(each / self.temperature) for each in (whole, theirs.log_probs[starts])
         )
         values, slope = divergence.slope(right, mine)
-        slope = slope * (weight / self.temperature)[:, None]
-        pushes = _by_token(slope[chunk], mine[chunk], token, ours.rest[places].double())
-        found = Pushed(weights.new_zeros(len(weights)), weights.new_zeros(len(weights), 2))
-        found.values[starts] = (values * weight).to(weights.dtype)
-        found.slopes[places] = pushes.to(weights.dtype)
-        return found
+        slope = slope / self.temperature
+        pushes = by_token(slope[chunk], mine[chunk], token, ours.rest[places].double())
+        found = ours.log_probs.new_zeros(len(ours.log_probs), 3)
+        found[starts, 0] = values.to(found.dtype)
+        found[places, 1:] = pushes.to(found.dtype)
+        return Pushed(found[:, 0], found[:, 1:])
 
     def slope(
         self,
@@ -116,20 +118,6 @@ class Aligned(Support):
         return teacher.values, spread.scatter(-1, ids, teacher.slopes[:, :1])
 
 
-class Odds(NamedTuple):
-    """How likely a text's tokens are, each against all others; both are exact near 0 and 1."""
-
-    log_probs: PerToken
-    rest: PerToken
-    """Log-probability of all other entries together."""
-
-    def sure(self) -> PerToken:
-        """Log-probabilities in fp64, by the rest where that is the smaller one."""
-        wide = self.log_probs.double()
-        by_rest = torch.log1p(-self.rest.double().exp())
-        return by_rest.where(self.rest < self.log_probs, wide).clamp_min(FLOOR)
-
-
 def covered(starts: Runs, lengths: Runs) -> tuple[Places, Places]:
     """For every position of runs: the number of its run, and the position [M] each."""
     count = torch.arange(len(starts), device=starts.device)
@@ -137,34 +125,3 @@ def covered(starts: Runs, lengths: Runs) -> tuple[Places, Places]:
     before = lengths.cumsum(0) - lengths
     inside = torch.arange(len(run), device=starts.device) - before[run]
     return run, starts[run] + inside
-
-
-def against_all_else(log_probs: PerChunk) -> Float[Tensor, "C 2"]:
-    """Log-probabilities [C], and those of everything else, as the two entries of a support."""
-    rest = torch.log(-torch.expm1(log_probs)).clamp_min(FLOOR)
-    return torch.stack([log_probs, rest], dim=-1)
-
-
-def _by_token(
-    slope: Float[Tensor, "M 2"],
-    mine: Float[Tensor, "M 2"],
-    token: PerPlace,
-    rest: PerPlace,
-) -> Float[Tensor, "M 2"]:
-    """The slope by a chunk's two entries as one by a token's, and by what stands against it.
-
-    Everything else than a chunk is more likely the likelier everything else than one of its tokens
-    is. Where a token is not likely itself, both are said of the token: there that is as exact, and
-    finite.
-    """
-    odds = mine[:, 0] - mine[:, 1]
-    through_rest = slope[:, 1] * (odds + rest - token).exp()
-    through_token = slope[:, 0] - slope[:, 1] * odds.exp()
-    likely = rest < token
-    return torch.stack(
-        [
-            slope[:, 0].where(likely, through_token),
-            through_rest.where(likely, 0.0),
-        ],
-        dim=-1,
-    )

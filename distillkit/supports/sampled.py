@@ -1,8 +1,12 @@
 """The token of the response, against everything else."""
 
+from torch import Tensor
+
 from distillkit.core.spec import spec
-from distillkit.core.types import Ids, LogProbs, Targets
-from distillkit.supports.base import Sparse, Support, Told
+from distillkit.core.types import Ids, LogProbs, PerToken, Targets
+from distillkit.divergences.base import Divergence
+from distillkit.supports.base import Sparse, Support, Told, merge
+from distillkit.supports.odds import Odds, against_all_else, by_token
 
 
 @spec("support/sampled")
@@ -10,6 +14,7 @@ class Sampled(Support):
     """One number a position from the teacher: the response's token, and a bucket for the rest.
 
     The loosest bound: it sees only how likely both models find what was written.
+    ``support=aligned`` is the same for tokenizers that differ.
     """
 
     def chosen(self, teacher: LogProbs, student: LogProbs, targets: Targets) -> Ids:
@@ -21,3 +26,21 @@ class Sampled(Support):
     def among(self, told: Told) -> Sparse:
         assert isinstance(told, Sparse)
         return told
+
+    def slope(
+        self,
+        divergence: Divergence,
+        teacher: object,
+        student: LogProbs,
+        targets: Targets,
+    ) -> tuple[PerToken, LogProbs]:
+        told = self.told(teacher, targets) if isinstance(teacher, Tensor) else teacher
+        assert isinstance(told, Sparse), "refused when composing"
+        both, rest = merge(student, targets[:, None])
+        theirs, ours = Odds(told.log_probs[:, 0], told.rest), Odds(both[:, 0], both[:, 1])
+        right, mine = (against_all_else(each.sure()) for each in (theirs, ours))
+        values, slope = divergence.slope(right, mine)
+        pushes = by_token(slope, mine, ours.sure(), ours.rest.double()).to(student.dtype)
+        # The bucket's log-probability moves with each of its entries in proportion to its share.
+        spread = (rest - both[:, 1:]).exp() * pushes[:, 1:]
+        return values.to(student.dtype), spread.scatter(-1, targets[:, None], pushes[:, :1])

@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import AutoModelForCausalLM, DynamicCache
 
 from distillkit.core.types import Batch, Update
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import log_probs
 from distillkit.training.loop import build_optimizer, distil
 from scripts.bench.compare import Comparison, Options
 from scripts.bench.measure import quartiles

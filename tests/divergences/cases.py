@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from distillkit.core.spec import discover
-from distillkit.divergences.base import Divergence, log_probs, through_softmax
+from distillkit.divergences.apart import log_probs
+from distillkit.divergences.base import Divergence, through_softmax
 
 PREFIX = "divergence/"
 

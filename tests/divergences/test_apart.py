@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import LogProbs, PerToken
-from distillkit.divergences.apart import FLOOR, Apart, together
-from distillkit.divergences.base import Divergence, kl, log_probs, through_softmax
+from distillkit.divergences.apart import FLOOR, Apart, log_probs, together
+from distillkit.divergences.base import Divergence, kl, through_softmax
 from distillkit.supports.full import Full
 from tests.divergences.cases import CASES, Case
 

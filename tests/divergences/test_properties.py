@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from distillkit.divergences.apart import FLOOR
-from distillkit.divergences.base import log_probs, over_mixture
+from distillkit.divergences.apart import FLOOR, log_probs
+from distillkit.divergences.base import over_mixture
 
 from . import oracle
 from .cases import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from distillkit.core.errors import ConfigError
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import log_probs
 
 from . import oracle
 from .cases import (

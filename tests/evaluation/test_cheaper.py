@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from distillkit.core.errors import ConfigError
 from distillkit.core.types import Batch
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import log_probs
 from distillkit.evaluation.cheaper import Estimates, Plan, Reading
 from distillkit.evaluation.tally import EstimateRow
 from distillkit.models.head import Head

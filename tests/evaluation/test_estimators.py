@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import log_probs
 from distillkit.evaluation.estimators import (
     KINDS,
     EstimatorKind,

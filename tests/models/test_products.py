@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import log_probs
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models import products
 from distillkit.models.forms.decoder_only import DecoderOnly

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from distillkit.core.errors import ConfigError
-from distillkit.divergences.apart import FLOOR
-from distillkit.divergences.base import Divergence, log_probs
+from distillkit.divergences.apart import FLOOR, log_probs
+from distillkit.divergences.base import Divergence
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ForwardKL, ReverseKL
 from distillkit.objectives.base import Scored

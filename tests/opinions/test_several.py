@@ -11,7 +11,7 @@ from torch import Tensor
 from distillkit.core.costs import Costs
 from distillkit.core.errors import ConfigError, DataError
 from distillkit.core.types import Example, Rollout
-from distillkit.divergences.base import log_probs
+from distillkit.divergences.apart import log_probs
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ForwardKL
 from distillkit.models.language_model import LanguageModel

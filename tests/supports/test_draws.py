@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 
 from distillkit.core.errors import ConfigError
-from distillkit.divergences.base import log_probs, through_softmax
+from distillkit.divergences.apart import log_probs
+from distillkit.divergences.base import through_softmax
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ForwardKL, ReverseKL
 from distillkit.divergences.tvd import TotalVariation

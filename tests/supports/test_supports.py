@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from distillkit.core.errors import ConfigError
-from distillkit.divergences.apart import FLOOR
-from distillkit.divergences.base import log_probs, through_softmax
+from distillkit.divergences.apart import FLOOR, log_probs
+from distillkit.divergences.base import through_softmax
 from distillkit.divergences.kl import ForwardKL, ReverseKL
 from distillkit.supports.base import Support
 from distillkit.supports.full import Full

@@ -20,7 +20,7 @@ from distillkit.opinions.foreign import AlignedReader
 from distillkit.opinions.served.reader import ServedReader
 from distillkit.opinions.served.settings import ServedTeacher
 from distillkit.opinions.translation import Translation, Translator
-from distillkit.supports.aligned import Odds
+from distillkit.supports.odds import Odds
 
 
 @dataclass(slots=True)
