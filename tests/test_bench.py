@@ -12,7 +12,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM
 
 from distillkit.core.types import Author
-from scripts.bench import compare, layer, measure, pair, roofline, steps, updates
+from distillkit.training.loop import build_optimizer, distil
+from scripts.bench import compare, documents, layer, measure, pair, roofline, steps, updates
 from tests.conftest import Start
 from tests.tiny import ENTRIES, build
 
@@ -43,6 +44,27 @@ def test_a_step_trains_on_the_preset_lengths(name: str) -> None:
     with steps.built(name, steps.TINY) as run:
         assert all(run() > 0 for _ in range(3))
     assert run.tokens[:3] == [steps.TINY.tokens] * 3
+
+
+@pytest.mark.parametrize("name", ["ours", pytest.param("trainer", marks=needs_trl)])
+def test_documents_are_learnt_whole_up_to_their_end(name: str) -> None:
+    with documents.built(name, documents.TINY) as run:
+        assert all(run() > 0 for _ in range(2))
+    assert run.tokens[:2] == [documents.TINY.tokens] * 2
+
+
+@needs_trl
+def test_the_plainest_loss_is_the_forward_kl_that_ours_learns_from() -> None:
+    from scripts.bench import peers
+
+    shape = documents.TINY
+    trainer = peers.plain_trainer(shape, documents.documents(shape))
+    (batch,) = trainer.get_train_dataloader()
+    with torch.no_grad():
+        theirs = trainer.compute_loss(trainer.model, dict(batch)).item()
+    parts = documents.reading(shape)
+    update = next(distil(parts, build_optimizer(parts)))
+    assert update.metrics["loss"] == pytest.approx(theirs, rel=1e-5)
 
 
 def test_the_roofline_counts_the_products_that_torch_counts() -> None:

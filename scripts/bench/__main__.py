@@ -12,7 +12,7 @@ import torch
 import typer
 from rich.console import Console
 
-from scripts.bench import accounts, loss, objectives, report, steps
+from scripts.bench import accounts, documents, loss, objectives, report, steps
 from scripts.bench.compare import Comparison, Options
 from scripts.bench.measure import THREADS
 from scripts.bench.pair import REAL
@@ -21,7 +21,10 @@ BENCHMARKS: dict[str, Callable[[Options, Console], Comparison]] = {
     "loss": loss.run,
     "step": steps.run_step,
     "ragged": steps.run_ragged,
+    "long": steps.run_long,
+    "documents": documents.run,
     "pair": steps.run_pair,
+    "pair_documents": documents.run_pair,
     "accounts": accounts.run,
     "pair_accounts": accounts.run_pair,
     "objectives": objectives.run,

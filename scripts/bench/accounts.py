@@ -54,7 +54,6 @@ def _run(title: str, shape: Shape, options: Options, console: Console) -> Compar
     totals: list[float] = []
     for turn in range(options.rounds + 1):
         with preset_lengths(ends):
-            ends.place = 0
             start = time.perf_counter()
             update = next(updates)
             total = time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""One comparison: contenders timed in turns, memory in fresh processes, and who was left out."""
+"""One comparison: contenders timed in turns, the memory of each, and who was left out."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -8,7 +8,7 @@ from statistics import median
 from types import ModuleType
 from typing import Any
 
-from scripts.bench.measure import alternate, peak_memory, quartiles, ratios
+from scripts.bench.measure import alternate, quartiles, ratios
 from scripts.bench.worker import ContenderError, Worker
 
 OURS = "ours"
@@ -36,8 +36,8 @@ class Comparison:
     Attributes:
         shape: the problem.
         seconds: of every kept round, by contender.
-        extra_peak_bytes: peak resident memory above that before the measured section, one number
-            for each fresh process.
+        extra_peak_bytes: peak resident memory of the first runs above that before them, one
+            number for each process.
         skipped: contenders that could not run, and why.
         notes: further numbers of one benchmark.
         base: the contender that all others are divided by.
@@ -72,16 +72,14 @@ def compare(
     options: Options,
     *,
     contenders: Sequence[str],
-    processes: int,
 ) -> tuple[Comparison, dict[str, dict[str, Any]]]:
-    """Time contenders in turns, then measure the memory of each.
+    """Measure the memory of each contender's first runs, then time all in turns.
 
     Args:
-        module: a benchmark of this package with ``built`` and ``MEMORY_RUNS``.
+        module: a benchmark of this package with ``built``, ``TINY`` and ``MEMORY_RUNS``.
         shape: given to both.
         options: how much is run.
         contenders: names that ``module.built`` knows; ours must be among them.
-        processes: fresh processes for each one's memory.
 
     Returns:
         The numbers, and facts about what each contender that ran did.
@@ -94,15 +92,22 @@ def compare(
             try:
                 run = Worker(short, name, shape)
                 stack.callback(run.close)
-                run()
+                result.extra_peak_bytes[name] = [run.memory()]
             except ContenderError as error:
                 if name == OURS:
                     raise
                 result.skipped[name] = str(error)
             else:
                 runs[name] = run
-        result.seconds = alternate(runs, rounds=options.rounds)
+        result.seconds = alternate(runs, rounds=options.rounds, warmup=0)
         facts = {name: run.facts() for name, run in runs.items()}
-    for name in runs:
-        result.extra_peak_bytes[name] = [peak_memory(short, name, shape) for _ in range(processes)]
     return result, facts
+
+
+def memory_of(module: str, name: str, shape: Any) -> int:
+    """Bytes that a contender of ``scripts.bench.<module>`` needs on top, in a fresh process."""
+    run = Worker(module, name, shape)
+    try:
+        return run.memory()
+    finally:
+        run.close()

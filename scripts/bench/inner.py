@@ -59,7 +59,6 @@ class Cycles:
         self.expected: list[dict[int, float]] = []
 
     def __call__(self) -> float:
-        self._ends.place = 0
         with preset_lengths(self._ends):
             start = time.perf_counter()
             updates = [next(self._updates) for _ in range(self._epochs)]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from scripts.bench import layer
-from scripts.bench.compare import Comparison, Options, compare
+from scripts.bench.compare import Comparison, Options, compare, memory_of
 from scripts.bench.layer import (
     BETA,
     CONTENDERS,
@@ -20,17 +20,17 @@ from scripts.bench.layer import (
     problem_of,
     timed,
 )
-from scripts.bench.measure import alternate, peak_memory, quartiles, ratios
+from scripts.bench.measure import alternate, quartiles, ratios
 from scripts.bench.report import MEGABYTE, comparison_table, plain_table
 
-LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
+LENGTHS = (256, 1024, 4096)
 """Positions at which our memory is measured."""
 
 
 def run(options: Options, console: Console) -> Comparison:
     """Time and memory beside the peers, agreement, every divergence, and memory by length."""
     shape = TINY if options.quick else FULL
-    result, facts = compare(layer, shape, options, contenders=list(CONTENDERS), processes=1)
+    result, facts = compare(layer, shape, options, contenders=list(CONTENDERS))
     title = f"loss: JSD({BETA}), {shape.positions:,} positions, {shape.vocabulary:,} entries"
     comparison_table(f"{title}, widths {shape.student} and {shape.teacher}", result, console)
     beyond = {
@@ -53,7 +53,7 @@ def memory_by_length(shape: Shape, lengths: Sequence[int]) -> dict[int, int]:
     """Our extra peak bytes beyond the gradients themselves, by positions."""
     shapes = [replace(shape, positions=length) for length in lengths]
     return {
-        item.positions: peak_memory("layer", "ours", item) - item.gradient_bytes for item in shapes
+        item.positions: memory_of("layer", "ours", item) - item.gradient_bytes for item in shapes
     }
 
 

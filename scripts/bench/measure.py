@@ -12,15 +12,9 @@ Alone, this file is that fresh process: ``python -m scripts.bench.measure MODULE
 
 import ctypes
 import gc
-import importlib
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -61,21 +55,6 @@ def ratios(times: Mapping[str, Sequence[float]], *, to: str) -> dict[str, list[f
     }
 
 
-def peak_memory(module: str, name: str, shape: Any) -> int:
-    """Bytes that a contender of ``scripts.bench.<module>`` needs on top, in a fresh process.
-
-    Raises:
-        RuntimeError: the contender failed there.
-    """
-    command = (sys.executable, "-m", "scripts.bench.measure", module, name)
-    done = subprocess.run(
-        [*command, json.dumps(asdict(shape))], capture_output=True, text=True, check=False
-    )
-    if done.returncode:
-        raise RuntimeError(f"memory of {name} in {module}: {done.stderr[-2000:]}")
-    return int(done.stdout.splitlines()[-1])
-
-
 @contextmanager
 def peak_above(found: list[int]) -> Iterator[None]:
     """Append the peak of resident bytes inside above those at entry."""
@@ -93,25 +72,3 @@ def _status(field: str) -> int:
         if line.startswith(f"{field}:"):
             return int(line.split()[1]) * 1024
     raise OSError(f"/proc/self/status has no {field}")
-
-
-def _measure(module: str, name: str, shape: str) -> int:
-    import torch
-
-    torch.set_num_threads(THREADS)
-    benchmark = importlib.import_module(f"scripts.bench.{module}")
-    with benchmark.built(name, benchmark.TINY) as run:
-        run()
-    found: list[int] = []
-    sizes = {
-        key: tuple(value) if isinstance(value, list) else value
-        for key, value in json.loads(shape).items()
-    }
-    with benchmark.built(name, type(benchmark.TINY)(**sizes)) as run, peak_above(found):
-        for _ in range(benchmark.MEMORY_RUNS):
-            run()
-    return found[0]
-
-
-if __name__ == "__main__":
-    print(_measure(*sys.argv[1:]))

@@ -13,8 +13,8 @@ import numpy as np
 from rich.console import Console
 
 from scripts.bench import inner, steps
-from scripts.bench.compare import Comparison, Options
-from scripts.bench.measure import alternate, peak_memory, quartiles, ratios
+from scripts.bench.compare import Comparison, Options, memory_of
+from scripts.bench.measure import alternate, quartiles, ratios
 from scripts.bench.ours import parts_of
 from scripts.bench.report import MEGABYTE, comparison_table, plain_table
 from scripts.bench.updates import (
@@ -31,18 +31,12 @@ from scripts.bench.updates import (
 )
 
 PHASES = ("reward", "teacher", "student", "loss", "optimizer")
-PROCESSES = 3
-"""Fresh ones for the memory of each contender."""
 
 
 def run(options: Options, console: Console) -> Comparison:
     """Time on even and on ragged text, memory, and what inner epochs save."""
     shape, like = (TINY, steps.TINY) if options.quick else (STEP, steps.STEP)
     result = timed(shape, options)
-    if not options.quick:
-        for name in CONTENDERS:
-            peaks = [peak_memory("updates", name, shape) for _ in range(PROCESSES)]
-            result.extra_peak_bytes[name] = peaks
     _print("objectives", result, console)
     if not options.quick:
         ragged = timed(RAGGED, options)
@@ -102,7 +96,7 @@ def _print(title: str, result: Comparison, console: Console) -> None:
 
 def _wide(shape: Shape, names: Sequence[str], console: Console) -> dict[str, Any]:
     """Extra peak memory where logits of all positions would be seen."""
-    peaks = {name: peak_memory("updates", name, shape) for name in names}
+    peaks = {name: memory_of("updates", name, shape) for name in names}
     rows = {
         name: {
             "extra peak MB": f"{peak / MEGABYTE:,.0f}",

@@ -1,8 +1,8 @@
-"""distillkit's on-policy step, one at a time."""
+"""distillkit's training step, one at a time."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 from unittest import mock
@@ -38,6 +38,7 @@ BATCHES = 16
 @contextmanager
 def preset_lengths(ends: Ends) -> Iterator[None]:
     """Inside, our engine ends each row where ``ends`` says. The only tie to its insides."""
+    ends.place = 0
     alone, together = generation.choose, mixture.choose_together
 
     def both(student: Tensor, teacher: Tensor, **rest: Any) -> Any:
@@ -84,18 +85,29 @@ def parts_of(shape: Shape) -> Parts:
 
 
 class OurSteps:
-    """Steps of the real loop; each call takes one and says its seconds."""
+    """Steps of the real loop; each call takes one and says its seconds.
 
-    def __init__(self, shape: Shape) -> None:
-        parts = parts_of(shape)
-        self.ends = Ends(shape, parts.sides.student.end_id)
+    Args:
+        parts: what is trained.
+        around: entered for each step, before its time begins.
+    """
+
+    def __init__(
+        self, parts: Parts, around: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self.attention = parts.sides.student.module.config._attn_implementation
         self.tokens: list[int] = []
-        self._updates = distil(parts, build_optimizer(parts))
+        self._updates, self._around = distil(parts, build_optimizer(parts)), around
+
+    @classmethod
+    def on_policy(cls, shape: Shape) -> Self:
+        """On the student's own text of preset lengths."""
+        parts = parts_of(shape)
+        ends = Ends(shape, parts.sides.student.end_id)
+        return cls(parts, lambda: preset_lengths(ends))
 
     def __call__(self) -> float:
-        with preset_lengths(self.ends):
-            self.ends.place = 0
+        with self._around():
             start = time.perf_counter()
             update = next(self._updates)
             seconds = time.perf_counter() - start

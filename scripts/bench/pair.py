@@ -38,7 +38,7 @@ class Shape:
     divergence: str = "jsd"
     """``jsd`` with beta 0.5, or ``reverse_kl``."""
     real: bool = False
-    """Whether the models are those of ``REAL`` and the prompts word problems of any length."""
+    """Whether the models are those of ``REAL`` and the texts word problems of any length."""
 
     @property
     def tokens(self) -> int:
@@ -67,7 +67,7 @@ def folders(vocabulary: int, *sides: tuple[int, int]) -> list[Path]:
             num_hidden_layers=layers,
             num_attention_heads=max(1, width // HEAD_WIDTH),
             num_key_value_heads=max(1, width // HEAD_WIDTH // 2),
-            max_position_embeddings=512,
+            max_position_embeddings=1024,
             tie_word_embeddings=True,
             bos_token_id=None,
             eos_token_id=tokenizer.eos_token_id,

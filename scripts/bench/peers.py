@@ -1,35 +1,46 @@
-"""TRL's trainers, one real training step at a time.
+"""Trainers of TRL and of transformers, one real training step at a time.
 
 Each trainer's ``train()`` waits at the beginning of every step until it is called, so that steps of
 several trainers can take turns. It runs in the main thread of a process of its own where it can
 (``in_main_thread``): a second thread with its own OpenMP team would slow it down. The seconds are
-those between TRL's own ``on_step_begin`` and ``on_step_end``: rollout, both models, loss, clipping
+those between their own ``on_step_begin`` and ``on_step_end``: rollout, both models, loss, clipping
 and optimiser, without the loading of rows. Settings that cost time and change no result (gradient
 checkpointing, logging, saving) are off.
 """
 
 import threading
 import time
+from collections.abc import Callable, Sequence
 from tempfile import mkdtemp
 from types import TracebackType
 from typing import Any, Self
 
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PrinterCallback, TrainerCallback
+from torch import Tensor
+from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 
 from scripts.bench.measure import THREADS
 from scripts.bench.ours import BATCHES, LEARNING_RATE
 from scripts.bench.pair import Ends, Shape, generating_with, models_of, questions
 
 BETAS = {"jsd": 0.5, "reverse_kl": 1.0}
+IGNORED = -100
+"""The label of a token that is not learnt."""
 
 
 def _arguments(shape: Shape) -> dict[str, Any]:
     return {
         "output_dir": mkdtemp(prefix="distillkit-bench-"),
-        "beta": BETAS[shape.divergence],
-        "temperature": 1.0,
         "per_device_train_batch_size": len(shape.lengths),
         "learning_rate": LEARNING_RATE,
         "lr_scheduler_type": "constant",
@@ -43,6 +54,10 @@ def _arguments(shape: Shape) -> dict[str, Any]:
         "disable_tqdm": True,
         "dataloader_pin_memory": False,
     }
+
+
+def _objective(shape: Shape) -> dict[str, Any]:
+    return {"beta": BETAS[shape.divergence], "temperature": 1.0}
 
 
 def _models(shape: Shape) -> tuple[Any, Any, Any]:
@@ -65,7 +80,9 @@ def distillation_trainer(shape: Shape) -> Any:
     return DistillationTrainer(
         model=student,
         teacher_model=teacher,
-        args=DistillationConfig(max_completion_length=shape.limit, **_arguments(shape)),
+        args=DistillationConfig(
+            max_completion_length=shape.limit, **_objective(shape), **_arguments(shape)
+        ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
     )
@@ -92,15 +109,61 @@ def gkd_trainer(shape: Shape) -> Any:
     return GKDTrainer(
         model=student,
         teacher_model=teacher,
-        args=GKDConfig(max_new_tokens=shape.limit, lmbda=1.0, **_arguments(shape)),
+        args=GKDConfig(
+            max_new_tokens=shape.limit, lmbda=1.0, **_objective(shape), **_arguments(shape)
+        ),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         data_collator=collate,
     )
 
 
+class PlainKD(Trainer):
+    """transformers' Trainer with what one writes first: forward KL over all logits of the text."""
+
+    def __init__(self, *, teacher: Any, **rest: Any) -> None:
+        super().__init__(**rest)
+        self.teacher = teacher.eval()
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **rest: Any) -> Tensor:
+        """The mean over the tokens of the text."""
+        labels = inputs.pop("labels")
+        learnt = labels[:, 1:] != IGNORED
+        with torch.no_grad():
+            theirs = self.teacher(**inputs).logits[:, :-1][learnt].log_softmax(-1)
+        ours = model(**inputs).logits[:, :-1][learnt].log_softmax(-1)
+        return functional.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+
+
+def plain_trainer(shape: Shape, texts: Sequence[str]) -> Any:
+    """The same documents in every step, each between two end tokens."""
+    student, teacher, tokenizer = _models(shape)
+    end = tokenizer.eos_token_id
+    rows = [[end, *tokenizer(text, add_special_tokens=False)["input_ids"], end] for text in texts]
+    return PlainKD(
+        teacher=teacher,
+        model=student,
+        args=TrainingArguments(**_arguments(shape)),
+        train_dataset=Dataset.from_list([{"input_ids": row} for row in rows]),
+        data_collator=_padded(end),
+    )
+
+
+def _padded(end: int) -> Callable[[list[dict[str, Any]]], dict[str, Tensor]]:
+    def collate(picked: list[dict[str, Any]]) -> dict[str, Tensor]:
+        rows = [torch.tensor(row["input_ids"]) for row in picked]
+        seen = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        return {
+            "input_ids": pad_sequence(rows, batch_first=True, padding_value=end),
+            "attention_mask": seen,
+            "labels": pad_sequence(rows, batch_first=True, padding_value=IGNORED),
+        }
+
+    return collate
+
+
 class PeerSteps:
-    """Steps of a TRL trainer; each call takes one and says its seconds."""
+    """Steps of a trainer; each call takes one and says its seconds."""
 
     def __init__(self, trainer: Any) -> None:
         self.attention = trainer.model.config._attn_implementation
@@ -137,7 +200,7 @@ class PeerSteps:
 
         def counted(model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             labels = inputs.get("labels")
-            valid = inputs["completion_mask"] if labels is None else labels[:, 1:] != -100
+            valid = inputs["completion_mask"] if labels is None else labels[:, 1:] != IGNORED
             self.tokens.append(int(valid.sum()))
             return compute_loss(model, inputs, *args, **kwargs)
 

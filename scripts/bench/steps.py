@@ -22,6 +22,7 @@ PADDED = ("ours", "trl")
 
 TINY = Shape(lengths=(3, 4, 6), limit=6, prompt=9, vocabulary=320, student=(16, 2), teacher=(32, 2))
 STEP = Shape()
+LONG = Shape(lengths=(512,) * 4, limit=512)
 RAGGED = Shape(lengths=tuple(round(8 + row * 120 / 7) for row in range(8)), limit=128)
 MEMORY_RUNS = 3
 """The first step allocates the optimiser's states, the others have them beside a whole step."""
@@ -34,9 +35,9 @@ def built(name: str, shape: Shape) -> Iterator[Any]:
     Raises:
         ImportError: TRL is not installed.
     """
-    _hush()
+    hush()
     if name == "ours":
-        steps: Any = OurSteps(shape)
+        steps: Any = OurSteps.on_policy(shape)
     else:
         from scripts.bench import peers
 
@@ -55,6 +56,12 @@ def run_step(options: Options, console: Console) -> Comparison:
 def run_ragged(options: Options, console: Console) -> Comparison:
     """Responses whose lengths are spread evenly."""
     return _run("ragged", TINY if options.quick else RAGGED, options, console)
+
+
+def run_long(options: Options, console: Console) -> Comparison:
+    """Responses of 512 tokens."""
+    tiny = replace(TINY, lengths=(TINY.limit,) * 2)
+    return _run("long", tiny if options.quick else LONG, options, console, contenders=PADDED)
 
 
 def run_pair(options: Options, console: Console) -> Comparison:
@@ -84,17 +91,8 @@ def _run(
         shape,
         options,
         contenders=contenders,
-        processes=1 if options.quick else 3,
     )
-    result.notes["tokens_a_step"] = {name: fact["tokens"] for name, fact in facts.items()}
-    meant = facts["ours"]["attention"]
-    for name, fact in facts.items():
-        if set(fact["tokens"]) != {shape.tokens} or fact["attention"] != meant:
-            raise SystemExit(
-                f"{title}: {name} trained on {fact['tokens']} tokens a step with "
-                f"{fact['attention']} attention, where {shape.tokens} and {meant} were meant. The "
-                "numbers would compare different work."
-            )
+    check_work(title, result, facts, tokens=shape.tokens)
     asked = "prompts" if shape.real else f"prompts of {shape.prompt} tokens"
     comparison_table(
         f"{title}: {len(shape.lengths)} {asked}, {shape.tokens} response tokens a step on every "
@@ -105,7 +103,22 @@ def _run(
     return result
 
 
-def _hush() -> None:
+def check_work(
+    title: str, result: Comparison, facts: dict[str, dict[str, Any]], *, tokens: int
+) -> None:
+    """Note the tokens of each step, and refuse a comparison of different work."""
+    result.notes["tokens_a_step"] = {name: fact["tokens"] for name, fact in facts.items()}
+    meant = facts["ours"]["attention"]
+    for name, fact in facts.items():
+        if set(fact["tokens"]) != {tokens} or fact["attention"] != meant:
+            raise SystemExit(
+                f"{title}: {name} trained on {fact['tokens']} tokens a step with "
+                f"{fact['attention']} attention, where {tokens} and {meant} were meant. The "
+                "numbers would compare different work."
+            )
+
+
+def hush() -> None:
     """Silence the lines that trainers print about their settings, which would bury the tables."""
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()

@@ -1,6 +1,7 @@
 """A contender in a process of its own, so that none changes another's allocator, threads or caches.
 
-distillkit keeps freed memory and Liger compiles; in one process both would speed up the others.
+distillkit keeps freed memory and Liger compiles; in one process both would speed up the others. A
+tiny run goes first, so that imports and thread pools count neither as time nor as memory.
 """
 
 import importlib
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from scripts.bench.measure import THREADS
+from scripts.bench.measure import THREADS, peak_above
 
 
 class ContenderError(Exception):
@@ -22,7 +23,7 @@ class Worker:
     """Runs one contender elsewhere; each call is one run and says its seconds.
 
     Args:
-        module: a benchmark of this package with ``built``.
+        module: a benchmark of this package with ``built``, ``TINY`` and ``MEMORY_RUNS``.
         name: which of its contenders.
         shape: the problem.
 
@@ -41,6 +42,11 @@ class Worker:
 
     def __call__(self) -> float:
         self._pipe.send("run")
+        return self._answer()
+
+    def memory(self) -> int:
+        """Peak of resident bytes over that before, in its first runs; they warm it up as well."""
+        self._pipe.send("memory")
         return self._answer()
 
     def facts(self) -> dict[str, Any]:
@@ -63,25 +69,41 @@ class Worker:
 def _serve(pipe: Connection, module: str, name: str, shape: Any) -> None:
     torch.set_num_threads(THREADS)
     try:
-        with importlib.import_module(f"scripts.bench.{module}").built(name, shape) as run:
+        benchmark = importlib.import_module(f"scripts.bench.{module}")
+        with benchmark.built(name, benchmark.TINY) as run:
+            run()
+        with benchmark.built(name, shape) as run:
             pipe.send(("built", None))
             if hasattr(run, "in_main_thread"):
-                Thread(target=_take_turns, args=(pipe, run), daemon=True).start()
+                turns = Thread(target=_take_turns, args=(pipe, run, benchmark), daemon=True)
+                turns.start()
                 run.in_main_thread()
             else:
-                _take_turns(pipe, run)
+                _take_turns(pipe, run, benchmark)
     except Exception as error:  # a peer may be absent, or need what is not here
         pipe.send(("error", _reason(error)))
 
 
-def _take_turns(pipe: Connection, run: Any) -> None:
+def _take_turns(pipe: Connection, run: Any, benchmark: Any) -> None:
+    answers = {
+        "run": run,
+        "memory": lambda: _memory(run, benchmark.MEMORY_RUNS),
+        "facts": lambda: {key: getattr(run, key, None) for key in ("tokens", "attention")},
+    }
     while True:
         asked = pipe.recv()
-        facts = {key: getattr(run, key, None) for key in ("tokens", "attention")}
         try:
-            pipe.send(("done", run() if asked == "run" else facts))
+            pipe.send(("done", answers[asked]()))
         except Exception as error:
             pipe.send(("error", _reason(error)))
+
+
+def _memory(run: Any, times: int) -> int:
+    found: list[int] = []
+    with peak_above(found):
+        for _ in range(times):
+            run()
+    return found[0]
 
 
 def _reason(error: Exception) -> str:
