@@ -19,6 +19,7 @@ from torch import Tensor, UntypedStorage, nn
 from torch._subclasses.fake_tensor import FakeTensorMode, unset_fake_temporarily
 from transformers import masking_utils
 
+from distillkit.models.blocks import keep_less
 from distillkit.models.layers import layers_of
 from distillkit.models.sketch import Sketch
 
@@ -69,6 +70,7 @@ def _faked(sketch: Sketch) -> Any:
     """The module with a fake tensor for each of its own; peft cannot move layers of such."""
     with unset_fake_temporarily(), torch.device("meta"):
         module = sketch.built()
+    keep_less(module)
     made: dict[int, Tensor] = {}
     for part in module.modules():
         for name, weight in part.named_parameters(recurse=False):

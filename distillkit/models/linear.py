@@ -49,6 +49,10 @@ _NARROW = (
 """Whether this processor multiplies bf16."""
 
 
+PLAIN = {Tensor, nn.Parameter}
+"""Not what stands for tensors, such as the fake ones of an estimate."""
+
+
 def times_transposed(
     left: Tensor, right: Tensor, bias: Tensor | None = None, *, kind: Kind = Kind.forward
 ) -> Tensor:
@@ -75,6 +79,7 @@ def suits(left: Tensor, right: Tensor) -> bool:
     """Whether oneDNN can multiply the two as they are."""
     return (
         HERE
+        and {type(left), type(right)} <= PLAIN
         and left.dtype == right.dtype == torch.float32
         and left.device.type == "cpu"
         and not torch.is_autocast_enabled("cpu")

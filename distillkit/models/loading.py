@@ -17,6 +17,7 @@ from distillkit.distributed.placement import ALONE, Placement
 from distillkit.models.adapted import AdaptedModel
 from distillkit.models.adapter_folder import through_adapter
 from distillkit.models.adapters import inject
+from distillkit.models.blocks import keep_less
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
 from distillkit.models.language_model import Draft, LanguageModel
@@ -96,6 +97,7 @@ def load(
     placement.reshard(module)
     keep_freed_pages()
     quicken(module)
+    keep_less(module)
     if isinstance(source, Teacher) and source.draft is not None:
         model.draft = _draft(source, model, device=device, precision=precision)
     return model if adapters is None else AdaptedModel(model, adapters)
