@@ -22,7 +22,7 @@ SILU = ("SiLU", "SiLUActivation")
 """Classes of their activation, torch's and transformers' own."""
 
 
-class Gated(nn.Module):
+class Gated(nn.Module):  # type: ignore[misc]
     """Stands before such a class, and computes what it does."""
 
     def forward(self, states: Tensor) -> Tensor:
@@ -39,13 +39,14 @@ class Gated(nn.Module):
 def keep_less(module: nn.Module) -> None:
     """Have the gated blocks of a model keep less; parameters stay as they are."""
     for part in module.modules():
+        kind: Any = type(part)
         curve = type(getattr(part, "act_fn", None)).__name__
-        if type(part).__name__ in GATED and curve in SILU:
-            part.__class__ = _before(type(part))
+        if kind.__name__ in GATED and curve in SILU:
+            part.__class__ = _before(kind)
 
 
 @cache
-def _before(kind: type) -> type:
+def _before(kind: Any) -> Any:
     return kind if issubclass(kind, Gated) else type(kind.__name__, (Gated, kind), {})
 
 

@@ -23,6 +23,7 @@ from distillkit.preflight import (
 from distillkit.preflight.finding import Finding, Severity, fatal
 from distillkit.preflight.foreign import one_vocabulary
 from distillkit.preflight.pace import pace
+from distillkit.preflight.rounding import rounding
 from distillkit.preflight.subject import MissingPartError, Subject
 from distillkit.preflight.tracking import tracking
 
@@ -64,6 +65,7 @@ CHECKS = (
     Check("mask", one_vocabulary(mask.mask), price=1),
     Check("signal", one_vocabulary(signal.teacher_signal), price=8),
     Check("zero", one_vocabulary(signal.zero), price=7),
+    Check("rounding", one_vocabulary(rounding), price=2),
     Check("peak", one_vocabulary(memory.peak), price=2),
     Check("writing", memory.writing),
     # Last, because it trains the student.
