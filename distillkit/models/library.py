@@ -107,7 +107,10 @@ def _kept() -> Choice:
         with NamedTemporaryFile("w", dir=place, encoding="utf-8") as written:
             json.dump({"measured_with": told, "chosen": measured}, written, indent=1)
             written.flush()
-            # Of processes that measure at once one is first, and all take what it found.
+            # What says nothing makes room; of processes that measure at once one is first, and all
+            # take what it found.
+            if file.exists() and _read(file) is None:
+                file.unlink(missing_ok=True)
             with suppress(FileExistsError):
                 os.link(written.name, file)
     return _read(file) or measured

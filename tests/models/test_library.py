@@ -64,7 +64,10 @@ def test_a_file_that_says_nothing_is_no_obstacle(words: str, tmp_path: Path) -> 
     (file,) = kept(tmp_path)
     file.write_text(words)
     library._kept.cache_clear()
-    assert set(library.settle()) == set(NAMES)
+    measured = library.settle()
+    assert set(measured) == set(NAMES)
+    # The next process takes what this one measured.
+    assert json.loads(file.read_text())["chosen"] == measured
 
 
 def test_where_nothing_can_be_kept_it_is_measured(
