@@ -41,7 +41,7 @@ def test_the_block_sees_what_is_read_and_no_more() -> None:
     model, seen = build("llama"), []
     assert model.narrowed is model.module.model.layers[-1].mlp
     for layer in model.module.model.layers:
-        layer.mlp.down_proj.register_forward_hook(
+        layer.mlp.gate_proj.register_forward_hook(
             lambda _, given, __: seen.append(len(given[0][0]))
         )
     model.hidden(model.batch(PROMPTS, RESPONSES))
