@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,17 @@ from transformers import AutoModelForCausalLM
 
 from distillkit.core.types import Author
 from distillkit.training.loop import build_optimizer, distil
-from scripts.bench import compare, documents, layer, measure, pair, roofline, steps, updates
+from scripts.bench import (
+    compare,
+    documents,
+    layer,
+    measure,
+    pair,
+    report,
+    roofline,
+    steps,
+    updates,
+)
 from tests.conftest import Start
 from tests.tiny import ENTRIES, build
 
@@ -145,6 +157,20 @@ def test_every_objective_updates_on_the_same_rollouts() -> None:
     assert np.allclose(ratio, 0.2 * np.exp(mixed.of_teacher))
 
 
+def test_work_of_others_is_told_in_cores(tmp_path: Path) -> None:
+    class Stat(type(tmp_path)):  # type: ignore[misc]
+        """What the kernel would say, half a second later each time."""
+
+        def read_text(self, *of: Any, **how: Any) -> str:
+            return said.pop(0)
+
+    said = ["cpu  100 0 50 800 50 0 0 0 0 0\ncpu0 1\n", "cpu  125 0 50 870 55 0 0 0 0 0\ncpu0 1\n"]
+    cores = os.cpu_count() or 1
+    assert report.busy_cores(0, Stat(tmp_path)) == pytest.approx(cores * 0.25)
+    assert report.busy_cores(0, tmp_path / "absent") == 0
+    assert 0 <= report.busy_cores(0.05) <= cores
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's /proc")
 def test_memory_counts_the_peak_and_nothing_from_before() -> None:
     torch.ones(50_000_000).sum()
@@ -164,7 +190,7 @@ def test_the_script_says_who_was_left_out_and_writes_its_results(
     out, err = process.communicate()
     assert process.wait() == 0, err
     found = json.loads((tmp_path / "ragged.json").read_text())
-    assert set(found["seconds"]) | set(found["skipped"]) == set(steps.CONTENDERS)
+    assert set(found["seconds"]) | set(found["skipped"]) == set(steps.PADDED)
     assert all(f"{name} skipped" in out for name in found["skipped"])
     assert set(found["notes"]["tokens_a_step"]["ours"]) == {steps.TINY.tokens}
     assert (tmp_path / "ratios.png").stat().st_size

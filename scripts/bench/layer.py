@@ -42,7 +42,7 @@ DIVERGENCES: dict[str, Divergence] = {
 class Shape:
     """Sizes of one problem; Qwen2.5's 0.5B student and 1.5B teacher unless said otherwise."""
 
-    positions: int = 1024
+    positions: int = 512
     vocabulary: int = 151_936
     student: int = 896
     teacher: int = 1536

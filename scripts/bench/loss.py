@@ -23,7 +23,7 @@ from scripts.bench.layer import (
 from scripts.bench.measure import alternate, quartiles, ratios
 from scripts.bench.report import MEGABYTE, comparison_table, plain_table
 
-LENGTHS = (256, 1024, 4096)
+LENGTHS = (256, 2048)
 """Positions at which our memory is measured."""
 
 
@@ -37,7 +37,7 @@ def run(options: Options, console: Console) -> Comparison:
         name: (value - shape.gradient_bytes) / MEGABYTE for name, value in result.memory().items()
     }
     errors = agreement([name for name in facts if name != "products"], shape)
-    times = divergence_times(shape, rounds=options.rounds)
+    times = divergence_times(shape, rounds=min(2, options.rounds))
     by_length = memory_by_length(shape, LENGTHS[:2] if options.quick else LENGTHS)
     result.notes |= {
         "megabytes_beyond_gradients": beyond,

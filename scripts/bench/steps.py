@@ -55,7 +55,7 @@ def run_step(options: Options, console: Console) -> Comparison:
 
 def run_ragged(options: Options, console: Console) -> Comparison:
     """Responses whose lengths are spread evenly."""
-    return _run("ragged", TINY if options.quick else RAGGED, options, console)
+    return _run("ragged", TINY if options.quick else RAGGED, options, console, contenders=PADDED)
 
 
 def run_long(options: Options, console: Console) -> Comparison:
