@@ -31,7 +31,7 @@ from scripts.bench.steps import check_work, hush, pair_shape
 CONTENDERS = ("ours", "trainer")
 TINY = Shape(lengths=(5, 9, 14), vocabulary=320, student=(16, 2), teacher=(32, 2))
 DOCUMENTS = Shape(lengths=tuple(range(64, 513, 64)))
-SHORT = tuple(range(32, 257, 32))
+SHORT = tuple(range(32, 193, 32))
 """Words of the documents of the real pair."""
 MEMORY_RUNS = 3
 """As of whole steps."""
