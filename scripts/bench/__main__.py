@@ -47,6 +47,7 @@ def main(
         if name not in BENCHMARKS:
             raise typer.BadParameter(f"{name} is none of {', '.join(BENCHMARKS)}")
     torch.set_num_threads(THREADS)
+    steps.hush()
     console = Console()
     folder = output or Path("outputs/bench/quick" if quick else "outputs/bench")
     options = Options(quick=quick, rounds=rounds, divergence=divergence)
