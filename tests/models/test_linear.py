@@ -7,7 +7,9 @@ import sys
 import pytest
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from distillkit.models import library
 from distillkit.models.head import Head
 from distillkit.models.linear import Linear, laid_out, quicken, suits, times_transposed
 
@@ -74,6 +76,15 @@ def test_frozen_parameters_and_inputs_get_no_gradient() -> None:
     quick.requires_grad_(True)
     quick(torch.randn(3, 5)).sum().backward()
     assert quick.weight.grad is not None
+
+
+def test_what_stands_for_a_tensor_is_left_to_torch() -> None:
+    """Nothing is timed by an estimate, whose tensors have no numbers."""
+    with FakeTensorMode():
+        left, right = torch.empty(300, 128), torch.empty(256, 128)
+        assert not suits(left, right)
+        assert times_transposed(left, right).shape == (300, 256)
+    assert suits(torch.ones(3, 5), nn.Parameter(torch.ones(7, 5))) == library.HERE
 
 
 def test_other_types_and_autocast_are_left_to_torch() -> None:

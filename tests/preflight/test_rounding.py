@@ -1,19 +1,23 @@
 """What a teacher in a narrower type loses is told before it is learnt."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 from distillkit.divergences.apart import log_probs
 from distillkit.divergences.base import kl
 from distillkit.models.language_model import evaluating
 from distillkit.models.loading import load
+from distillkit.models.shared_ids import share_ids
+from distillkit.preflight import rounding as module
 from distillkit.preflight.finding import Severity
 from distillkit.preflight.rounding import rounding
 from distillkit.preflight.subject import MissingPartError
 from tests.conftest import SMOKE, CommandLine
 from tests.preflight.planted import found, subject
-from tests.tiny import CPU
+from tests.tiny import CPU, TOKENIZER, save
 
 
 def test_a_teacher_in_the_run_s_own_type_is_not_spoken_of() -> None:
@@ -52,6 +56,33 @@ def test_rounding_that_is_as_loud_as_the_difference_is_a_warning() -> None:
     (said,) = rounding(looked_at)
     assert said.severity is Severity.warning
     assert said.mend == "Set teacher.dtype=float32"
+
+
+@pytest.mark.parametrize(("part", "severity"), [(0.8, Severity.warning), (1.2, Severity.ok)])
+def test_it_is_loud_from_a_tenth_of_the_difference_on(
+    part: float, severity: Severity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_at = subject("teacher.dtype=bfloat16")
+    (said,) = rounding(looked_at)
+    off, apart = (
+        float(said.what.partition(word)[0].split()[-1])
+        for word in (" nats a token from itself", " between it and the student")
+    )
+    assert module.LOUD == 0.1
+    # Both figures are rounded to two digits.
+    monkeypatch.setattr(module, "LOUD", off / apart * part)
+    (said,) = rounding(looked_at)
+    assert said.severity is severity
+
+
+def test_a_token_that_the_student_lacks_is_compared_on_no_side(tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
+    tokenizer.add_tokens(["[PAD]"], special_tokens=True)
+    name = save(tmp_path, tokenizer=tokenizer, vocab_size=448, context=256, seed=1)
+    looked_at = subject("teacher=hf", f"teacher.name={name}", "teacher.dtype=bfloat16")
+    share_ids(looked_at.teacher, looked_at.student)
+    (said,) = rounding(looked_at)
+    assert "from itself in float32" in said.what
 
 
 def test_a_teacher_that_has_no_room_beside_itself_is_not_loaded() -> None:
