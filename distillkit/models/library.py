@@ -109,7 +109,7 @@ def _kept() -> Choice:
             written.flush()
             # What says nothing makes room; of processes that measure at once one is first, and all
             # take what it found.
-            if file.exists() and _read(file) is None:
+            if _read(file) is None:
                 file.unlink(missing_ok=True)
             with suppress(FileExistsError):
                 os.link(written.name, file)

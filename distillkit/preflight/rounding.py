@@ -24,7 +24,7 @@ def rounding(subject: Subject) -> Iterator[Finding]:
     source, teacher = subject.run.teacher, subject.teacher
     if not isinstance(source, Teacher) or source.dtype not in NARROW:
         return
-    subject.probe  # noqa: B018 (what it needs comes before a second teacher)
+    subject.needs("vocabulary")
     needed = 4 * sum(each.numel() for each in teacher.module.parameters())
     free = subject.machine.free_memory(teacher.device)
     if free is not None and needed > free:

@@ -10,7 +10,7 @@ from distillkit.core.bounds import ABOVE_ZERO, check_range
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, Index, LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence
-from distillkit.supports.base import Support, merge
+from distillkit.supports.base import Support, merge, over_all
 from distillkit.supports.odds import Odds, against_all_else, by_token
 
 Runs = Int[Tensor, "C"]
@@ -114,8 +114,7 @@ class Aligned(Support):
         assert isinstance(teacher, Pushed)
         ids = self.chosen(student, student, targets)
         ours, rest = merge(student, ids)
-        spread = (rest - ours[:, -1:]).exp() * teacher.slopes[:, 1:]
-        return teacher.values, spread.scatter(-1, ids, teacher.slopes[:, :1])
+        return teacher.values, over_all(teacher.slopes, ids, ours, rest)
 
 
 def covered(starts: Runs, lengths: Runs) -> tuple[Places, Places]:

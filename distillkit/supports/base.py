@@ -133,9 +133,7 @@ class Support(ABC):
             theirs = merge(teacher, ids)[0]
         ours, rest = merge(student, ids)
         values, slope = divergence.slope(theirs, ours)
-        # The bucket's log-probability moves with each of its entries in proportion to its share.
-        spread = (rest - ours[:, -1:]).exp() * slope[:, -1:]
-        return values, spread.scatter(-1, ids, slope[:, :-1])
+        return values, over_all(slope, ids, ours, rest)
 
 
 def merge(log_probs: LogProbs, ids: Ids) -> tuple[Float[Tensor, "N K+1"], LogProbs]:
@@ -146,3 +144,20 @@ def merge(log_probs: LogProbs, ids: Ids) -> tuple[Float[Tensor, "N K+1"], LogPro
     rest = log_probs.scatter(-1, ids, FLOOR)
     bucket = rest.logsumexp(-1, keepdim=True).clamp_min(FLOOR)
     return torch.cat([log_probs.gather(-1, ids), bucket], dim=-1), rest
+
+
+def over_all(
+    slope: Float[Tensor, "N M"], ids: Ids, ours: Float[Tensor, "N M"], rest: LogProbs
+) -> LogProbs:
+    """A derivative by the entries of :func:`merge` as one by all log-probabilities [N, V].
+
+    The bucket's log-probability moves with each of its entries in proportion to its share.
+
+    Args:
+        slope: by the ids and, last, by the bucket.
+        ids: that keep an entry of their own.
+        ours: log-probabilities of the same entries.
+        rest: those of all others alone.
+    """
+    spread = (rest - ours[:, -1:]).exp() * slope[:, -1:]
+    return spread.scatter(-1, ids, slope[:, :-1])

@@ -12,7 +12,7 @@ from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.apart import FLOOR
 from distillkit.divergences.base import Divergence
-from distillkit.supports.base import Support, merge
+from distillkit.supports.base import Support, merge, over_all
 
 
 @spec("support/ranked")
@@ -53,8 +53,7 @@ class Ranked(Support):
             ours, rest = merge(student, ids)
             theirs = merge(teacher, _likeliest(teacher, self.k))[0]
             values, slope = divergence.slope(theirs, ours)
-            spread = (rest - ours[:, -1:]).exp() * slope[:, -1:]
-            return values, spread.scatter(-1, ids, slope[:, :-1])
+            return values, over_all(slope, ids, ours, rest)
         ours, ids = student.sort(dim=-1, descending=True)
         theirs = teacher.sort(dim=-1, descending=True).values
         ranks = max(ours.shape[-1], theirs.shape[-1])

@@ -5,7 +5,7 @@ from torch import Tensor
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence
-from distillkit.supports.base import Sparse, Support, Told, merge
+from distillkit.supports.base import Sparse, Support, Told, merge, over_all
 from distillkit.supports.odds import Odds, against_all_else, by_token
 
 
@@ -36,11 +36,10 @@ class Sampled(Support):
     ) -> tuple[PerToken, LogProbs]:
         told = self.told(teacher, targets) if isinstance(teacher, Tensor) else teacher
         assert isinstance(told, Sparse), "refused when composing"
-        both, rest = merge(student, targets[:, None])
+        ids = targets[:, None]
+        both, rest = merge(student, ids)
         theirs, ours = Odds(told.log_probs[:, 0], told.rest), Odds(both[:, 0], both[:, 1])
         right, mine = (against_all_else(each.sure()) for each in (theirs, ours))
         values, slope = divergence.slope(right, mine)
         pushes = by_token(slope, mine, ours.sure(), ours.rest.double()).to(student.dtype)
-        # The bucket's log-probability moves with each of its entries in proportion to its share.
-        spread = (rest - both[:, 1:]).exp() * pushes[:, 1:]
-        return values.to(student.dtype), spread.scatter(-1, targets[:, None], pushes[:, :1])
+        return values.to(student.dtype), over_all(pushes, ids, both, rest)

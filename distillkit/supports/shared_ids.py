@@ -5,7 +5,7 @@ from typing import ClassVar, NamedTuple
 from distillkit.core.spec import spec
 from distillkit.core.types import Ids, Index, LogProbs, PerToken, Targets
 from distillkit.divergences.base import Divergence
-from distillkit.supports.base import Support, merge
+from distillkit.supports.base import Support, merge, over_all
 
 
 class Pairs(NamedTuple):
@@ -61,5 +61,4 @@ class SharedIds(Support):
         ids = teacher.ours.expand(count, -1)
         ours, rest = merge(student, ids)
         values, slope = divergence.slope(theirs, ours)
-        spread = (rest - ours[:, -1:]).exp() * slope[:, -1:]
-        return values, spread.scatter(-1, ids, slope[:, :-1])
+        return values, over_all(slope, ids, ours, rest)
