@@ -163,6 +163,7 @@ def test_nothing_paid_is_asked_twice_through_five_kills(started: Start, tmp_path
         _, err = last.communicate()
         assert last.wait() == 0, err
     # A reply that was under way when the process died is lost, and asked again: 4 rows each time.
+    print(f"{paid} rows, {len(stub.scored)} requests")
     assert len(set(stub.scored)) == paid
     assert len(stub.scored) <= paid + 5 * 4
     assert rows(tmp_path / "killed/train/run") == rows(tmp_path / "calm/train/run")
