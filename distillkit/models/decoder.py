@@ -27,13 +27,17 @@ ROTATIONS = ("default", "linear", "llama3")
 
 def decodes(module: Any) -> bool:
     """Whether :class:`Decoder` computes what this transformers model does."""
+    return looks_back_everywhere(module) and all(map(_is_plain, module.base_model.layers))
+
+
+def looks_back_everywhere(module: Any) -> bool:
+    """Whether it is of one of the families, and every layer attends to all that went before."""
     config = module.config.get_text_config()
     kinds = getattr(config, "layer_types", None) or ()
     slides = getattr(config, "use_sliding_window", True) and getattr(config, "sliding_window", None)
     rotation = getattr(config, "rope_parameters", None) or {}
     return (
         own_class(module).__name__ in FAMILIES
-        and all(_is_plain(layer) for layer in module.base_model.layers)
         and all(kind == "full_attention" for kind in kinds)
         and not (slides and not kinds)
         and rotation.get("rope_type", "default") in ROTATIONS

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from distillkit.core.types import Batch, Example
 from distillkit.distributed.holding import gather_head, is_sharded, without_gradient
 from distillkit.distributed.placement import ALONE
+from distillkit.models import end_to_end
 from distillkit.models.decoder import Decoder, decodes
 from distillkit.models.forms.base import Form
 from distillkit.models.forms.decoder_only import DecoderOnly
@@ -28,8 +29,8 @@ from distillkit.models.rows_decoder import RowsDecoder
 from distillkit.models.vocabulary import RealIds
 from distillkit.models.voice import Opened
 
-PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention")
-"""Attention implementations of transformers that skip other rows' blocks of a packed batch."""
+PACKING = ("flash_attention_2", "flash_attention_3", "flex_attention", end_to_end.NAME)
+"""Attention implementations that skip other rows' blocks of a packed batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,8 +196,10 @@ class LanguageModel:
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        with where_read(None if self.packs else self.narrowed, batch):
-            return self.form.hidden(self.body, batch)
+        form = self.form
+        places, among = form.places(batch)
+        with where_read(self.narrowed, places, among=among):
+            return form.hidden(self.body, batch)
 
     @property
     def form(self) -> Form:
@@ -207,6 +210,11 @@ class LanguageModel:
     def packs(self) -> bool:
         """Whether the attention implementation takes rows end to end instead of padded."""
         return self.module.config._attn_implementation in PACKING
+
+    @property
+    def padded_parameters(self) -> int:
+        """Numbers that every token of padding is multiplied with."""
+        return 0 if self.packs else self.active_parameters
 
     @cached_property
     def active_parameters(self) -> int:

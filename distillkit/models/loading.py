@@ -18,6 +18,7 @@ from distillkit.models.adapted import AdaptedModel
 from distillkit.models.adapter_folder import through_adapter
 from distillkit.models.adapters import inject
 from distillkit.models.blocks import keep_less
+from distillkit.models.embedding import add_in_place
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
 from distillkit.models.language_model import Draft, LanguageModel
@@ -98,6 +99,8 @@ def load(
     keep_freed_pages()
     quicken(module)
     keep_less(module)
+    if not placement.IN_STEP:
+        add_in_place(module)
     if isinstance(source, Teacher) and source.draft is not None:
         model.draft = _draft(source, model, device=device, precision=precision)
     return model if adapters is None else AdaptedModel(model, adapters)

@@ -11,7 +11,6 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from distillkit.core.types import Batch
 from distillkit.models.layers import layers_of
 
 WORTH = 0.75
@@ -25,14 +24,16 @@ def last_block(module: Any) -> nn.Module | None:
     return getattr(layers_of(module)[-1], "mlp", None)
 
 
-def where_read(block: nn.Module | None, batch: Batch) -> AbstractContextManager[None]:
-    """Inside, the block works at a padded batch's packed positions alone, where that pays.
+def where_read(
+    block: nn.Module | None, places: Tensor, *, among: int
+) -> AbstractContextManager[None]:
+    """Inside, the block works at some of so many positions alone, where that pays.
 
     One that drops something draws for all positions, so that what it drops does not depend on it.
     """
-    if block is None or len(batch.rows) > WORTH * batch.tokens.numel() or _drops(block):
+    if block is None or len(places) > WORTH * among or _drops(block):
         return nullcontext()
-    return only_at(block, batch.rows * batch.tokens.shape[1] + batch.columns)
+    return only_at(block, places)
 
 
 @contextmanager

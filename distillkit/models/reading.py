@@ -16,6 +16,7 @@ from torch import Tensor
 
 from distillkit.core.errors import DistillkitError, ModelError
 from distillkit.distributed.holding import without_gradient
+from distillkit.models import end_to_end
 from distillkit.models.narrowing import last_block
 from distillkit.models.voice import Opened, Voice
 
@@ -120,20 +121,34 @@ def check_scoring(model: "LanguageModel", side: str) -> None:
 
 def narrow(model: "LanguageModel") -> None:
     """Let the block of the last layer work where it is read, if that changes nothing that is."""
-    texts = _texts(model, reach=0)
-    whole = _scored(model, texts)
+    whole = _scored(model, _texts(model, reach=0))
+    model.narrowed = last_block(model.module)
+    if not _same(model, whole):
+        model.narrowed = None
+
+
+def unpad(model: "LanguageModel") -> None:
+    """Let rows go through the model end to end, if that changes nothing."""
+    config = model.module.config
+    if not end_to_end.fits(model.module):
+        return
+    end_to_end.register()
+    whole = _scored(model, _texts(model, reach=0))
+    before, config._attn_implementation = config._attn_implementation, end_to_end.NAME
+    if not _same(model, whole):
+        config._attn_implementation = before
+
+
+def _same(model: "LanguageModel", whole: Tensor) -> bool:
+    """Whether the probe has these hidden states still."""
     try:
-        model.narrowed = last_block(model.module)
-        found = _scored(model, texts)
+        found = _scored(model, _texts(model, reach=0))
     except torch.OutOfMemoryError:
         raise
     except Exception:
-        # A stranger's block wants more than states, or gives something else.
-        model.narrowed = None
-        return
-    limit = EXACT if _is_exact(model) else ROUNDED
-    if not _deviation(found, whole) <= limit:
-        model.narrowed = None
+        # A stranger's block wants more than it is given, or gives something else.
+        return False
+    return _deviation(found, whole) <= (EXACT if _is_exact(model) else ROUNDED)
 
 
 Found = Iterator[tuple[list[int], int, Tensor]]

@@ -5,7 +5,7 @@ import torch
 from distillkit.core.errors import ModelError
 from distillkit.distributed.holding import is_sharded
 from distillkit.models.language_model import LanguageModel, evaluating
-from distillkit.models.reading import PROBE, check_scoring, check_training, narrow, passes
+from distillkit.models.reading import PROBE, check_scoring, check_training, narrow, passes, unpad
 from distillkit.models.saving import rehearse
 
 
@@ -26,6 +26,7 @@ def try_out(model: LanguageModel, side: str, name: str, *, learns: bool) -> None
         _check_head(model, side)
         check_scoring(model, side)
         narrow(model)
+        unpad(model)
         if learns:
             check_training(model)
             model.notes = rehearse(model.module, model.tokenizer, f"{side}.name={name}")

@@ -58,8 +58,8 @@ class Reader(ABC):
         """Most tokens of prompt and response that it can read."""
 
     @property
-    def active_parameters(self) -> int:
-        """Numbers of this process that every token is multiplied with; 0 for none."""
+    def padded_parameters(self) -> int:
+        """Numbers of this process that every token of padding is multiplied with; 0 for none."""
         return 0
 
     @abstractmethod

@@ -27,8 +27,8 @@ class Scores(Protocol):
     """Who can be asked how likely a teacher finds its own ids."""
 
     @property
-    def active_parameters(self) -> int:
-        """Numbers of this process that every token is multiplied with; 0 for none."""
+    def padded_parameters(self) -> int:
+        """Numbers of this process that every token of padding is multiplied with; 0 for none."""
 
     def score(self, translations: Sequence[Translation]) -> Odds:
         """Of every token of the responses, one response after the other [M]."""
@@ -41,9 +41,9 @@ class ModelScores:
     model: LanguageModel
 
     @property
-    def active_parameters(self) -> int:
+    def padded_parameters(self) -> int:
         """The model's."""
-        return self.model.active_parameters
+        return self.model.padded_parameters
 
     def score(self, translations: Sequence[Translation]) -> Odds:
         """One forward pass, all rows side by side."""
@@ -101,9 +101,9 @@ class AlignedReader(ForeignReader):
         self._scores, self._device = scores, device
 
     @property
-    def active_parameters(self) -> int:
+    def padded_parameters(self) -> int:
         """Of whoever scores."""
-        return self._scores.active_parameters
+        return self._scores.padded_parameters
 
     def read(self, rollouts: Sequence[Rollout]) -> AlignedOpinion:
         """One question for all rows."""
@@ -140,9 +140,9 @@ class MatchedReader(ForeignReader):
         self._model, self._pairs = model, pairs
 
     @property
-    def active_parameters(self) -> int:
+    def padded_parameters(self) -> int:
         """The model's."""
-        return self._model.active_parameters
+        return self._model.padded_parameters
 
     def read(self, rollouts: Sequence[Rollout]) -> MatchedOpinion:
         """One forward pass, all rows side by side."""

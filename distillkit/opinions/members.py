@@ -125,9 +125,9 @@ class RoutedReader(Members):
         self._told, self._student = told, student
 
     @property
-    def active_parameters(self) -> int:
+    def padded_parameters(self) -> int:
         """The largest: a token meets one of them."""
-        return max(reader.active_parameters for reader in self._readers.values())
+        return max(reader.padded_parameters for reader in self._readers.values())
 
     def read(self, rollouts: Sequence[Rollout]) -> RoutedOpinion:
         """Each reads its own rows side by side."""
@@ -159,9 +159,9 @@ class BlendedReader(Members):
     """All read every example, and are heard in shares."""
 
     @property
-    def active_parameters(self) -> int:
+    def padded_parameters(self) -> int:
         """The sum: a token meets all of them."""
-        return sum(reader.active_parameters for reader in self._readers.values())
+        return sum(reader.padded_parameters for reader in self._readers.values())
 
     def read(self, rollouts: Sequence[Rollout]) -> Opinion:
         """One after the other."""

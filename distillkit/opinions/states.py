@@ -69,9 +69,9 @@ class ModelReader(Reader):
         return self._model.context
 
     @property
-    def active_parameters(self) -> int:
+    def padded_parameters(self) -> int:
         """The model's."""
-        return self._model.active_parameters
+        return self._model.padded_parameters
 
     def prompt_length(self, example: Example) -> int:
         """In the model's format."""

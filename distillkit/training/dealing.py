@@ -13,6 +13,8 @@ from distillkit.training.sides import Sides
 OVERHEAD = {"cpu": 2e9, "cuda": 1e13}
 """Operations that a device does while a micro-batch is set up: some 6 ms on two cores, 30 ms on
 CUDA, where launching is what takes time."""
+NO_MATTER = 1 << 40
+"""More tokens than any batch has."""
 
 
 def split_rows(lengths: Sequence[int], budget: int, *, spare: int) -> list[list[int]]:
@@ -43,11 +45,9 @@ def spare_padding(student: LanguageModel, reader: Reader | None) -> int:
     Where nobody reads, a reader of the student's size is counted, so that rows are put together
     as they have been by earlier versions.
     """
-    if student.packs:
-        return 1 << 40
-    read = (reader or student).active_parameters
-    operations = 6 * student.active_parameters + 2 * read
-    return round(OVERHEAD[student.device.type] / operations)
+    read = (reader or student).padded_parameters
+    operations = 6 * student.padded_parameters + 2 * read
+    return round(OVERHEAD[student.device.type] / operations) if operations else NO_MATTER
 
 
 def deal_out(rollouts: Sequence[Rollout], *, sides: Sides, placement: Placement) -> list[int]:

@@ -52,5 +52,8 @@ class Form(Protocol):
             A batch whose packed positions run through the responses row by row.
         """
 
+    def places(self, batch: Batch) -> tuple[Tensor, int]:
+        """Index of the packed positions among all that go through the body [N], and their count."""
+
     def hidden(self, body: Body, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""

@@ -50,22 +50,28 @@ class DecoderOnly:
         )
         return Batch(tokens.to(device), mask.to(device), where, which, wanted)
 
+    def places(self, batch: Batch) -> tuple[Tensor, int]:
+        """Index of the packed positions among all that go through the body [N], and their count."""
+        if not self._unpads(batch):
+            return batch.rows * batch.tokens.shape[1] + batch.columns, batch.tokens.numel()
+        real = batch.mask.flatten()
+        place = real.cumsum(0).view(batch.mask.shape) - 1
+        return place[batch.rows, batch.columns], int(real.sum())
+
     def hidden(self, body: Body, batch: Batch) -> Tensor:
         """What follows a text changes none of its states, so no mask has to hide padding.
 
         :func:`distillkit.models.reading.check_scoring` refuses models of which that is not true,
         and attention is quicker without a mask.
         """
-        if self.packs:
-            return _unpadded(body, batch)
-        output = body(input_ids=batch.tokens, use_cache=False)
-        return output.last_hidden_state[batch.rows, batch.columns]
+        given = {"input_ids": batch.tokens}
+        if self._unpads(batch):
+            real = batch.mask.bool()
+            # Positions that begin anew keep the rows apart.
+            positions = (real.cumsum(-1) - 1)[real]
+            given = {"input_ids": batch.tokens[real][None], "position_ids": positions[None]}
+        output = body(**given, use_cache=False)
+        return output.last_hidden_state.flatten(0, 1)[self.places(batch)[0]]
 
-
-def _unpadded(body: Body, batch: Batch) -> Tensor:
-    """The same with all rows end to end; positions that begin anew keep them apart."""
-    real = batch.mask.bool()
-    place = real.flatten().cumsum(0).view(real.shape) - 1
-    positions = (real.cumsum(-1) - 1)[real]
-    output = body(input_ids=batch.tokens[real][None], position_ids=positions[None], use_cache=False)
-    return output.last_hidden_state[0, place[batch.rows, batch.columns]]
+    def _unpads(self, batch: Batch) -> bool:
+        return self.packs and not bool(batch.mask.all())

@@ -39,7 +39,7 @@ class ServedScores:
     reader: ServedReader
 
     @property
-    def active_parameters(self) -> int:
+    def padded_parameters(self) -> int:
         """Nothing of it is here."""
         return 0
 

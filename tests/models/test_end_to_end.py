@@ -1,0 +1,108 @@
+"""Rows end to end on a CPU: padding is read by nobody, and no row sees another."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from distillkit.models import end_to_end
+from distillkit.models.language_model import LanguageModel, evaluating
+from distillkit.models.reading import unpad
+from tests.tiny import build
+
+PACKED = ["llama", "mistral", "qwen2", "qwen3"]
+PROMPTS = [[50, 60, 70, 80, 90, 100], [200, 201], [300, 301, 302, 303, 304, 305, 306]]
+RESPONSES = [[10, 11], [20, 21, 22], [30]]
+
+
+def padded(model: LanguageModel) -> LanguageModel:
+    model.module.config._attn_implementation = "sdpa"
+    return model
+
+
+def gradients(model: LanguageModel) -> tuple[Tensor, dict[str, Tensor]]:
+    states = model.hidden(model.batch(PROMPTS, RESPONSES))
+    states.sin().sum().backward()
+    named = model.module.named_parameters()
+    return states.detach(), {name: each.grad for name, each in named if each.grad is not None}
+
+
+@pytest.mark.parametrize("family", PACKED)
+@pytest.mark.parametrize("kept", [True, False], ids=["kept", "recomputed"])
+def test_states_and_gradients_are_those_of_padded_rows(family: str, *, kept: bool) -> None:
+    models = [build(family), padded(build(family))]
+    if not kept:
+        for model in models:
+            model.module.gradient_checkpointing_enable({"use_reentrant": False})
+            model.module.train()
+            model.narrowed = None
+    (states, found), (whole, expected) = map(gradients, models)
+    assert [model.packs for model in models] == [True, False]
+    torch.testing.assert_close(states, whole, rtol=1e-5, atol=1e-6)
+    assert found.keys() == expected.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_row_is_what_it_is_alone_whatever_stands_before_it() -> None:
+    model = build("llama")
+    with evaluating(model):
+        alone = model.hidden(model.batch(PROMPTS[1:2], RESPONSES[1:2]))
+        for before in ([[7] * 9], [[9, 8]]):
+            both = model.batch([*before, PROMPTS[1]], [[5], RESPONSES[1]])
+            torch.testing.assert_close(model.hidden(both)[1:], alone, rtol=1e-5, atol=1e-6)
+
+
+def test_only_real_tokens_go_through_the_body() -> None:
+    model, seen = build("llama"), []
+    layer = model.module.model.layers[0]
+    layer.self_attn.q_proj.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
+    model.hidden(model.batch(PROMPTS, RESPONSES))
+    model.hidden(model.batch(PROMPTS[:1] * 2, RESPONSES[:1] * 2))
+    assert [tuple(shape[:2]) for shape in seen] == [(1, 21), (2, 8)]
+
+
+def test_dropout_drops_in_every_row() -> None:
+    model = build("llama", attention_dropout=0.5)
+    assert model.packs
+    model.learn(dropout=False)
+    calm = model.hidden(model.batch(PROMPTS, RESPONSES))
+    model.learn(dropout=True)
+    torch.manual_seed(0)
+    first = model.hidden(model.batch(PROMPTS, RESPONSES))
+    torch.manual_seed(0)
+    again = model.hidden(model.batch(PROMPTS, RESPONSES))
+    assert torch.equal(first, again)
+    assert all((first - calm).abs().amax(-1) > 1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [("gpt2", {}), ("mistral", {"sliding_window": 4}), ("gemma2", {})],
+)
+def test_others_stay_padded(family: str, settings: dict[str, int]) -> None:
+    assert not build(family, **settings).packs
+
+
+def test_what_the_user_asked_for_stays() -> None:
+    model = build("llama")
+    model.module.config._attn_implementation = "eager"
+    with evaluating(model):
+        unpad(model)
+    assert model.module.config._attn_implementation == "eager"
+
+
+def test_a_model_that_reads_otherwise_end_to_end_stays_padded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = padded(build("llama"))
+    monkeypatch.setattr(end_to_end, "_lengths", lambda positions: [len(positions)])
+    with evaluating(model):
+        unpad(model)
+    assert not model.packs
+
+
+def test_nothing_of_it_is_saved(tmp_path) -> None:
+    model = build("llama")
+    assert model.packs
+    model.save(tmp_path)
+    assert end_to_end.NAME not in (tmp_path / "config.json").read_text()
