@@ -156,7 +156,8 @@ def _write(
         stopped = torch.isin(chosen, ends)
         writing = lengths[live] == 0
         over = writing & (stopped | (limit[live] == step + 1))
-        lengths[live[over]], ended[live[over]] = step + 1, stopped[over]
+        if over.any():
+            lengths[live[over]], ended[live[over]] = step + 1, stopped[over]
         left = int((writing & ~over).sum())
         if left == 0:
             break

@@ -107,10 +107,19 @@ def quicken(module: nn.Module) -> None:
             layer.__class__ = Linear
 
 
-def packed(layers: Sequence[nn.Linear], dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """Layers over one input as a single product whose outputs follow one another."""
-    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
-    return laid_out(torch.cat([layer.weight for layer in layers]), bias, dtype)
+def packed(
+    layers: Sequence[nn.Linear], dtype: torch.dtype, *, order: Tensor | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Layers over one input as a single product whose outputs follow one another.
+
+    Args:
+        layers: all with a bias, or none.
+        dtype: of the product.
+        order: of the outputs, where it is another one.
+    """
+    place = slice(None) if order is None else order.to(layers[0].weight.device)
+    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])[place]
+    return laid_out(torch.cat([layer.weight for layer in layers])[place], bias, dtype)
 
 
 def laid_out(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:

@@ -127,10 +127,10 @@ def activation_bytes(student: LanguageModel, subject: Subject) -> tuple[float, f
         Bytes whatever the batch, and bytes a token.
     """
     batch = subject.probe.student
-    whole, tokens = _kept(student, batch), batch.tokens.numel()
     rows = len(batch.tokens) // 2
-    part = _kept(student, _first(batch, rows)) if rows else 0
-    each = (whole - part) / (tokens - batch.tokens[:rows].numel())
+    whole, part = _kept(student, batch), _kept(student, _first(batch, rows)) if rows else 0
+    tokens, fewer = (student.form.places(of)[1] for of in (batch, _first(batch, rows)))
+    each = (whole - part) / (tokens - fewer)
     fixed = max(0.0, whole - each * tokens)
     if not subject.run.student.gradient_checkpointing:
         return fixed, each

@@ -53,9 +53,9 @@ LENGTH = 32
 
 
 def rows_of(model: LanguageModel, count: int) -> Any:
-    """Texts of which one is shorter, so that there is a mask."""
+    """Texts of which one is shorter, so that there is padding, where that is read at all."""
     texts = [(5,) * (LENGTH - 2)] * count
-    return model.batch(texts, [(7, 7)] * (count - 1) + [(7,)])
+    return model.batch(texts, [(7, 7)] * (count - 1) + [(7, 7) if model.packs else (7,)])
 
 
 def local(tensors: Any) -> int:
@@ -80,7 +80,7 @@ def kept_by(model: LanguageModel, batch: Batch) -> tuple[int, torch.Tensor]:
     weights = {each.untyped_storage()._cdata for each in whole_ones(model)}
     kept = [storage.nbytes() for key, storage in storages.items() if key not in weights]
     # Where the packed positions are is no activation.
-    return sum(kept) - 16 * len(batch.targets), hidden
+    return sum(kept) - 8 * len(batch.targets), hidden
 
 
 def whole_ones(model: LanguageModel) -> list[torch.Tensor]:
