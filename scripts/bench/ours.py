@@ -13,7 +13,7 @@ from torch import Tensor
 from distillkit.core.types import Author, Example, Message
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.divergences.kl import ReverseKL
-from distillkit.models import generation, mixture
+from distillkit.models import end_to_end, generation, mixture
 from distillkit.models.loading import load
 from distillkit.models.pretrained import PromptStyle, Student, Teacher
 from distillkit.models.sampling import Sampling
@@ -95,7 +95,9 @@ class OurSteps:
     def __init__(
         self, parts: Parts, around: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> None:
-        self.attention = parts.sides.student.module.config._attn_implementation
+        attention = parts.sides.student.module.config._attn_implementation
+        # End to end it is the same kernel, row by row.
+        self.attention = "sdpa" if attention == end_to_end.NAME else attention
         self.tokens: list[int] = []
         self._updates, self._around = distil(parts, build_optimizer(parts)), around
 
