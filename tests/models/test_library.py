@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from distillkit.models import library
 from distillkit.models.library import NAMES, Kind, Library
@@ -126,3 +127,26 @@ def test_the_number_of_threads_is_what_it_was() -> None:
     before = torch.get_num_threads()
     library.settle()
     assert torch.get_num_threads() == before
+
+
+class Operands(TorchDispatchMode):
+    """Whether the factors of oneDNN's products lie in memory without gaps, transposed or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.whole: list[bool] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func is torch.ops.mkldnn._linear_pointwise.default:
+            self.whole += [each.is_contiguous() or each.T.is_contiguous() for each in args[:2]]
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("width", [8, 400], ids=["right is laid out", "left is laid out"])
+def test_pieces_of_wider_rows_are_taken_out_before_they_are_multiplied(width: int) -> None:
+    library.settle(all_of(Library.onednn))
+    left, right = torch.randn(64, 600)[:, :200], torch.randn(64, 900)[:, :width]
+    with Operands() as seen:
+        found = transposed_times(left, right)
+    assert seen.whole == [True, True]
+    torch.testing.assert_close(found, left.T @ right, rtol=1e-4, atol=1e-4)

@@ -71,7 +71,7 @@ class DecoderOnly:
             positions = (real.cumsum(-1) - 1)[real]
             given = {"input_ids": batch.tokens[real][None], "position_ids": positions[None]}
         output = body(**given, use_cache=False)
-        return output.last_hidden_state.flatten(0, 1)[self.places(batch)[0]]
+        return output.last_hidden_state.flatten(0, 1).index_select(0, self.places(batch)[0])
 
     def _unpads(self, batch: Batch) -> bool:
         return self.packs and not bool(batch.mask.all())
