@@ -126,7 +126,7 @@ class Decoder:
         return state
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all other rows from the cache."""
+        """Go on with these rows, each as often as it is named."""
         for layer in self._layers:
             layer.keep(rows, self._done)
 
@@ -184,8 +184,11 @@ class Layer:
         return state + self._narrow(self._activation(gate) * up)
 
     def keep(self, rows: Tensor, length: int) -> None:
-        """Move the rows that stay to the front."""
+        """Move the rows that stay to the front, or copy rows where there are more of them now."""
         kept = self._cache[:, rows, :, :length]
+        _, held, *shape = self._cache.shape
+        if len(rows) > held:
+            self._cache = self._cache.new_zeros(2, len(rows), *shape)
         self._cache = self._cache[:, : len(rows)]
         self._cache[:, :, :, :length] = kept
 

@@ -35,5 +35,5 @@ class FullDecoder:
         return self._behind(self._texts, tokens.shape[1])
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all other rows."""
-        self._texts = [self._texts[row] for row in rows.tolist()]
+        """Go on with these rows, each as often as it is named."""
+        self._texts = [[*self._texts[row]] for row in rows.tolist()]

@@ -40,6 +40,6 @@ class ModuleDecoder:
         return output.last_hidden_state[:, -1]
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all other rows from the cache."""
+        """Go on with these rows, each as often as it is named."""
         # Layers that keep a state beside keys and values, or instead, know this way only.
         self._cache.reorder_cache(rows)

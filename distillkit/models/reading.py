@@ -31,6 +31,8 @@ WRITTEN = 4
 """Tokens that follow each."""
 STAYING = (0, 2)
 """Rows that are left when one has ended."""
+TWICE = [1, 0, 1]
+"""Rows of which two begin with one prompt, which is read once."""
 EXACT, NARROW = 2e-3, 0.1
 """Part of a hidden state by which rounding may change it, in fp32 and in narrower types."""
 ROUNDED = 0.02
@@ -188,7 +190,7 @@ def quickest(
 def written(model: "LanguageModel", way: Way[Opened], texts: Texts) -> Found:
     """Texts read as they are written."""
     opened = way.ready()
-    for rows in ([0], [*range(len(texts.prompts))]):
+    for rows in ([0], [*range(len(texts.prompts))], TWICE):
         voice = Voice(
             [texts.prompts[row] for row in rows],
             opened=opened,
@@ -202,7 +204,7 @@ def written(model: "LanguageModel", way: Way[Opened], texts: Texts) -> Found:
             voice.read(torch.tensor([texts.responses[row][place] for row in rows]).to(model.device))
             if place == WRITTEN // 2 and len(rows) > 1:
                 voice.keep(torch.tensor(STAYING, device=model.device))
-                rows = [*STAYING]
+                rows = [rows[stays] for stays in STAYING]
 
 
 def _texts(model: "LanguageModel", *, reach: int) -> Texts:

@@ -14,7 +14,7 @@ class DecodingStep(Protocol):
         """Read tokens [B, T] and return the last hidden state of each row [B, D]."""
 
     def keep(self, rows: Tensor) -> None:
-        """Drop all other rows."""
+        """Go on with these rows, each as often as it is named."""
 
 
 class Opened(Protocol):
@@ -28,7 +28,7 @@ class Voice:
     """One model's place in the text that is being written, and its opinion of what comes next.
 
     Args:
-        prompts: what it reads before the responses, side by side.
+        prompts: what it reads before the responses, side by side; what several begin with, once.
         opened: how it reads.
         score: its head, as :meth:`distillkit.models.head.Head.scorer` gives it.
         room: most tokens of a response.
@@ -47,14 +47,24 @@ class Voice:
         device: torch.device,
     ) -> None:
         self._score = score
-        self._tokens, mask = (part.to(device) for part in _pad_left(prompts, pad_id))
+        apart: dict[tuple[int, ...], int] = {}
+        places = [apart.setdefault(tuple(prompt), len(apart)) for prompt in prompts]
+        self._tokens, mask = (part.to(device) for part in _pad_left([*apart], pad_id))
         self._position = (mask.cumsum(-1) - 1).clamp_min(0)
         self._mask = None if bool(mask.all()) else mask
-        self._decoder = opened(rows=len(prompts), length=mask.shape[1] + room)
+        self._decoder = opened(rows=len(apart), length=mask.shape[1] + room)
+        shared = len(apart) < len(prompts)
+        self._spread = torch.tensor(places, device=device) if shared else None
 
     def logits(self) -> Tensor:
         """Of each row's next token [B, V]."""
-        return self._score(self._decoder(self._tokens, self._position, self._mask))
+        state = self._decoder(self._tokens, self._position, self._mask)
+        if self._spread is not None:
+            # All that begin with a prompt go on from the one pass over it.
+            state = state[self._spread]
+            self.keep(self._spread)
+            self._spread = None
+        return self._score(state)
 
     def read(self, chosen: Tensor) -> None:
         """Append one token to each row, ids [B]."""

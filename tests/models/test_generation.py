@@ -11,6 +11,7 @@ from distillkit.core.errors import ConfigError, DataError, ModelError
 from distillkit.models.generation import generate
 from distillkit.models.language_model import LanguageModel, evaluating
 from distillkit.models.loading import load
+from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.pretrained import Student
 from distillkit.models.sampling import Sampling
 from tests.models.exact import filtered, next_logits, p_value, softmax
@@ -179,6 +180,35 @@ def test_a_sampled_response_does_not_depend_on_the_rows_beside_it(family: str) -
     )
     assert [text.tokens for text in whole] == [text.tokens for text in alone]
     assert len({len(text.tokens) for text in whole}) > 1
+
+
+@pytest.mark.parametrize("cached", [True, False])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gpt2", "gemma3"])
+def test_a_prompt_of_several_responses_is_read_once(
+    family: str, cached: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, read = build(family, seed=1), []
+    model.stop_ids = OFTEN_ENDING
+    way = model._ways(lambda **_: ModuleDecoder(model.body, model._config))[0 if cached else -1]
+    model.way = way
+    prompts = [PROMPTS[row] for row in (0, 3, 0, 0, 3, 1)]
+    kind = type(way.ready()(rows=1, length=1))
+    call = kind.__call__
+    monkeypatch.setattr(
+        kind, "__call__", lambda self, ids, *rest: read.append(ids.shape) or call(self, ids, *rest)
+    )
+    together, alone = (
+        generate(model, prompts, Sampling(max_new_tokens=12, batch_size=size), seed=7)
+        for size in (256, 1)
+    )
+    assert [text.tokens for text in together] == [text.tokens for text in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.log_probs == pytest.approx(other.log_probs, abs=1e-5)
+    assert len({text.tokens for text in together}) == len(prompts)
+    # A row may have ended with its first token.
+    (first, width), (rows, one) = read[:2]
+    assert (first, width, one) == (3, 7, 1)
+    assert rows > first
 
 
 def test_the_neighbours_context_does_not_shorten_a_response() -> None:
