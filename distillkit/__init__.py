@@ -2,8 +2,8 @@
 
 import os
 
+# torch looks once, at its first tensor: large ones may lie in large pages, which Linux hands out in
+# a fraction of the time. What the user said otherwise stays.
 os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-# torch looks once, at its first tensor: large ones may lie in large pages (Linux), which the system
-# hands out in a fifth of the time, unless the user said otherwise.
 
 __version__ = "0.1.0"

@@ -62,11 +62,8 @@ class Decoder:
 
     def __init__(self, module: Any, *, rows: int, length: int, dtype: torch.dtype) -> None:
         body = module.base_model
-        self._embedding, self._turns, self._norm = (
-            body.embed_tokens,
-            body.rotary_emb,
-            Norm(body.norm),
-        )
+        self._embedding, self._turns = body.embed_tokens, body.rotary_emb
+        self._norm = Norm(body.norm)
         self._layers = [Layer(layer, dtype) for layer in body.layers]
         self._begin(rows, length)
 
@@ -161,9 +158,8 @@ class Layer:
         self._keys_heads: int = attention.k_proj.out_features // self._width
         self._query_heads: int = attention.q_proj.out_features // self._width
         self._scale: float = attention.scaling
-        self._before, self._between = map(
-            Norm, (layer.input_layernorm, layer.post_attention_layernorm)
-        )
+        self._before = Norm(layer.input_layernorm)
+        self._between = Norm(layer.post_attention_layernorm)
         self._norms = self._of_heads(attention)
         self._read = self._paired((attention.q_proj, attention.k_proj, attention.v_proj), dtype)
         self._write = packed((attention.o_proj,), dtype)

@@ -1,8 +1,8 @@
-"""Embeddings whose gradient is as large as the text, where a head has begun the weights' already.
+"""Embeddings that add their gradient to the one that the head has begun.
 
-Where embedding and head share weights, these have a gradient when the body's backward pass gets to
-the embedding. Adding a second one of their size, most of it zeros, takes longer than the loss of a
-few rows of text.
+Where both share weights, these have a gradient already when the backward pass gets to the
+embedding. A second tensor of their size, most of it zeros, would take longer than the loss of a few
+rows of text.
 """
 
 from typing import Any
