@@ -20,9 +20,10 @@ from distillkit.models.sampling import Sampling
 from distillkit.objectives.comparison import Control
 from distillkit.objectives.divergence import DivergenceObjective
 from distillkit.objectives.sft import SFT
+from distillkit.opinions.states import ModelReader
 from distillkit.policies.fixed import OffPolicy
 from distillkit.supports.full import Full
-from distillkit.training.dealing import split_rows
+from distillkit.training.dealing import NO_MATTER, spare_padding, split_rows
 from distillkit.training.loop import build_optimizer, distil
 from distillkit.training.parts import Parts
 from distillkit.training.settings import LoopSettings, Reduction
@@ -290,6 +291,15 @@ def test_a_row_that_would_pad_the_others_too_much_begins_a_group() -> None:
     assert split_rows([10, 30, 11, 12], 1000, spare=20) == [[0, 2, 3], [1]]
     assert split_rows([10, 30, 11, 12], 1000, spare=54) == [[0, 2, 3, 1]]
     assert split_rows([10, 30, 11, 12], 1000, spare=53) == [[0, 2, 3], [1]]
+
+
+def test_padding_counts_for_whoever_reads_it() -> None:
+    """A student that goes end to end beside a teacher that does not."""
+    student, packed, padded = build("llama"), build("qwen2", side=Teacher), build("gpt2")
+    assert (student.packs, packed.packs, padded.packs) == (True, True, False)
+    assert spare_padding(student, ModelReader(packed)) == NO_MATTER
+    beside, alone = spare_padding(student, ModelReader(padded)), spare_padding(padded, None)
+    assert beside == pytest.approx(4 * alone, rel=1e-3) < NO_MATTER
 
 
 def test_an_updates_seconds_are_accounted_for_by_phase() -> None:
