@@ -2,8 +2,12 @@
 
 What flash attention does on CUDA, on a CPU: no product is made of padding, and a batch needs no
 splitting by length. Each row's attention is torch's own kernel, on a view of what is read.
+
+A prompt of several responses is read once, with the first of them. The others follow as branches,
+whose positions go on where the prompt ends: a branch looks at itself, and at so much of that row.
 """
 
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import pairwise
 from typing import Any
@@ -25,6 +29,19 @@ def fits(module: Any) -> bool:
     return plain and looks_back_everywhere(module)
 
 
+def shares(module: Any) -> bool:
+    """Whether rows may branch; not where each row drops what it draws."""
+    return module.config._attn_implementation == NAME and not module.training
+
+
+@dataclass(frozen=True, slots=True)
+class Branches:
+    """Branches side by side, which look at the first tokens of a row."""
+
+    own: slice
+    row: slice
+
+
 @cache
 def register() -> None:
     """Let transformers know this implementation."""
@@ -44,12 +61,13 @@ def register() -> None:
         """query [B, H, T, W] to [B, T, H, W]."""
         positions = how.get("position_ids")
         if attention_mask is None and positions is not None and len(query) == len(positions) == 1:
-            lengths = _lengths(positions[0])
+            lengths, branches = _pieces(positions[0])
             if len(lengths) > 1:
                 heads = query, key, value
                 if how.get("dropout"):
                     return _dropping(*heads, lengths, how["scaling"], how["dropout"]), None
-                return _Rows.apply(*heads, lengths, how["scaling"]).transpose(1, 2), None
+                found = _Rows.apply(*heads, lengths, branches, how["scaling"])
+                return found.transpose(1, 2), None
         result: tuple[Tensor, None] = sdpa_attention_forward(
             module, query, key, value, attention_mask, **how
         )
@@ -65,10 +83,21 @@ def register() -> None:
     AttentionMaskInterface.register(NAME, mask)
 
 
-def _lengths(positions: Tensor) -> list[int]:
-    """Of rows, which begin where positions [T] begin anew."""
-    starts = [*(positions == 0).nonzero()[:, 0].tolist(), len(positions)]
-    return [end - start for start, end in pairwise(starts)]
+def _pieces(positions: Tensor) -> tuple[list[int], list[Branches]]:
+    """Lengths of rows and branches, which begin where positions [T] do not go on; the branches."""
+    starts = (positions.diff(prepend=positions[:1]) != 1).nonzero()[:, 0].tolist()
+    lengths = [end - start for start, end in pairwise([*starts, len(positions)])]
+    branches: list[Branches] = []
+    row = 0
+    for start, length, begin in zip(starts, lengths, positions[starts].tolist(), strict=True):
+        if begin == 0:
+            row = start
+            continue
+        beside, own = slice(row, row + begin), slice(start, start + length)
+        if branches and branches[-1].row == beside:
+            own = slice(branches.pop().own.start, own.stop)
+        branches.append(Branches(own, beside))
+    return lengths, branches
 
 
 def _dropping(
@@ -87,34 +116,65 @@ def _dropping(
 
 
 class _Rows(torch.autograd.Function):  # type: ignore[misc]
-    """Causal attention of each row by itself, put into one tensor without copies of it."""
+    """Causal attention of each row by itself, put into one tensor without copies of it.
+
+    What a branch makes of itself and of the row that it follows is merged by the two sums of
+    exponentials; the gradient of either is the kernel's, given what came out of both.
+    """
 
     @staticmethod
     def forward(
-        ctx: Any, query: Tensor, key: Tensor, value: Tensor, lengths: list[int], scale: float
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        lengths: list[int],
+        branches: list[Branches],
+        scale: float,
     ) -> Tensor:
         attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-        out, sums = _like(query), []
+        out, found = _like(query), []
         for place, *each in _split(lengths, out, query, key, value):
-            found, total = attend(*each, 0.0, True, scale=scale)
-            place.copy_(found)
-            sums.append(total)
-        ctx.save_for_backward(query, key, value, out, *sums)
-        ctx.lengths, ctx.scale = lengths, scale
+            own, sums = attend(*each, 0.0, True, scale=scale)
+            place.copy_(own)
+            found.append(sums)
+        sums = torch.cat(found, dim=2)
+        for at in branches:
+            heads = query[:, :, at.own], key[:, :, at.row], value[:, :, at.row]
+            _merge(
+                (out[:, :, at.own], sums[:, :, at.own]), attend(*heads, 0.0, False, scale=scale)
+            )
+        ctx.save_for_backward(query, key, value, out, sums)
+        ctx.lengths, ctx.branches, ctx.scale = lengths, branches, scale
         return out
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
-        query, key, value, out, *sums = ctx.saved_tensors
+        query, key, value, out, sums = ctx.saved_tensors
         slopes = [_like(each) for each in (query, key, value)]
-        parts = _split(ctx.lengths, *slopes, gradient, query, key, value, out)
-        for (*places, slope, q, k, v, o), total in zip(parts, sums, strict=True):
+        for *places, slope, q, k, v, o, total in _split(
+            ctx.lengths, *slopes, gradient, query, key, value, out, sums
+        ):
             found = attend(slope, q, k, v, o, total, 0.0, True, scale=ctx.scale)
             for place, each in zip(places, found, strict=True):
                 place.copy_(each)
-        return (*slopes, None, None)
+        for at in ctx.branches:
+            slope, q, o, total = (each[:, :, at.own] for each in (gradient, query, out, sums))
+            k, v = key[:, :, at.row], value[:, :, at.row]
+            found = attend(slope, q, k, v, o, total, 0.0, False, scale=ctx.scale)
+            for slope, place, each in zip(slopes, (at.own, at.row, at.row), found, strict=True):
+                slope[:, :, place] += each
+        return (*slopes, None, None, None)
+
+
+def _merge(own: tuple[Tensor, Tensor], beside: tuple[Tensor, Tensor]) -> None:
+    """Attention [1, H, T, W] and its sums [1, H, T] over some keys, in place over others too."""
+    (out, near), (found, far) = own, beside
+    total = torch.logaddexp(near, far)
+    out.mul_((near - total).exp()[..., None]).add_(found * (far - total).exp()[..., None])
+    near.copy_(total)
 
 
 def _split(lengths: list[int], *tensors: Tensor) -> Any:

@@ -197,14 +197,14 @@ class LanguageModel:
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
         form = self.form
-        places, among = form.places(batch)
-        with where_read(self.narrowed, places, among=among):
-            return form.hidden(self.body, batch)
+        laid = form.lay_out(batch)
+        with where_read(self.narrowed, laid.places, among=laid.among):
+            return form.hidden(self.body, laid)
 
     @property
     def form(self) -> Form:
         """How prompt and response go through the body."""
-        return DecoderOnly(packs=self.packs)
+        return DecoderOnly(packs=self.packs, shares=end_to_end.shares(self.module))
 
     @property
     def packs(self) -> bool:

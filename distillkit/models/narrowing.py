@@ -31,9 +31,11 @@ def where_read(
 
     One that drops something draws for all positions, so that what it drops does not depend on it.
     """
-    if block is None or len(places) > WORTH * among or _drops(block):
+    if block is None or _drops(block):
         return nullcontext()
-    return only_at(block, places)
+    # Rows that share a prompt share the place that predicts their first tokens.
+    places = places.unique()
+    return nullcontext() if len(places) > WORTH * among else only_at(block, places)
 
 
 @contextmanager

@@ -123,28 +123,31 @@ def check_scoring(model: "LanguageModel", side: str) -> None:
 
 def narrow(model: "LanguageModel") -> None:
     """Let the block of the last layer work where it is read, if that changes nothing that is."""
-    whole = _scored(model, _texts(model, reach=0))
+    texts = _texts(model, reach=0)
+    whole = _scored(model, texts)
     model.narrowed = last_block(model.module)
-    if not _same(model, whole):
+    if not _same(model, texts, whole):
         model.narrowed = None
 
 
 def unpad(model: "LanguageModel") -> None:
-    """Let rows go through the model end to end, if that changes nothing."""
+    """Let rows go through the model end to end, each prompt once, if that changes nothing."""
     config = model.module.config
     if not end_to_end.fits(model.module):
         return
     end_to_end.register()
-    whole = _scored(model, _texts(model, reach=0))
+    texts = _texts(model, reach=0)
+    branching = Texts([texts.prompts[row] for row in TWICE], texts.responses)
+    whole = [(each, _scored(model, each)) for each in (texts, branching)]
     before, config._attn_implementation = config._attn_implementation, end_to_end.NAME
-    if not _same(model, whole):
+    if not all(_same(model, *each) for each in whole):
         config._attn_implementation = before
 
 
-def _same(model: "LanguageModel", whole: Tensor) -> bool:
-    """Whether the probe has these hidden states still."""
+def _same(model: "LanguageModel", texts: Texts, whole: Tensor) -> bool:
+    """Whether texts have these hidden states still."""
     try:
-        found = _scored(model, _texts(model, reach=0))
+        found = _scored(model, texts)
     except torch.OutOfMemoryError:
         raise
     except Exception:

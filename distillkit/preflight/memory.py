@@ -129,7 +129,7 @@ def activation_bytes(student: LanguageModel, subject: Subject) -> tuple[float, f
     batch = subject.probe.student
     rows = len(batch.tokens) // 2
     whole, part = _kept(student, batch), _kept(student, _first(batch, rows)) if rows else 0
-    tokens, fewer = (student.form.places(of)[1] for of in (batch, _first(batch, rows)))
+    tokens, fewer = (student.form.lay_out(of).among for of in (batch, _first(batch, rows)))
     each = (whole - part) / (tokens - fewer)
     fixed = max(0.0, whole - each * tokens)
     if not subject.run.student.gradient_checkpointing:

@@ -12,6 +12,9 @@ from tests.tiny import build
 PACKED = ["llama", "mistral", "qwen2", "qwen3"]
 PROMPTS = [[50, 60, 70, 80, 90, 100], [200, 201], [300, 301, 302, 303, 304, 305, 306]]
 RESPONSES = [[10, 11], [20, 21, 22], [30]]
+GROUPS = [[50, 60, 70], [200, 201], [50, 60, 70], [7], [200, 201], [50, 60, 70], [50, 60]]
+"""Prompts of which some are there several times, and one begins as another does."""
+THEIRS = [[10, 11, 12], [20], [13, 14], [30, 31], [21, 22, 23], [15], [70, 71]]
 
 
 def padded(model: LanguageModel) -> LanguageModel:
@@ -19,8 +22,10 @@ def padded(model: LanguageModel) -> LanguageModel:
     return model
 
 
-def gradients(model: LanguageModel) -> tuple[Tensor, dict[str, Tensor]]:
-    states = model.hidden(model.batch(PROMPTS, RESPONSES))
+def gradients(
+    model: LanguageModel, texts: tuple[list[list[int]], list[list[int]]] = (PROMPTS, RESPONSES)
+) -> tuple[Tensor, dict[str, Tensor]]:
+    states = model.hidden(model.batch(*texts))
     states.sin().sum().backward()
     named = model.module.named_parameters()
     return states.detach(), {name: each.grad for name, each in named if each.grad is not None}
@@ -28,15 +33,21 @@ def gradients(model: LanguageModel) -> tuple[Tensor, dict[str, Tensor]]:
 
 @pytest.mark.parametrize("family", PACKED)
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "recomputed"])
-def test_states_and_gradients_are_those_of_padded_rows(family: str, *, kept: bool) -> None:
+@pytest.mark.parametrize(
+    "texts", [(PROMPTS, RESPONSES), (GROUPS, THEIRS)], ids=["rows", "branches"]
+)
+def test_states_and_gradients_are_those_of_padded_rows(
+    family: str, texts: tuple[list[list[int]], list[list[int]]], *, kept: bool
+) -> None:
     models = [build(family), padded(build(family))]
     if not kept:
         for model in models:
             model.module.gradient_checkpointing_enable({"use_reentrant": False})
-            model.module.train()
             model.narrowed = None
-    (states, found), (whole, expected) = map(gradients, models)
+    for model in models:
+        model.learn(dropout=False)
     assert [model.packs for model in models] == [True, False]
+    (states, found), (whole, expected) = (gradients(model, texts) for model in models)
     torch.testing.assert_close(states, whole, rtol=1e-5, atol=1e-6)
     assert found.keys() == expected.keys()
     for name, gradient in found.items():
@@ -52,13 +63,25 @@ def test_a_row_is_what_it_is_alone_whatever_stands_before_it() -> None:
             torch.testing.assert_close(model.hidden(both)[1:], alone, rtol=1e-5, atol=1e-6)
 
 
-def test_only_real_tokens_go_through_the_body() -> None:
+def test_only_tokens_that_are_read_go_through_the_body() -> None:
     model, seen = build("llama"), []
+    model.learn(dropout=False)
     layer = model.module.model.layers[0]
     layer.self_attn.q_proj.register_forward_pre_hook(lambda _, given: seen.append(given[0].shape))
     model.hidden(model.batch(PROMPTS, RESPONSES))
-    model.hidden(model.batch(PROMPTS[:1] * 2, RESPONSES[:1] * 2))
-    assert [tuple(shape[:2]) for shape in seen] == [(1, 21), (2, 8)]
+    model.hidden(model.batch([[5, 6], [7, 8]], [[10, 11, 12], [13, 14, 15]]))
+    # Each prompt once, and of every response all but the last.
+    model.hidden(model.batch(GROUPS, THEIRS))
+    model.hidden(model.batch([[5, 6, 7, 8]] * 3, [[10, 11]] * 3))
+    assert [tuple(shape[:2]) for shape in seen] == [(1, 18), (2, 4), (1, 15), (1, 7)]
+
+
+def test_what_learns_with_dropout_reads_each_prompt_for_itself() -> None:
+    model = build("llama", attention_dropout=0.5)
+    model.learn(dropout=False)
+    shared = model.form.lay_out(model.batch(GROUPS, THEIRS)).among
+    model.learn(dropout=True)
+    assert model.form.lay_out(model.batch(GROUPS, THEIRS)).among == shared + 8
 
 
 def test_dropout_drops_in_every_row() -> None:
@@ -95,7 +118,17 @@ def test_a_model_that_reads_otherwise_end_to_end_stays_padded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = padded(build("llama"))
-    monkeypatch.setattr(end_to_end, "_lengths", lambda positions: [len(positions)])
+    monkeypatch.setattr(end_to_end, "_pieces", lambda positions: ([len(positions)], []))
+    with evaluating(model):
+        unpad(model)
+    assert not model.packs
+
+
+def test_a_model_whose_branches_lose_their_prompt_stays_padded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, pieces = padded(build("llama")), end_to_end._pieces
+    monkeypatch.setattr(end_to_end, "_pieces", lambda positions: (pieces(positions)[0], []))
     with evaluating(model):
         unpad(model)
     assert not model.packs

@@ -54,7 +54,7 @@ LENGTH = 32
 
 def rows_of(model: LanguageModel, count: int) -> Any:
     """Texts of which one is shorter, so that there is padding, where that is read at all."""
-    texts = [(5,) * (LENGTH - 2)] * count
+    texts = [(5 + row,) * (LENGTH - 2) for row in range(count)]
     return model.batch(texts, [(7, 7)] * (count - 1) + [(7, 7) if model.packs else (7,)])
 
 

@@ -1,6 +1,7 @@
 """What every form is, and what a prompt is made of."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Protocol, Self
 
@@ -29,6 +30,21 @@ Body = Callable[..., Any]
 """A transformer below its head: transformers' arguments to transformers' output."""
 
 
+@dataclass(frozen=True, slots=True)
+class Laid:
+    """A batch as it goes through a body.
+
+    Attributes:
+        given: what the body takes, by the names of its arguments.
+        places: index of the packed positions among all that go through it [N].
+        among: how many those are.
+    """
+
+    given: Mapping[str, Tensor]
+    places: Tensor
+    among: int
+
+
 class Form(Protocol):
     """How a family of models takes prompt and response."""
 
@@ -52,8 +68,8 @@ class Form(Protocol):
             A batch whose packed positions run through the responses row by row.
         """
 
-    def places(self, batch: Batch) -> tuple[Tensor, int]:
-        """Index of the packed positions among all that go through the body [N], and their count."""
+    def lay_out(self, batch: Batch) -> Laid:
+        """What of a batch goes through the body, and where it is read."""
 
-    def hidden(self, body: Body, batch: Batch) -> Tensor:
+    def hidden(self, body: Body, laid: Laid) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from distillkit.core.types import Batch
-from distillkit.models.forms.base import Body
+from distillkit.models.forms.base import Body, Laid
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +17,9 @@ class DecoderOnly:
     packs: bool = False
     """Rows go through the body end to end instead of padded, which its attention implementation
     must know how to keep apart."""
+    shares: bool = False
+    """Of rows that begin with one prompt, all but the first begin behind it: positions that go back
+    to its end say so, and the attention implementation must know that too."""
 
     def collate(
         self,
@@ -50,28 +53,53 @@ class DecoderOnly:
         )
         return Batch(tokens.to(device), mask.to(device), where, which, wanted)
 
-    def places(self, batch: Batch) -> tuple[Tensor, int]:
-        """Index of the packed positions among all that go through the body [N], and their count."""
-        if not self._unpads(batch):
-            return batch.rows * batch.tokens.shape[1] + batch.columns, batch.tokens.numel()
-        real = batch.mask.flatten()
-        place = real.cumsum(0).view(batch.mask.shape) - 1
-        return place[batch.rows, batch.columns], int(real.sum())
+    def lay_out(self, batch: Batch) -> Laid:
+        """Padded, or tokens that are read alone, each prompt once; the last token is read by none.
 
-    def hidden(self, body: Body, batch: Batch) -> Tensor:
-        """What follows a text changes none of its states, so no mask has to hide padding.
-
+        What follows a text changes none of its states, so no mask has to hide padding.
         :func:`distillkit.models.reading.check_scoring` refuses models of which that is not true,
         and attention is quicker without a mask.
         """
-        given = {"input_ids": batch.tokens}
-        if self._unpads(batch):
-            real = batch.mask.bool()
+        rows, width = len(batch.tokens), max(1, batch.tokens.shape[1] - 1)
+        tokens, device = batch.tokens[:, :width], batch.tokens.device
+        padded = Laid({"input_ids": tokens}, batch.rows * width + batch.columns, tokens.numel())
+        if not self.packs:
+            return padded
+        begins, ends = _ends(batch, "amin"), _ends(batch, "amax")
+        first = _first_with_its_prompt(batch, begins) if self.shares else range(rows)
+        if [*first] == [*range(rows)] and bool((ends == width - 1).all()):
+            return padded
+        column = torch.arange(width, device=device).expand(rows, width)
+        leads = torch.tensor([*first], device=device)
+        follows = leads != torch.arange(rows, device=device)
+        read = (column <= ends[:, None]) & ((column > begins[:, None]) | ~follows[:, None])
+        order = leads.argsort(stable=True)
+        read, column = read[order], column[order]
+        # A follower's first token is predicted where its leader's is.
+        row = torch.where(batch.columns > begins[batch.rows], batch.rows, leads[batch.rows])
+        place = read.flatten().cumsum(0).view(rows, width) - 1
+        return Laid(
             # Positions that begin anew keep the rows apart.
-            positions = (real.cumsum(-1) - 1)[real]
-            given = {"input_ids": batch.tokens[real][None], "position_ids": positions[None]}
-        output = body(**given, use_cache=False)
-        return output.last_hidden_state.flatten(0, 1).index_select(0, self.places(batch)[0])
+            {"input_ids": tokens[order][read][None], "position_ids": column[read][None]},
+            place[order.argsort()[row], batch.columns],
+            int(read.sum()),
+        )
 
-    def _unpads(self, batch: Batch) -> bool:
-        return self.packs and not bool(batch.mask.all())
+    def hidden(self, body: Body, laid: Laid) -> Tensor:
+        """Last hidden states at the packed positions [N, D], each predicting one target."""
+        output = body(**laid.given, use_cache=False)
+        return output.last_hidden_state.flatten(0, 1).index_select(0, laid.places)
+
+
+def _ends(batch: Batch, which: str) -> Tensor:
+    """Column of each row's first (``amin``) or last (``amax``) packed position [B]."""
+    none = batch.columns.new_zeros(len(batch.tokens))
+    return none.scatter_reduce(0, batch.rows, batch.columns, which, include_self=False)
+
+
+def _first_with_its_prompt(batch: Batch, begins: Tensor) -> list[int]:
+    """For each row the first one that begins with the same prompt."""
+    seen: dict[tuple[int, ...], int] = {}
+    rows = zip(batch.tokens.tolist(), begins.tolist(), strict=True)
+    prompts = [tuple(tokens[: begin + 1]) for tokens, begin in rows]
+    return [seen.setdefault(prompt, row) for row, prompt in enumerate(prompts)]
