@@ -141,9 +141,7 @@ class _Rows(torch.autograd.Function):  # type: ignore[misc]
         sums = torch.cat(found, dim=2)
         for at in branches:
             heads = query[:, :, at.own], key[:, :, at.row], value[:, :, at.row]
-            _merge(
-                (out[:, :, at.own], sums[:, :, at.own]), attend(*heads, 0.0, False, scale=scale)
-            )
+            _merge((out[:, :, at.own], sums[:, :, at.own]), attend(*heads, 0.0, False, scale=scale))
         ctx.save_for_backward(query, key, value, out, sums)
         ctx.lengths, ctx.branches, ctx.scale = lengths, branches, scale
         return out

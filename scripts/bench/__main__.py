@@ -40,6 +40,8 @@ def main(
     quick: Annotated[bool, typer.Option(help="Tiny shapes: a smoke test.")] = False,
     rounds: Annotated[int, typer.Option(help="Turns of each contender.", min=1)] = 3,
     divergence: Annotated[str, typer.Option(help="Of whole steps: jsd or reverse_kl.")] = "jsd",
+    precision: Annotated[str, typer.Option(help="Of whole steps: fp32 or bf16.")] = "fp32",
+    group: Annotated[int, typer.Option(help="Responses a prompt, of whole steps.", min=1)] = 1,
     output: Annotated[Path | None, typer.Option(help="Folder of the results.")] = None,
 ) -> None:
     """Print ratios to the peers, and keep all raw numbers and a picture."""
@@ -50,7 +52,7 @@ def main(
     steps.hush()
     console = Console()
     folder = output or Path("outputs/bench/quick" if quick else "outputs/bench")
-    options = Options(quick=quick, rounds=rounds, divergence=divergence)
+    options = Options(quick, rounds, divergence, precision, group)
     real = all(map(Path.is_dir, REAL))
     possible = [name for name in BENCHMARKS if real or not name.startswith("pair")]
     for name in names or possible:

@@ -22,11 +22,15 @@ class Options:
         quick: tiny shapes, to see that everything works; its numbers mean nothing.
         rounds: turns that are kept.
         divergence: of whole steps, ``jsd`` or ``reverse_kl``.
+        precision: of whole steps, ``fp32`` or ``bf16``.
+        group: of whole steps, responses of each prompt; the peers read it anew for each.
     """
 
     quick: bool = False
     rounds: int = 5
     divergence: str = "jsd"
+    precision: str = "fp32"
+    group: int = 1
 
 
 @dataclass(slots=True)

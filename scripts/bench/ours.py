@@ -59,7 +59,9 @@ def parts_of(shape: Shape) -> Parts:
     names = [str(folder) for folder in models_of(shape)]
     student, teacher = (
         load(
-            kind(name=name, prompt=PromptStyle.plain), device=torch.device("cpu"), precision="fp32"
+            kind(name=name, prompt=PromptStyle.plain),
+            device=torch.device("cpu"),
+            precision=shape.precision,
         )
         for kind, name in zip((Student, Teacher), names, strict=True)
     )
@@ -77,7 +79,7 @@ def parts_of(shape: Shape) -> Parts:
         policy=OnPolicy(),
         authors={Author.student: WritingAuthor(LocalWriter(student), student, sampling, seed=0)},
         objective=DivergenceObjective(support=Full(), divergence=divergence),
-        loop=LoopSettings(batch_size=len(shape.lengths)),
+        loop=LoopSettings(batch_size=len(shape.lengths), group=shape.group),
         optimizer=OptimizerSettings(lr=LEARNING_RATE, schedule=Schedule.constant, warmup=0.0),
         seed=0,
         steps=1_000_000,

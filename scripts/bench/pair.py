@@ -37,6 +37,10 @@ class Shape:
     """Width and layers."""
     divergence: str = "jsd"
     """``jsd`` with beta 0.5, or ``reverse_kl``."""
+    precision: str = "fp32"
+    """``fp32``, or ``bf16`` for the models' own products."""
+    group: int = 1
+    """Responses of each prompt."""
     real: bool = False
     """Whether the models are those of ``REAL`` and the texts word problems of any length."""
 

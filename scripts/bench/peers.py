@@ -46,7 +46,7 @@ def _arguments(shape: Shape) -> dict[str, Any]:
         "lr_scheduler_type": "constant",
         "max_steps": 1_000_000,
         "use_cpu": True,
-        "bf16": False,
+        "bf16": shape.precision == "bf16",
         "gradient_checkpointing": False,
         "save_strategy": "no",
         "logging_strategy": "no",

@@ -85,7 +85,8 @@ def _run(
     *,
     contenders: Sequence[str] = CONTENDERS,
 ) -> Comparison:
-    shape = replace(shape, divergence=options.divergence)
+    asked = {"precision": options.precision, "group": options.group}
+    shape = replace(shape, divergence=options.divergence, **asked)
     result, facts = compare(
         sys.modules[__name__],
         shape,
@@ -93,10 +94,10 @@ def _run(
         contenders=contenders,
     )
     check_work(title, result, facts, tokens=shape.tokens)
-    asked = "prompts" if shape.real else f"prompts of {shape.prompt} tokens"
+    prompts = "prompts" if shape.real else f"prompts of {shape.prompt} tokens"
     comparison_table(
-        f"{title}: {len(shape.lengths)} {asked}, {shape.tokens} response tokens a step on every "
-        f"side, {shape.divergence}",
+        f"{title}: {len(shape.lengths) // shape.group} {prompts}, {shape.tokens} response tokens a "
+        f"step on every side, {shape.divergence}, {shape.precision}",
         result,
         console,
     )
