@@ -29,9 +29,9 @@ def fits(module: Any) -> bool:
     return plain and looks_back_everywhere(module)
 
 
-def shares(module: Any) -> bool:
-    """Whether rows may branch; not where each row drops what it draws."""
-    return module.config._attn_implementation == NAME and not module.training
+def shares(module: Any, *, drops: bool) -> bool:
+    """Whether rows may branch; not where each learns with what it draws."""
+    return module.config._attn_implementation == NAME and not (drops and module.training)
 
 
 @dataclass(frozen=True, slots=True)

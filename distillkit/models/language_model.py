@@ -20,6 +20,7 @@ from distillkit.models.forms.base import Form
 from distillkit.models.forms.decoder_only import DecoderOnly
 from distillkit.models.full_decoder import FullDecoder
 from distillkit.models.head import Head
+from distillkit.models.layers import drops
 from distillkit.models.module_decoder import ModuleDecoder
 from distillkit.models.narrowing import where_read
 from distillkit.models.prompts import PromptFormat
@@ -54,6 +55,7 @@ class LanguageModel:
         draft: proposes what this model writes; None where it writes alone.
         placement: the processes that hold it.
         narrowed: the block of the last layer, where it may work at single positions.
+        drops: whether it learns with dropout, and has some.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class LanguageModel:
         self.draft: Draft | None = None
         self.placement = ALONE
         self.narrowed: nn.Module | None = None
+        self.drops = False
 
     def whole(self) -> AbstractContextManager[None]:
         """All of its weights are here inside; called by all processes that hold it."""
@@ -125,7 +128,7 @@ class LanguageModel:
         """How text is read while this model writes it: tried once, when it is first needed."""
 
         def own_cache(**_: int) -> ModuleDecoder:
-            return ModuleDecoder(self.body, self._config, self._known)
+            return ModuleDecoder(self.body, self.module.config, self._known)
 
         with self.whole(), evaluating(self):
             return quickest(self, self._ways(own_cache), written)
@@ -135,7 +138,9 @@ class LanguageModel:
         """How text is read whose end may be read anew: tried once, when it is first needed."""
 
         def own_cache(*, rows: int, **_: int) -> RowsDecoder:
-            return RowsDecoder(self.body, self._config, self._known, rows, last=self.context - 1)
+            return RowsDecoder(
+                self.body, self.module.config, self._known, rows, last=self.context - 1
+            )
 
         with self.whole(), evaluating(self):
             return quickest(self, self._ways(own_cache), reread)
@@ -149,10 +154,6 @@ class LanguageModel:
         written_out = Way("a written-out step", self._written_out)
         with self.plain():
             return [written_out, *ways] if decodes(self.module) else ways
-
-    @property
-    def _config(self) -> Any:
-        return self.module.config
 
     @property
     def _known(self) -> frozenset[str]:
@@ -196,15 +197,15 @@ class LanguageModel:
 
     def hidden(self, batch: Batch) -> Tensor:
         """Last hidden states at the packed positions [N, D], each predicting one target."""
-        form = self.form
-        laid = form.lay_out(batch)
+        laid = self.form.lay_out(batch)
         with where_read(self.narrowed, laid.places, among=laid.among):
-            return form.hidden(self.body, laid)
+            return self.form.hidden(self.body, laid)
 
     @property
     def form(self) -> Form:
         """How prompt and response go through the body."""
-        return DecoderOnly(packs=self.packs, shares=end_to_end.shares(self.module))
+        shares = end_to_end.shares(self.module, drops=self.drops)
+        return DecoderOnly(packs=self.packs, shares=shares)
 
     @property
     def packs(self) -> bool:
@@ -250,6 +251,7 @@ class LanguageModel:
         itself alone, and rates of its own (``dropout``, ``layerdrop``) become 0 for good.
         """
         self.module.train(dropout)
+        self.drops = drops(self.module)
         if dropout:
             return
         for part in self.module.modules():

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from distillkit.models.layers import layers_of
+from distillkit.models.layers import drops, layers_of
 
 WORTH = 0.75
 """Part of all positions from which on the copies cost as much as they save."""
@@ -31,7 +31,7 @@ def where_read(
 
     One that drops something draws for all positions, so that what it drops does not depend on it.
     """
-    if block is None or _drops(block):
+    if block is None or drops(block):
         return nullcontext()
     # Rows that share a prompt share the place that predicts their first tokens.
     places = places.unique()
@@ -64,8 +64,3 @@ def only_at(block: nn.Module, places: Tensor) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _drops(block: nn.Module) -> bool:
-    parts = (part for part in block.modules() if isinstance(part, nn.Dropout))
-    return any(part.training and part.p > 0 for part in parts)
