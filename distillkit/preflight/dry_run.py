@@ -71,7 +71,8 @@ def dry_run(run: TrainRun, size: int, *, room: int) -> DryRun:
     batch = _micro_batch(run, sketches, size=size, room=room)
     kept = kept_for_backward(
         student.sketch,
-        length=batch[1],
+        # Nothing follows the last token.
+        length=batch[1] - 1,
         narrow=placement.IN_STEP and student.sketch.autocast,
         checkpointing=run.student.gradient_checkpointing,
     )

@@ -58,10 +58,8 @@ class Shape(pair.Shape):
     chunk_mb: int = 160
     """``objective.chunk_mb``."""
 
-    @property
-    def group(self) -> int:
-        """Answers to a prompt."""
-        return len(self.lengths) // 2
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group", len(self.lengths) // 2)
 
     @property
     def wall(self) -> int:

@@ -189,7 +189,7 @@ def test_a_prompt_of_several_responses_is_read_once(
 ) -> None:
     model, read = build(family, seed=1), []
     model.stop_ids = OFTEN_ENDING
-    way = model._ways(lambda **_: ModuleDecoder(model.body, model._config))[0 if cached else -1]
+    way = model._ways(lambda **_: ModuleDecoder(model.body, model.module.config))[0 if cached else -1]
     model.way = way
     prompts = [PROMPTS[row] for row in (0, 3, 0, 0, 3, 1)]
     kind = type(way.ready()(rows=1, length=1))

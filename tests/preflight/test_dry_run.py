@@ -54,7 +54,7 @@ LENGTH = 32
 
 def rows_of(model: LanguageModel, count: int) -> Any:
     """Texts of which one is shorter, so that there is padding, where that is read at all."""
-    texts = [(5 + row,) * (LENGTH - 2) for row in range(count)]
+    texts = [(5 + row,) * (LENGTH - 1) for row in range(count)]
     return model.batch(texts, [(7, 7)] * (count - 1) + [(7, 7) if model.packs else (7,)])
 
 
@@ -79,8 +79,8 @@ def kept_by(model: LanguageModel, batch: Batch) -> tuple[int, torch.Tensor]:
     # A layer's weights have been freed behind it, and the others are parameters now.
     weights = {each.untyped_storage()._cdata for each in whole_ones(model)}
     kept = [storage.nbytes() for key, storage in storages.items() if key not in weights]
-    # Where the packed positions are is no activation.
-    return sum(kept) - 8 * len(batch.targets), hidden
+    # Where the packed positions are is no activation, and neither are the last tokens.
+    return sum(kept) - 8 * (len(batch.targets) + len(batch.tokens)), hidden
 
 
 def whole_ones(model: LanguageModel) -> list[torch.Tensor]:
