@@ -49,7 +49,7 @@ OBJECTIVES = {
 alike = partial(run_ranks, rounded_alike=True)
 
 LAYOUTS = {
-    "replicas-2": (2, ("placement=replicas",), 1e-6),
+    "replicas-2": (2, ("placement=replicas",), 2e-6),
     "sharded-2": (2, ("placement=sharded",), 3e-6),
     "hsdp-4": (4, ("placement=sharded", "placement.replicas=2"), 3e-6),
 }
