@@ -88,6 +88,39 @@ def test_a_training_from_a_cache_is_the_one_with_the_teacher(
         assert other["tokens"] == one_row["tokens"]
 
 
+def test_answers_to_one_prompt_are_told_apart(distillkit: CommandLine) -> None:
+    answers = ["A duck.", "A duck, a goose and a swan.", "Two.", "None of them."]
+    rows = [{"prompt": "Who swims?", "response": each} for each in answers]
+    Path("rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    given = (
+        "dataset=jsonl",
+        "dataset.path=rows.jsonl",
+        "dataset.validation_share=0",
+        "policy=off_policy",
+        *TOP,
+    )
+    result = distillkit("cache", *given, "name=kept")
+    assert result.code == 0, result.err
+    assert json.loads(Path("outputs/cache/kept/summary.json").read_text())["rows"] == len(rows)
+    own = (
+        "tracker=none",
+        "steps=3",
+        "loop.batch_size=4",
+        "evaluation.every=0",
+        "evaluation.test=0",
+    )
+    losses = []
+    for name, teacher in (
+        ("live", ()),
+        ("cached", ("teacher=cached", "teacher.path=outputs/cache/kept")),
+    ):
+        result = distillkit("train", *given, *own, *teacher, f"name={name}")
+        assert result.code == 0, result.err
+        lines = Path(f"outputs/train/{name}/metrics.jsonl").read_text().splitlines()
+        losses.append([json.loads(line)["loss"] for line in lines])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
 def test_draws_train_and_say_what_full_would(distillkit: CommandLine) -> None:
     """The logged value is unbiased: over an update's positions it is near the divergence itself."""
     path = made(distillkit, "support=draws", "support.k=16", "support.draws=8")

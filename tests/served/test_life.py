@@ -138,7 +138,8 @@ def test_a_stop_ends_a_run_whose_server_is_down(
     os.kill(process.pid, number)
     _, err = process.communicate()
     assert process.wait() == 128 + number, err
-    assert "interrupted; the same command goes on from here" in err
+    # While it waits, or behind a step whose replies had come.
+    assert "; the same command goes on from" in err
     assert time.monotonic() - begun < 10
 
 

@@ -1,6 +1,7 @@
 """Replies of servers as arrays, the rest of them, and their gradient beside a local teacher's."""
 
 import json
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,24 @@ def test_the_gradient_is_that_of_a_local_teacher(
     assert stub.positions == positions
     assert reader.costs.tokens == positions
     assert reader.costs.bytes > 0
+
+
+def test_a_student_that_learnt_is_told_of_other_ids_of_the_same_text(
+    sides: tuple[LanguageModel, LanguageModel], tmp_path: Path
+) -> None:
+    teacher, student = sides[0], deepcopy(sides[1])
+    support = StudentTopK(k=8)
+    with Stub(scale_out=True, v2=True).serving() as stub:
+        reader = opened(stub, student, support, tmp_path)
+        learnt(reader, student, support, ForwardKL())
+        positions, head = stub.positions, student.module.get_output_embeddings().weight
+        with torch.no_grad():
+            head.copy_(head.roll(1, dims=0))
+        loss, gradient = learnt(reader, student, support, ForwardKL())
+    expected, local = learnt(ModelReader(teacher), student, support, ForwardKL())
+    assert stub.positions == 2 * positions
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert float((gradient - local).norm()) < 1e-6 * float(local.norm())
 
 
 def test_what_was_drawn_is_told_to_the_last_bits(
