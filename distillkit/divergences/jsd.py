@@ -35,9 +35,11 @@ class JensenShannon(Divergence):
         return self.slope(teacher, student)[0]
 
     def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
-        left = teacher.exp() * over_mixture(teacher, student, weight=self.beta)
-        terms = student.exp() * over_mixture(student, teacher, weight=1 - self.beta)
-        terms = (1 - self.beta) * terms
+        left = over_mixture(teacher, student, weight=self.beta).mul_(teacher.exp())
+        terms = over_mixture(student, teacher, weight=1 - self.beta).mul_(student.exp())
+        terms *= 1 - self.beta
         values = self.beta * left.sum(-1) + terms.sum(-1)
-        scale = 1 / (self.beta * (1 - self.beta)) if self.normalize else 1.0
-        return scale * values, scale * terms
+        if not self.normalize:
+            return values, terms
+        scale = 1 / (self.beta * (1 - self.beta))
+        return scale * values, terms.mul_(scale)

@@ -20,7 +20,7 @@ class ForwardKL(Divergence):
 
     def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         p = teacher.exp()
-        return (p * (teacher - student)).sum(-1), -p
+        return (teacher - student).mul_(p).sum(-1), -p
 
 
 @spec("divergence/reverse_kl")
@@ -33,5 +33,5 @@ class ReverseKL(Divergence):
         return kl(student, teacher)
 
     def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
-        terms = student.exp() * (student - teacher)
+        terms = (student - teacher).mul_(student.exp())
         return terms.sum(-1), terms

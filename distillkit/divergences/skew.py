@@ -23,13 +23,13 @@ class SkewForwardKL(Divergence):
         check_range(self, "divergence.", BELOW_ONE, "alpha", hint="The usual value is 0.1.")
 
     def __call__(self, teacher: Logs, student: Logs) -> PerToken:
-        return (teacher.exp() * over_mixture(teacher, student, weight=self.alpha)).sum(-1)
+        return over_mixture(teacher, student, weight=self.alpha).mul_(teacher.exp()).sum(-1)
 
     def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         # The student's share of the mixture, (1 - alpha) student / mixture, is at most 1.
         ratio = over_mixture(student, teacher, weight=1 - self.alpha)
-        share = (ratio + log1p(-self.alpha)).exp()
-        return self(teacher, student), -teacher.exp() * share
+        share = ratio.add_(log1p(-self.alpha)).exp_()
+        return self(teacher, student), share.mul_(teacher.exp()).neg_()
 
 
 @spec("divergence/skew_reverse_kl")
@@ -45,7 +45,7 @@ class SkewReverseKL(Divergence):
         check_range(self, "divergence.", BELOW_ONE, "alpha", hint="The usual value is 0.1.")
 
     def __call__(self, teacher: Logs, student: Logs) -> PerToken:
-        return (student.exp() * over_mixture(student, teacher, weight=self.alpha)).sum(-1)
+        return over_mixture(student, teacher, weight=self.alpha).mul_(student.exp()).sum(-1)
 
     def slope(self, teacher: Logs, student: Logs) -> tuple[PerToken, LogProbs]:
         ratio, q = over_mixture(student, teacher, weight=self.alpha), student.exp()
@@ -53,4 +53,4 @@ class SkewReverseKL(Divergence):
         if self.alpha > 0:
             # The student's share of the mixture, alpha student / mixture, is at most 1.
             ratio -= (ratio + log(self.alpha)).exp()
-        return values, q * ratio
+        return values, ratio.mul_(q)

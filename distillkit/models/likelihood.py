@@ -26,6 +26,11 @@ def rows_within(chunk_mb: int, vocabulary: int) -> int:
     return max(1, (chunk_mb << 20) // (2 * 4 * vocabulary))
 
 
+def dealt(positions: int, most: int) -> int:
+    """Positions of a chunk where all are about equal: a small last one costs more than its share."""
+    return -(-positions // -(-positions // most)) if positions else most
+
+
 def token_nlls(hidden: Tensor, targets: Tensor, head: Head, *, chunk_mb: int) -> PerToken:
     """Negative log-likelihood of every packed target in nats [N].
 

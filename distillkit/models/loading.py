@@ -22,7 +22,7 @@ from distillkit.models.embedding import add_in_place
 from distillkit.models.folder import check_folder, check_size, check_weights, one_sentence
 from distillkit.models.head import Head
 from distillkit.models.language_model import Draft, LanguageModel
-from distillkit.models.linear import keep_fewer_products, quicken
+from distillkit.models.linear import keep_fewer_products, lay_for_reading, quicken
 from distillkit.models.pretrained import DType, Pretrained, Student, Teacher
 from distillkit.models.prompts import PromptFormat
 from distillkit.models.sharding import deal_out, read_in_parts
@@ -101,6 +101,8 @@ def load(
     keep_less(module)
     if not placement.IN_STEP:
         add_in_place(module)
+        if not learns:
+            lay_for_reading(module)
     if isinstance(source, Teacher) and source.draft is not None:
         model.draft = _draft(source, model, device=device, precision=precision)
     return model if adapters is None else AdaptedModel(model, adapters)

@@ -44,15 +44,19 @@ def project(
 
 def pull_back(gradient: Float[Tensor, "n V"], weight: Float[Tensor, "V D"]) -> Float[Tensor, "n D"]:
     """gradient [n, V] times weight [V, D]: the gradient of the hidden states [n, D]."""
-    if _is_wide(weight):
-        return times_transposed(gradient, weight.T, kind=Kind.by_input)
     narrow = gradient.to(weight.dtype)
     if weight.is_cuda:
+        if _is_wide(weight):
+            return torch.mm(narrow, weight)
         return torch.mm(narrow, weight, out_dtype=torch.float32)
-    result = gradient.new_zeros(len(gradient), weight.shape[1])
-    for part in _tiles(weight):
-        wide = narrow[:, part].float(), weight[part].float().T
-        result += times_transposed(*wide, kind=Kind.by_input)
+    wide = wide_type(weight)
+    parts = (
+        times_transposed(narrow[:, part].to(wide), weight[part].to(wide).T, kind=Kind.by_input)
+        for part in _tiles(weight)
+    )
+    result: Tensor = next(parts)
+    for each in parts:
+        result += each
     return result
 
 

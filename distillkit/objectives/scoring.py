@@ -14,7 +14,7 @@ from distillkit.core.clock import Clock
 from distillkit.core.types import PerToken
 from distillkit.divergences.apart import Apart
 from distillkit.divergences.base import through_softmax
-from distillkit.models.likelihood import Scorer, rows_within, token_odds
+from distillkit.models.likelihood import Scorer, dealt, rows_within, token_odds
 from distillkit.objectives.base import Scored
 from distillkit.objectives.chunked import LossOf, backward_in_chunks, blocks, fused
 from distillkit.objectives.comparison import Comparison
@@ -66,7 +66,7 @@ def compare(
     widest = student.head.vocabulary
     if isinstance(batch.opinion, MatchedOpinion):
         widest = max(widest, batch.opinion.vocabulary)
-    rows = rows_within(chunk_mb, widest)
+    rows = dealt(len(weights), rows_within(chunk_mb, widest))
     theirs, hidden, weights = _met(exact, batch, weights, student=student, rows=rows, clock=clock)
     both = fused(_both, batch.weights.device)
     pull, known = pulled or (None, weights[:, None])
@@ -103,8 +103,8 @@ def pull_tokens(
             total += sums
         return total, gradient
 
-    rows = rows_within(chunk_mb, student.head.vocabulary)
     hidden = _read(batch, student, clock)
+    rows = dealt(len(hidden), rows_within(chunk_mb, student.head.vocabulary))
     return _sums(loss_of, hidden, student, rows=rows, clock=clock)
 
 
