@@ -115,6 +115,10 @@ class Decoder:
     def _through(
         self, tokens: Tensor, positions: Tensor, place: "Place", allowed: Tensor | None
     ) -> Tensor:
+        if tokens.shape[1] == 1 and allowed is not None:
+            allowed = torch.zeros(allowed.shape, device=allowed.device).masked_fill_(
+                ~allowed, -torch.inf
+            )
         # Not the module itself: of a sharded model, all of which is here now, it has hooks.
         state = self._embedding.forward(tokens)
         rotation = self._rotations[positions][:, :, None]
@@ -231,9 +235,7 @@ class Layer:
         if width == 1:
             # The queries that share a key stand side by side as if they were positions.
             query = query.reshape(batch, self._keys_heads, -1, self._width)
-            found = functional.scaled_dot_product_attention(
-                query, keys, values, attn_mask=allowed, scale=self._scale
-            )
+            found = _attend_once(query, keys, values, allowed, scale=self._scale)
         else:
             found = functional.scaled_dot_product_attention(
                 query.transpose(1, 2),
@@ -263,6 +265,33 @@ class Norm:
         length = torch.linalg.vector_norm(state, dim=-1, keepdim=True)
         mean = torch.addcmul(self._least, length, length, value=1 / width)
         return (state * mean.rsqrt_()).mul_(self.weight)
+
+
+def _attend_once(
+    query: Tensor, keys: Tensor, values: Tensor, added: Tensor | None, *, scale: float
+) -> Tensor:
+    """Attention of a few queries [B, H, G, W] to the keys and values [B, H, L, W] of one text.
+
+    On a CPU in half the time of torch's own kernel, which is made for many.
+
+    Args:
+        query: those that share a key side by side.
+        keys: of each head.
+        values: likewise.
+        added: to the scores [B, 1, 1, L], minus infinity where nothing is seen; None where all is.
+        scale: of the scores.
+    """
+    if query.device.type != "cpu" or query.dtype != torch.float32:
+        added = None if added is None else added.to(query.dtype)
+        return functional.scaled_dot_product_attention(
+            query, keys, values, attn_mask=added, scale=scale
+        )
+    scores = torch.bmm(query.flatten(0, 1), keys.flatten(0, 1).mT).view(*query.shape[:3], -1)
+    scores.mul_(scale)
+    if added is not None:
+        scores += added
+    odds = scores.softmax(-1).flatten(0, 1)
+    return torch.bmm(odds, values.flatten(0, 1)).view(query.shape)
 
 
 def _wide(tensor: Tensor) -> Tensor:
