@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from distillkit.models.linear import laid_out, suits
-from distillkit.models.products import add_outer, project, pull_back, wide_type
+from distillkit.models.products import add_outer, project, pull_back, tiles, wide_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +63,13 @@ class Head:
         wide = ready.weight if ready.weight.is_cuda else ready.weight.to(wide_type(ready.weight))
         if not suits(wide, wide):
             return ready.logits
-        product = laid_out(wide, None, wide.dtype)
-        return lambda hidden: ready._finish(product(hidden.to(narrow).to(wide.dtype)))
+        products = [laid_out(wide[part], None, wide.dtype) for part in tiles(wide)]
+
+        def logits(hidden: Tensor) -> Tensor:
+            state = hidden.to(narrow).to(wide.dtype)
+            return ready._finish(torch.cat([product(state) for product in products], dim=-1))
+
+        return logits
 
     def _finish(self, logits: Tensor) -> Tensor:
         if self.bias is not None:

@@ -27,7 +27,7 @@ def rows_within(chunk_mb: int, vocabulary: int) -> int:
 
 
 def dealt(positions: int, most: int) -> int:
-    """Positions of a chunk where all are about equal: a small last one costs more than its share."""
+    """Positions of a chunk where all are about equal: of a small last one each costs more."""
     return -(-positions // -(-positions // most)) if positions else most
 
 

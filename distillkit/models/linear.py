@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from distillkit.models.library import FEW, HERE, SMALL, Kind, onednn
+from distillkit.models.library import FEW, HERE, Kind, onednn
 
 KEPT = [
     name
@@ -111,16 +111,16 @@ def quicken(module: nn.Module) -> None:
 
 
 def lay_for_reading(module: Any) -> None:
-    """Transpose in memory the weights of layers that read alone, so that oneDNN need not do it.
+    """Transpose in memory the weights of layers that learn nothing, so that no product need do it.
 
-    Values and shapes stay. A weight that something else reads by its rows, as an embedding tied to
-    the head, stays too. Products of a width that is no power of two take a tenth to a third less.
+    Values and shapes stay. What else is read by its rows, as an embedding tied to the head, stays
+    too. Under oneDNN products of a width that is no power of two take up to a third less.
     """
     rows = {id(module.get_input_embeddings().weight), id(module.get_output_embeddings().weight)}
     for layer in module.modules():
         if type(layer) is not Linear or id(weight := layer.weight) in rows:
             continue
-        if suits(weight, weight) and onednn(Kind.forward, SMALL):
+        if suits(weight, weight):
             weight.data = weight.data.T.contiguous().T
 
 

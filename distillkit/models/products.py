@@ -37,7 +37,7 @@ def project(
     if result is None:
         result = weight.new_empty(len(hidden), len(weight), dtype=wide_type(weight))
     left = narrow.to(result.dtype)
-    for part in _tiles(weight):
+    for part in tiles(weight):
         result[:, part] = times_transposed(left, weight[part].to(result.dtype))
     return result
 
@@ -52,7 +52,7 @@ def pull_back(gradient: Float[Tensor, "n V"], weight: Float[Tensor, "V D"]) -> F
     wide = wide_type(weight)
     parts = (
         times_transposed(narrow[:, part].to(wide), weight[part].to(wide).T, kind=Kind.by_input)
-        for part in _tiles(weight)
+        for part in tiles(weight)
     )
     result: Tensor = next(parts)
     for each in parts:
@@ -77,7 +77,7 @@ def add_outer(
     left, right = gradient.to(dtype), hidden.to(dtype)
     if not total.is_cuda:
         right = right.to(total.dtype)
-        for part in _tiles(total):
+        for part in tiles(total):
             total[part] += transposed_times(left[:, part].to(total.dtype), right)
     elif dtype == total.dtype:
         total.addmm_(left.T, right)
@@ -94,7 +94,8 @@ def _is_wide(weight: Tensor) -> bool:
     return weight.dtype == wide_type(weight)
 
 
-def _tiles(weight: Tensor) -> Iterator[slice]:
+def tiles(weight: Tensor) -> Iterator[slice]:
+    """Rows of a weight [V, D] that are multiplied at a time on a CPU."""
     rows = max(1, TILE // weight.shape[1])
     for start in range(0, len(weight), rows):
         yield slice(start, min(start + rows, len(weight)))

@@ -189,8 +189,8 @@ def test_a_prompt_of_several_responses_is_read_once(
 ) -> None:
     model, read = build(family, seed=1), []
     model.stop_ids = OFTEN_ENDING
-    way = model._ways(lambda **_: ModuleDecoder(model.body, model.module.config))[0 if cached else -1]
-    model.way = way
+    ways = model._ways(lambda **_: ModuleDecoder(model.body, model.module.config))
+    way = model.way = ways[0 if cached else -1]
     prompts = [PROMPTS[row] for row in (0, 3, 0, 0, 3, 1)]
     kind = type(way.ready()(rows=1, length=1))
     call = kind.__call__

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from distillkit.models import library
+from distillkit.models import library, products
 from distillkit.models.head import Head
 from distillkit.models.linear import Linear, laid_out, quicken, suits, times_transposed
+from distillkit.models.pretrained import Teacher
+from tests.tiny import build
 
 MEETING_SHAPES = """
 import torch
@@ -152,6 +154,37 @@ def test_a_narrow_head_scores_many_small_batches_as_it_scores_one(stored: torch.
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-5)
     exact = hidden.bfloat16().double() @ weight.bfloat16().double()[:290].T
     torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=1e-5)
+
+
+def test_a_large_head_is_laid_out_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    head = Head(weight=torch.randn(301, 40), bias=torch.randn(301), vocabulary=290)
+    hidden = torch.randn(6, 40)
+    with torch.inference_mode():
+        whole = head.scorer()(hidden)
+        monkeypatch.setattr(products, "TILE", 7 * 40)
+        pieces = head.scorer()(hidden)
+    torch.testing.assert_close(whole, head.logits(hidden), rtol=1e-6, atol=1e-5)
+    torch.testing.assert_close(pieces, whole, rtol=1e-6, atol=1e-5)
+
+
+@pytest.mark.skipif(not library.HERE, reason="torch was built without oneDNN")
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_weights_that_only_read_lie_as_they_are_read(tied: bool) -> None:
+    """The same teacher, and a student whose weights learn as they are."""
+    student, teacher = build("qwen2", tied=tied), build("qwen2", tied=tied, side=Teacher)
+    ours, theirs = (dict(model.module.named_parameters()) for model in (student, teacher))
+    turned = {name for name, weight in theirs.items() if not weight.is_contiguous()}
+    assert turned == {
+        name for name in theirs if "layers" in name and "proj" in name and "weight" in name
+    }
+    assert all(theirs[name].T.is_contiguous() for name in turned)
+    assert all(weight.is_contiguous() for weight in ours.values())
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    with torch.no_grad():
+        batch = student.batch([[5, 6, 7], [8]], [[9], [4, 3]])
+        read = [model.hidden(batch) for model in (student, teacher)]
+        torch.testing.assert_close(*read, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's /proc")

@@ -74,7 +74,7 @@ def test_a_bf16_gradient_of_jsd_is_within_one_per_cent_of_float64(gradients, par
     assert error(gradients["rounded"], gradients["exact"], part) > 0.01
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32], ids=str)
 def test_products_in_tiles_are_those_of_widened_operands(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from distillkit.core.clock import Clock
 from distillkit.divergences.jsd import JensenShannon
 from distillkit.models.head import Head
 from distillkit.models.language_model import LanguageModel
-from distillkit.models.likelihood import rows_within
+from distillkit.models.likelihood import dealt, rows_within
 from distillkit.models.pretrained import Teacher
 from distillkit.objectives import chunked
 from distillkit.objectives.base import Credit, Objective, Scored
@@ -153,6 +153,12 @@ def test_the_budget_of_a_chunk_counts_the_logits_of_both_models() -> None:
     assert rows_within(256, 151_936) == 220
     assert rows_within(1, 1 << 20) == 1
     assert 2 * 4 * 1000 * rows_within(3, 1000) <= 3 << 20
+
+
+def test_chunks_are_about_equal() -> None:
+    assert [dealt(positions, 426) for positions in (0, 1, 426, 427, 512, 900)] == [
+        *(426, 1, 426, 214, 256, 300)
+    ]
 
 
 class Tallest(TorchDispatchMode):
