@@ -74,6 +74,22 @@ def test_masked_entries_are_harmless_on_either_side() -> None:
     torch.testing.assert_close(found, kl(log_probs(theirs), log_probs(ours)))
 
 
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_masked_entry_of_the_student_does_not_move(case: Case) -> None:
+    """The gradient is that of autograd through the other entries."""
+    ours, theirs = logits(0, entries=6).double(), logits(1, entries=6).double()
+    ours[:, 2] = -torch.inf
+    student, divergence = Apart.of(ours), case.build()
+    targets = torch.zeros(4, dtype=torch.long)
+    _, slope = Full().slope(divergence, Apart.of(theirs), student, targets)
+    found = through_softmax(slope, student)
+    leaf = ours.clone().requires_grad_()
+    divergence(log_probs(theirs), log_probs(leaf)).sum().backward()
+    assert leaf.grad is not None
+    assert (found[:, 2] == 0).all()
+    torch.testing.assert_close(found, leaf.grad.nan_to_num())
+
+
 def test_temperatures_divide_and_leave_the_logits_as_they_were() -> None:
     scores = logits(0, entries=6)
     before = scores.clone()

@@ -28,7 +28,7 @@ from distillkit.models.language_model import LanguageModel
 from distillkit.models.loading import EMBEDDED, load
 from distillkit.models.pretrained import Adapter, Pretrained, Student, Teacher
 from distillkit.models.sketch import Sketch
-from distillkit.preflight.dry_run import dry_run
+from distillkit.preflight.dry_run import PASSING, dry_run
 from distillkit.preflight.phases import DryRun, Phase
 from distillkit.programs.train.assemble import assemble, room_needed
 from distillkit.programs.train.session import evaluate
@@ -323,6 +323,18 @@ def test_replicas_hold_all_and_one_process_as_much() -> None:
     half = told_of("placement=sharded", size=2)
     assert half.state == pytest.approx(several.state / 2, rel=0.01)
     assert "all layers, gathered" in [row.name for row in half.rows]
+
+
+def test_nothing_is_kept_of_the_last_token() -> None:
+    told = told_of("placement=alone", size=1)
+    rows, tokens = told.micro_batch
+    source = compose("train", [*SMOKE]).run.student
+    kept = kept_for_backward(
+        Sketch.of(source, precision="fp32"), length=tokens - 1, narrow=False, checkpointing=False
+    )
+    assert kept is not None
+    (row,) = [each for each in told.rows if each.name == "activations"]
+    assert row.student == int(PASSING * (kept.fixed + rows * kept.row))
 
 
 def test_a_whole_teacher_is_not_gathered() -> None:
