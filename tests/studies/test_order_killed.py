@@ -46,7 +46,8 @@ def test_a_study_that_is_killed_twice_ends_with_the_tables_of_one_left_alone(
     process = started("study", "order", *STUDY, folder=tmp_path)
     out, err = process.communicate()
     assert (process.wait(), err) == (0, "")
-    assert "measured: 2 trainings, 1 to do" in out
+    # The second may have ended before the kill came; the first is not done again.
+    assert "measured: 2 trainings, 1 to do" in out or "measured: 2 trainings, all done" in out
 
     said = Console(file=io.StringIO())
     composed = compose("order", [*STUDY, f"output={tmp_path / 'alone'}"])
