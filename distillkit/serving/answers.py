@@ -39,7 +39,7 @@ class Shown:
             {"message": {"role": "assistant", "content": words}} if self._chat else {"text": words}
         )
         choice = {"index": 0, **said, "finish_reason": self._end(served), "logprobs": None}
-        return {**self._head, "choices": [choice], "usage": self._usage(served)}
+        return {**self._head, **_fingerprint(served), "choices": [choice], **self._usage(served)}
 
     async def events(self, pieces: AsyncIterator[Sequence[int] | Served]) -> AsyncIterator[str]:
         """The answer piece by piece, as server-sent events."""
@@ -52,10 +52,11 @@ class Shown:
                     continue
                 if words := self._text.add((), last=True):
                     yield self._event(self._delta(words))
-                yield self._event(self._delta("", end=self._end(piece)))
+                fingerprint = _fingerprint(piece)
+                yield self._event({**self._delta("", end=self._end(piece)), **fingerprint})
                 options = self._asked.stream_options
                 if options is not None and options.include_usage:
-                    yield self._event({"choices": [], "usage": self._usage(piece)})
+                    yield self._event({"choices": [], **self._usage(piece), **fingerprint})
         except HTTPException as failed:
             yield f"data: {json.dumps(error(str(failed.detail), kind='server_error'))}\n\n"
         yield "data: [DONE]\n\n"
@@ -77,5 +78,10 @@ class Shown:
         cut = served.told.response.truncated and not self._text.stopped
         return "length" if cut else "stop"
 
-    def _usage(self, served: Served) -> dict[str, int]:
-        return usage(self._read, len(served.told.response.tokens))
+    def _usage(self, served: Served) -> dict[str, Any]:
+        return {"usage": usage(self._read, len(served.told.response.tokens))}
+
+
+def _fingerprint(served: Served) -> dict[str, str]:
+    """Which draft proposed: a seed repeats drawn text for as long as this is the same."""
+    return {"system_fingerprint": f"draft-{served.version}"}

@@ -17,7 +17,10 @@ from tests.tiny import build
 
 MEETING_SHAPES = """
 import torch
+from distillkit.models import library
 from distillkit.models.linear import Linear
+
+library.settle(dict.fromkeys(library.NAMES, "onednn"))
 
 def resident():
     with open("/proc/self/status") as lines:
