@@ -2,9 +2,10 @@
 
 Neither is the faster one everywhere: with AVX-512 oneDNN takes half of MKL's time on an AMD
 processor, without it nearly all of it, and small products are over in MKL before oneDNN has begun.
-So every kind of product is timed once with both, small and large. What was chosen is kept for the
-processor in the user's cache, and recorded by runs, since the two add up in different orders: a run
-goes on with the library that it began with.
+So every kind of product is timed once with both, small and large, and steps of decoding also with
+weights of megabytes: on an Intel processor MKL is the faster one for less, and takes twice oneDNN's
+time for those. What was chosen is kept for the processor in the user's cache, and recorded by runs,
+since the two add up in different orders: a run goes on with the library that it began with.
 """
 
 import json
@@ -48,10 +49,11 @@ Choice = dict[str, Library]
 
 HERE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether there is oneDNN at all."""
-SIZES = {"small": (64, 16, 32), "large": (256, 256, 512)}
+FEW, SMALL, WIDE = 8, 1 << 20, 1 << 22
+"""Rows of a step of decoding, and multiplications below which a product is small, or a step is not
+wide."""
+SIZES = {"small": (64, 16, 32), "large": (256, 256, 512), "wide": (FEW, 1024, 2048)}
 """Rows, width and height of the products that are timed; those of decoding have fewer rows."""
-FEW, SMALL = 8, 1 << 20
-"""Rows of a step of decoding, and multiplications below which a product is small."""
 TURNS = 40
 CLEARLY = 0.9
 """Part of oneDNN's time below which the BLAS is chosen: what is nearly equal must not depend on
@@ -80,14 +82,23 @@ def onednn(kind: Kind, multiplications: int) -> bool:
     if _chosen is None:
         settle()
     assert _chosen is not None
-    return _chosen[_name(kind, "small" if multiplications < SMALL else "large")] is Library.onednn
+    size = "small" if multiplications < SMALL else "large"
+    if kind is Kind.step and multiplications >= WIDE:
+        size = "wide"
+    return _chosen[_name(kind, size)] is Library.onednn
 
 
 def _name(kind: Kind, size: str) -> str:
     return f"{kind}, {size}"
 
 
-NAMES = [_name(kind, size) for size in SIZES for kind in Kind]
+TIMED = {
+    _name(kind, size): (kind, size)
+    for size in SIZES
+    for kind in Kind
+    if kind is Kind.step or size != "wide"
+}
+NAMES = list(TIMED)
 
 
 @cache
@@ -100,7 +111,7 @@ def _kept() -> Choice:
     if (found := _read(file)) is not None:
         return found
     with _alone():
-        measured = {_name(kind, size): _faster(kind, size) for size in SIZES for kind in Kind}
+        measured = {name: _faster(*timed) for name, timed in TIMED.items()}
     # Where nothing can be kept, what was measured is still right.
     with suppress(OSError):
         place.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,16 @@ def test_what_a_run_recorded_goes_before_what_is_kept() -> None:
     assert library.settle({**all_of(Library.blas), NAMES[0]: "cutlass"}) == own
 
 
+@pytest.mark.parametrize("wide", Library)
+def test_a_step_over_wide_weights_has_a_library_of_its_own(wide: Library) -> None:
+    other = next(each for each in Library if each is not wide)
+    library.settle({**all_of(other), "step of decoding, wide": str(wide)})
+    widths = [8 * 16 * 32, 8 * 256 * 512, 8 * 576 * 576, 8 * 576 * 1536, 8 * 49152 * 576]
+    steps = [library.onednn(Kind.step, each) for each in widths]
+    assert steps == [each is Library.onednn for each in (other, other, other, wide, wide)]
+    assert {library.onednn(Kind.forward, each) for each in widths} == {other is Library.onednn}
+
+
 @pytest.mark.parametrize("words", ["", "{", "[]", '{"chosen": {}}', '{"chosen": {"a": "blas"}}'])
 def test_a_file_that_says_nothing_is_no_obstacle(words: str, tmp_path: Path) -> None:
     library.settle()
@@ -79,8 +89,7 @@ def test_where_nothing_can_be_kept_it_is_measured(
     assert set(library.settle()) == set(NAMES)
 
 
-@pytest.mark.parametrize("size", library.SIZES)
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize(("kind", "size"), library.TIMED.values(), ids=NAMES)
 def test_both_ways_that_are_timed_make_the_same_product(kind: Kind, size: str) -> None:
     ways = library._ways(kind, *library.SIZES[size])
     assert set(ways) == set(Library)
