@@ -49,7 +49,7 @@ Choice = dict[str, Library]
 
 HERE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 """Whether there is oneDNN at all."""
-FEW, SMALL, WIDE = 8, 1 << 20, 1 << 22
+FEW, SMALL, WIDE = 8, 1 << 20, 1 << 23
 """Rows of a step of decoding, and multiplications below which a product is small, or a step is not
 wide."""
 SIZES = {"small": (64, 16, 32), "large": (256, 256, 512), "wide": (FEW, 1024, 2048)}
