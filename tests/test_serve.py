@@ -276,7 +276,7 @@ def test_a_server_that_is_killed_goes_on_from_its_last_version_and_one_that_is_s
     assert version >= 2
     with ThreadPoolExecutor(8) as clients:
         work = [clients.submit(again.ask, question) for question in QUESTIONS]
-        time.sleep(0.1)
+        wait(work, return_when=FIRST_COMPLETED)
         again.process.send_signal(signal.SIGTERM)
         answered = [each for each in work if each.exception() is None]
     assert again.process.wait() == 0
