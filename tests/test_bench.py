@@ -37,7 +37,8 @@ needs_trl = pytest.mark.skipif(
 
 @pytest.mark.parametrize("name", ["ours", pytest.param("trl", marks=needs_trl)])
 def test_the_loss_layer_agrees_with_float64(name: str) -> None:
-    errors = layer.oracle_errors(name, layer.Problem(layer.TINY))
+    problem = layer.Problem(layer.TINY)
+    errors = layer.errors(name, problem, layer.oracle(problem))
     assert max(errors.values()) < 1e-5
 
 

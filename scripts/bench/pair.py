@@ -88,11 +88,11 @@ def _tokenizer(entries: int) -> PreTrainedTokenizerFast:
     """One token a byte, and unused ones up to the size wanted."""
     end = "<|endoftext|>"
     pieces = [end, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    # Not added behind, as users would: tens of thousands of those take seconds to load.
+    pieces += [f"<{number}>" for number in range(entries - len(pieces))]
     backend = Tokenizer(models.BPE({piece: i for i, piece in enumerate(pieces)}, []))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, pad_token=end)
-    tokenizer.add_tokens([f"<{number}>" for number in range(entries - len(pieces))])
-    return tokenizer
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token=end, pad_token=end)
 
 
 def questions(shape: Shape, batches: int) -> list[str]:
