@@ -263,6 +263,23 @@ def test_a_cache_that_was_interrupted_goes_on(
     assert found[0] == found[1]
 
 
+def test_half_a_shard_of_a_killed_process_is_no_part_of_the_cache(
+    distillkit: CommandLine,
+) -> None:
+    path = made(distillkit, *TOP)
+    shards = sorted((path / "shards").iterdir())
+    # As it lies there when the first process is killed while it writes its last shard.
+    half = shards[-1].with_name(f".{shards[-1].name}.1.partial")
+    half.write_bytes(shards[-1].read_bytes()[:100])
+    given = (*TOP, "teacher=cached", f"teacher.path={path}", "policy=off_policy")
+    refused = distillkit("train", *TRAIN, *given)
+    assert f"{half.name} was not there when it was written" in refused.err
+    (path / "summary.json").unlink()
+    assert made(distillkit, *TOP) == path
+    assert sorted((path / "shards").iterdir()) == shards
+    trained(distillkit, *given, name="run")
+
+
 def test_a_run_is_known_by_what_is_in_its_cache(distillkit: CommandLine) -> None:
     """A cache may be moved; another one under its name is another run."""
     path = made(distillkit, *TOP)

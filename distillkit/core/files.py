@@ -106,3 +106,9 @@ def new_file(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half-written; for the one process that writes there."""
+    for left in folder.glob(".*.partial"):
+        left.unlink()

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from distillkit.core.files import new_file
+from distillkit.core.files import new_file, sweep
 from distillkit.core.rundir import RunDirectory
 from distillkit.core.store import Store
 from distillkit.core.types import Rollout
@@ -70,6 +70,8 @@ class CacheWriter:
         self._directory, self._limit, self._own = directory, shard_mb << 20, own
         self.index = Store(directory.path / INDEX)
         (directory.path / SHARDS).mkdir(exist_ok=True)
+        # Who reads the cache refuses a folder that holds more than the manifest names.
+        sweep(directory.path / SHARDS)
         self._waiting: list[Written] = []
         self._size, self._begun = 0, time.monotonic()
         self._known: set[str] = set()
