@@ -9,6 +9,7 @@ from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Rollout
 from distillkit.distributed.placement import ALONE
 from distillkit.models.language_model import LanguageModel
+from distillkit.models.layers import seed_dropout
 from distillkit.models.sampling import Sampling
 from distillkit.objectives.base import Scored
 from distillkit.objectives.divergence import DivergenceObjective
@@ -97,7 +98,7 @@ class OnlineDraft:
             RunError: the loss or the gradient is not finite.
         """
         student, update = self.student, self._learning.update
-        torch.manual_seed(child_seed(self._learning.seed, "dropout", self.name, number))
+        seed_dropout(child_seed(self._learning.seed, "dropout", self.name, number), student.device)
         student.learn(dropout=True)
         optimizer.zero_grad(set_to_none=True)
         lessons = [lesson for lesson in lessons if self._teaches(lesson)]

@@ -11,6 +11,7 @@ from distillkit.core.clock import Clock
 from distillkit.core.errors import RunError
 from distillkit.core.seeds import child_seed
 from distillkit.core.types import Author, Response, Rollout, Update
+from distillkit.models.layers import seed_dropout
 from distillkit.training.collection import Collection, collect, reopen
 from distillkit.training.diagnostics import diagnose
 from distillkit.training.parts import Parts
@@ -78,7 +79,7 @@ def _update(
     student, loop = parts.sides.student, parts.loop
     rollouts, kept = collection.batch(parts, step)
     place = (parts.placement.rank,) if parts.placement.size > 1 else ()
-    torch.manual_seed(child_seed(parts.seed, "dropout", step, *place))
+    seed_dropout(child_seed(parts.seed, "dropout", step, *place), student.device)
     student.learn(dropout=not parts.objective.POLICY_GRADIENT)
     optimizer.zero_grad(set_to_none=True)
     numbers = _gradient(parts, rollouts, step, kept=kept, clock=clock)

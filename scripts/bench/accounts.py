@@ -23,7 +23,7 @@ from scripts.bench.measure import quartiles
 from scripts.bench.ours import parts_of, preset_lengths
 from scripts.bench.pair import Ends, Shape, models_of
 from scripts.bench.report import plain_table
-from scripts.bench.roofline import Rates, Sizes, limits
+from scripts.bench.roofline import Rates, Sizes, limits, told
 from scripts.bench.steps import STEP, TINY, pair_shape
 
 PHASES = ("rollout", "teacher", "student", "loss", "optimizer")
@@ -46,19 +46,21 @@ def _run(title: str, shape: Shape, options: Options, console: Console) -> Compar
     student, teacher = parts.sides.student, parts.sides.teacher
     assert teacher is not None
     sizes = Sizes.of(student), Sizes.of(teacher)
-    rates = Rates.measured(sizes[0].weights)
     bare, ends = Bare(shape), Ends(shape, student.end_id)
     floors: dict[str, list[float]] = {phase: [] for phase in PHASES}
     ours: dict[str, list[float]] = {phase: [] for phase in PHASES}
     theirs: dict[str, list[float]] = {phase: [] for phase in PHASES}
     totals: list[float] = []
+    found: list[Rates] = []
     for turn in range(options.rounds + 1):
         with preset_lengths(ends):
             start = time.perf_counter()
             update = next(updates)
             total = time.perf_counter() - start
         seconds = bare.step(parts, update)
+        rates = Rates.measured(sizes[0].weights)
         if turn:
+            found.append(rates)
             totals.append(total)
             for phase in PHASES:
                 ours[phase].append(update.seconds[phase])
@@ -73,14 +75,11 @@ def _run(title: str, shape: Shape, options: Options, console: Console) -> Compar
     }
     shares = [sum(row) / all_ for *row, all_ in zip(*ours.values(), totals, strict=True)]
     kinds = {"ours": ours, "bare loop": theirs, "limit": floors}
-    result.notes = {**kinds, "share_accounted_for": shares, "rates": asdict(rates)}
+    result.notes = {**kinds, "share_accounted_for": shares, "rates": [*map(asdict, found)]}
     rows = {phase: _row([kind[phase] for kind in kinds.values()], totals) for phase in PHASES}
     every = [[sum(row) for row in zip(*kind.values(), strict=True)] for kind in kinds.values()]
     rows["all phases"] = _row(every, totals)
-    heading = (
-        f"{title}: our step by phase, beside a bare torch loop and the limit at "
-        f"{rates.products / 1e9:,.0f} GFLOP/s and {rates.reading / 1e9:,.0f} GB/s"
-    )
+    heading = f"{title}: our step by phase, beside a bare torch loop and the limit at {told(found)}"
     plain_table(heading, rows, console)
     return result
 

@@ -1,11 +1,11 @@
 """One comparison: contenders timed in turns, the memory of each, and who was left out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from math import nan
 from statistics import median
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from scripts.bench.measure import alternate, quartiles, ratios
@@ -76,6 +76,7 @@ def compare(
     options: Options,
     *,
     contenders: Sequence[str],
+    beside: Mapping[str, Callable[[], float]] = MappingProxyType({}),
 ) -> tuple[Comparison, dict[str, dict[str, Any]]]:
     """Measure the memory of each contender's first runs, then time all in turns.
 
@@ -84,6 +85,7 @@ def compare(
         shape: given to both.
         options: how much is run.
         contenders: names that ``module.built`` knows; ours must be among them.
+        beside: what else takes turns, in this process; each call says its seconds.
 
     Returns:
         The numbers, and facts about what each contender that ran did.
@@ -103,7 +105,7 @@ def compare(
                 result.skipped[name] = str(error)
             else:
                 runs[name] = run
-        result.seconds = alternate(runs, rounds=options.rounds, warmup=0)
+        result.seconds = alternate({**runs, **beside}, rounds=options.rounds, warmup=0)
         facts = {name: run.facts() for name, run in runs.items()}
     return result, facts
 

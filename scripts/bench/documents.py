@@ -7,7 +7,7 @@ lengths. Nothing is written, so what is timed is both models, the loss and AdamW
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from rich.console import Console
@@ -21,11 +21,11 @@ from distillkit.training.authors import DatasetAuthor
 from distillkit.training.parts import Parts
 from distillkit.training.sampler import Pool
 from scripts.bench.compare import Comparison, Options, compare
-from scripts.bench.measure import quartiles
+from scripts.bench.measure import quartiles, ratios
 from scripts.bench.ours import OurSteps, parts_of
 from scripts.bench.pair import Shape, questions
 from scripts.bench.report import comparison_table, plain_table
-from scripts.bench.roofline import Rates, Sizes, limits
+from scripts.bench.roofline import Rates, Sizes, limits, told
 from scripts.bench.steps import check_work, hush, pair_shape
 
 CONTENDERS = ("ours", "trainer")
@@ -64,28 +64,48 @@ def run_pair(options: Options, console: Console) -> Comparison:
 
 
 def _run(title: str, shape: Shape, options: Options, console: Console) -> Comparison:
-    result, facts = compare(sys.modules[__name__], shape, options, contenders=CONTENDERS)
     parts = reading(shape)
     responses = [len(each.tokens) for each in _texts(parts)]
     tokens = sum(responses)
+    limit = Limit(parts, responses)
+    result, facts = compare(
+        sys.modules[__name__], shape, options, contenders=CONTENDERS, beside={"limit": limit}
+    )
     check_work(title, result, facts, tokens=tokens)
     heading = f"{title}: {len(responses)} documents, {tokens:,} tokens a step, forward KL"
     comparison_table(heading, result, console)
-    sizes = [Sizes.of(side) for side in (parts.sides.student, parts.sides.teacher) if side]
-    rates = Rates.measured(sizes[0].weights)
-    least = limits(*sizes, [1] * len(responses), responses, rates)
-    limit = sum(seconds for phase, seconds in least.items() if phase != "rollout")
-    result.notes["limit"] = limit
+    result.notes["rates"] = [*map(asdict, limit.rates)]
+    over = ratios(result.seconds, to="limit")
     rows = {
         name: {
             "tokens a second": f"{tokens / quartiles(seconds)[1]:,.0f}",
-            "over the limit": f"{quartiles(seconds)[1] / limit:.2f}",
+            "over the limit": f"{quartiles(over[name])[1]:.2f}",
         }
         for name, seconds in result.seconds.items()
     }
-    heading = f"{title}: the limit is {limit:.3f} s at {rates.products / 1e9:,.0f} GFLOP/s"
-    plain_table(heading, rows, console)
+    plain_table(f"{title}: the limit at {told(limit.rates)}", rows, console)
     return result
+
+
+class Limit:
+    """Seconds that a step must take at the rates of the moment.
+
+    Args:
+        parts: whose step it is.
+        responses: tokens that are learnt of each document.
+    """
+
+    def __init__(self, parts: Parts, responses: Sequence[int]) -> None:
+        assert parts.sides.teacher is not None
+        self._sizes = Sizes.of(parts.sides.student), Sizes.of(parts.sides.teacher)
+        self._responses = responses
+        self.rates: list[Rates] = []
+
+    def __call__(self) -> float:
+        rates = Rates.measured(self._sizes[0].weights)
+        self.rates.append(rates)
+        least = limits(*self._sizes, [1] * len(self._responses), self._responses, rates)
+        return sum(seconds for phase, seconds in least.items() if phase != "rollout")
 
 
 def documents(shape: Shape) -> list[str]:

@@ -3,12 +3,14 @@
 Every product is counted once: prompt and response go through each body once, the block of the last
 layer and the heads work where they are read, and a backward pass is two forward ones. A step of
 decoding takes as long as its products or the reading of all weights, whichever is longer. Both
-rates are this machine's own, measured just before.
+rates are this machine's own, measured anew for each step: where cores are shared, they move by half
+within the hour, and a multiple of another moment's limit says nothing.
 """
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 import torch
 
@@ -59,6 +61,14 @@ def _quickest(work: Callable[[], object]) -> float:
         work()
         found.append(time.perf_counter() - start)
     return min(found)
+
+
+def told(rates: Sequence[Rates]) -> str:
+    """Medians, for a heading."""
+    products, reading = (
+        median(getattr(each, kind) for each in rates) / 1e9 for kind in ("products", "reading")
+    )
+    return f"{products:,.0f} GFLOP/s and {reading:,.0f} GB/s"
 
 
 @dataclass(frozen=True, slots=True)
