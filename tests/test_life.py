@@ -51,6 +51,14 @@ def test_a_reader_that_leaves_does_not_end_a_training(tmp_path: Path) -> None:
     assert "curves" in (folder / "log.txt").read_text()
 
 
+@pytest.mark.usefixtures("wide")
+def test_a_training_says_what_it_measures(distillkit: CommandLine) -> None:
+    said = [line for line in distillkit("train", *SMOKE).out.splitlines() if "measuring" in line]
+    sides = ("student before", "teacher", "student after")
+    assert said == [f"measuring the {side} on 8 test examples" for side in sides]
+    assert "measuring" not in distillkit("train", *SMOKE, "evaluation.test=0", "name=none").out
+
+
 def test_a_warned_sweep_saves_its_cell_and_begins_no_other(started: Start, tmp_path: Path) -> None:
     process = started("sweep", *LONG, "seed=3,4", folder=tmp_path)
     cell = wait_for(tmp_path, "outputs/train/*/metrics.jsonl").parent

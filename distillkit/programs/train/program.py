@@ -1,6 +1,6 @@
 """``distillkit train``: assemble, claim the directory, distil, measure, leave a student behind."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -135,7 +135,7 @@ def _train_inside(composed: Composed, job: Job, standing: Standing, console: Con
         display.say(f"run directory {job.directory.path}")
         for note in job.parts.notes:
             display.say(f"note: {note}")
-        before = _baselines(job)
+        before = _baselines(job, display.say)
         summary = _tracked(composed, job, standing, before, display)
         if summary["student_after"]:
             console.print(closing_table(summary))
@@ -168,7 +168,7 @@ def _tracked(
         session = Session(job, standing=standing, display=display, tracked=tracked)
         with closing(session):
             session.train()
-        summary = _close(job, session, before)
+        summary = _close(job, session, before, display.say)
         summary["fingerprint"] = composed.fingerprint
         final = {f"test/{key}": value for key, value in summary["student_after"].items()}
         costs = summary.get("teacher_costs", {})
@@ -191,17 +191,22 @@ def _finish(directory: RunDirectory, summary: Mapping[str, Any]) -> None:
     directory.finish(summary, leaves=(directory.student.name, BEST, VERDICTS, *JOURNALS))
 
 
-def _baselines(job: Job) -> Mapping[str, dict[str, float]]:
+def _baselines(job: Job, say: Callable[[str], None]) -> Mapping[str, dict[str, float]]:
     """The student before and the teacher, measured once and kept for a resumed run."""
-    directory, placement = job.directory, job.parts.placement
+    directory, placement, sides = job.directory, job.parts.placement, job.parts.sides
     measured: dict[str, dict[str, float]] = {}
     if not placement.told(lambda: directory.holds(BASELINES)):
-        measured["student_before"] = numbers(job.measured(job.parts.sides.student))
-        measured["teacher"] = numbers(job.measured(job.parts.sides.teacher))
+        measured["student_before"] = numbers(job.measured(sides.student, "student before", say))
+        measured["teacher"] = numbers(job.measured(sides.teacher, "teacher", say))
     return placement.told(lambda: directory.kept(BASELINES, lambda: measured, shape=Baselines))
 
 
-def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -> dict[str, Any]:
+def _close(
+    job: Job,
+    session: Session,
+    before: Mapping[str, dict[str, float]],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     run, directory, student = job.run, job.directory, job.parts.sides.student
     placement = job.parts.placement
     selection = "last"
@@ -215,7 +220,7 @@ def _close(job: Job, session: Session, before: Mapping[str, dict[str, float]]) -
         selection = f"best-by-validation (step {session.progress.best_step})"
     export(student, directory.student, placement=placement)
     with student.whole(), student.plain():
-        final = job.measured(student)
+        final = job.measured(student, "student after", say)
     costs = session.spending.total()
 
     def summary() -> dict[str, Any]:

@@ -45,10 +45,14 @@ class Job:
     directory: RunDirectory
     stop: Stop
 
-    def measured(self, model: LanguageModel | None) -> Quality | PassageQuality | None:
+    def measured(
+        self, model: LanguageModel | None, who: str, say: Callable[[str], None]
+    ) -> Quality | PassageQuality | None:
         """Of a model on the test split; None where there is no such model, or no test."""
         if model is None or not self.parts.test:
             return None
+        # Minutes for a real model, of which nothing else tells.
+        say(f"measuring the {who} on {len(self.parts.test):,} test examples")
         return evaluate(self.run, model, self.parts, self.parts.test, poll=self.stop.poll)
 
 
