@@ -66,6 +66,24 @@ def test_documents_are_learnt_whole_up_to_their_end(name: str) -> None:
     assert run.tokens[:2] == [documents.TINY.tokens] * 2
 
 
+def test_the_limit_of_documents_is_taken_anew_and_leaves_writing_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = iter((roofline.Rates(1.0, 1e12), roofline.Rates(2.0, 1e12)))
+    monkeypatch.setattr(roofline.Rates, "measured", lambda _: next(found))
+    parts = documents.reading(documents.TINY)
+    limit = documents.Limit(parts, [3, 2])
+    student, teacher = (
+        roofline.Sizes.of(side) for side in (parts.sides.student, parts.sides.teacher)
+    )
+    # Each text behind one token; all positions but these are read.
+    reading = teacher.forward([4, 3], 5) + 3 * student.forward([4, 3], 5)
+    heads = 2 * 5 * (3 * student.head + teacher.head)
+    assert limit() == pytest.approx(reading + heads)
+    assert limit() == pytest.approx((reading + heads) / 2)
+    assert [each.products for each in limit.rates] == [1.0, 2.0]
+
+
 @needs_trl
 def test_the_plainest_loss_is_the_forward_kl_that_ours_learns_from() -> None:
     from scripts.bench import peers
